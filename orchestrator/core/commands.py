@@ -1,0 +1,121 @@
+"""Everything the coordinator may ask of the world.
+
+Law: a command is a promise that the shell carries out in the order given, and what becomes of it comes back as an event. The gates of
+custody are already passed when a command leaves the core: no shell can settle too early by reordering.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from orchestrator.core.events import Handle
+from orchestrator.wire.facts import Entry
+from orchestrator.wire.messages import Answer, Echo, Orders, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Write this entry to the ledger. One is under way at a time; it counts when it is read back (``Read``)."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """These deliveries are safe in the ledger (or need not be): acknowledge them."""
+
+    handles: tuple[Handle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Orders for one incarnation, mandatory: unroutable comes back as ``Returned``."""
+
+    queue: str
+    orders: Orders
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """The echo, to every agent."""
+
+    echo: Echo
+
+
+@dataclass(frozen=True, slots=True)
+class SendResults:
+    """Results for one reply queue, mandatory and confirmed; comes back as ``Sent``."""
+
+    token: int
+    reply_to: str
+    results: tuple[Result, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """A task that failed for good, or bytes that are no message, for the dead letters; comes back as ``Sent``."""
+
+    token: int
+    letter: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to an operator's question."""
+
+    reply_to: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIntake:
+    """Declare the intake queue of this service and consume it."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Consume the intake queues, or stop doing so because the backlog is full: the rest waits in the broker."""
+
+    intake: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """This session leads from here: consume intake, reports and control."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resign:
+    """Close this session; every handle of it is void. ``wait_ns``: not to come back before, so that two do not chase each other."""
+
+    why: str
+    wait_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A decision worth a line in the log (``what`` is a word of the catalogue in ``live.telemetry``)."""
+
+    what: str
+    fields: dict[str, Any]
+
+
+Command: TypeAlias = (
+    Append
+    | Settle
+    | Send
+    | Broadcast
+    | SendResults
+    | Bury
+    | Reply
+    | OpenIntake
+    | Flow
+    | Lead
+    | Resign
+    | Noted
+)

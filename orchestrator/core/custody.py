@@ -1,0 +1,217 @@
+"""What the ledger says: applied fact by fact, by the leader and by every standby alike.
+
+Law: nothing here is known but from the ledger (R15), and every change goes through ``apply_*`` as its fact is *read*. So a standby
+is a leader that has not claimed yet, and a replay is a life lived quickly. Facts are monotone: read twice, or late, they change
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from orchestrator.core import rules
+from orchestrator.core.records import Grave, Owed, Record, print_of
+from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId
+from orchestrator.wire.facts import (
+    Accepted,
+    Asked,
+    Carried,
+    Checkpointed,
+    Claim,
+    Ended,
+    Failed,
+    Failure,
+    Joined,
+    Parted,
+    Served,
+    Tombstone,
+)
+from orchestrator.wire.messages import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """Who leads, as the ledger has it."""
+
+    epoch: int
+    offset: int
+    nonce: str
+    coordinator: str
+
+
+class Custody:
+    """The books. Tables are private to the coordinator that owns them."""
+
+    def __init__(self, results_bytes_max: int) -> None:
+        self.live: dict[TaskId, Record] = {}
+        self.graves: dict[TaskId, Grave] = {}
+        self.owed: dict[TaskId, Owed] = {}
+        """In the order of their ends, so the first is the oldest."""
+        self.joined: dict[Incarnation, tuple[Joined, int]] = {}
+        """May hold work; with the offset of its record."""
+        self.served: dict[Service, int] = {}
+        self.wills: dict[TaskId, tuple[Asked, int]] = {}
+        """Cancels of tasks not known yet."""
+        self.policies: dict[str, tuple[Asked, int]] = {}
+        self.reign: Reign | None = None
+        self.next_offset = 0
+        self._results_bytes_max = results_bytes_max
+        self._results_bytes = 0
+        self._kept: deque[tuple[TaskId, int]] = deque()
+        self._burials: deque[tuple[Nanos, TaskId]] = deque()
+
+    # --- tasks ---------------------------------------------------------------------------------------------------------
+
+    def accepted(self, fact: Accepted, offset: int) -> list[Record]:
+        """Tasks that are ours from here; known ones are left as they are."""
+        fresh: list[Record] = []
+        for index, task in enumerate(fact.tasks):
+            if task.id in self.live or task.id in self.graves:
+                continue
+            record = Record(task, offset, index, fact.at_ns, offset, fact.reply_to, fact.by, task.priority)
+            if task.start_ns is not None:
+                record.not_before_ns = task.start_ns
+            if self.wills.pop(task.id, None):
+                record.cancelled = True
+            self.live[task.id] = record
+            fresh.append(record)
+        return fresh
+
+    def carried(self, fact: Carried, offset: int) -> Record | None:
+        """The whole of a live task, written again. A known one only moves its record forward; an ended one stays so (R11)."""
+        task = fact.task
+        if task.id in self.graves:
+            return None
+        if (record := self.live.get(task.id)) is not None:
+            record.offset = offset
+            return None
+        record = Record(
+            task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, list(fact.failures),
+            fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of,
+        )  # fmt: skip
+        self.live[task.id] = record
+        return record
+
+    def ended(self, fact: Ended, offset: int) -> Record | None:
+        """The task is over, if this is its first end; gives its record, if it was known alive."""
+        if not rules.r1_first_end(self.graves.get(fact.task)):
+            return None
+        record = self.live.pop(fact.task, None)
+        result = Result(
+            fact.task, fact.outcome, fact.value, fact.error,
+            attempts=0 if record is None else len(record.failures) + (fact.outcome == "done"),
+            instance=fact.instance, accepted_ns=record.at_ns if record else fact.accepted_ns,
+            started_ns=fact.started_ns, ended_ns=fact.at_ns,
+        )  # fmt: skip
+        mark = fact.print if record is None else print_of(record.task)
+        story = record.failures if record is not None and record.failures else None
+        self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, mark, offset, result, story)
+        self._burials.append((fact.at_ns, fact.task))
+        self._keep_result(fact.task, result)
+        reply_to = fact.reply_to if record is None else record.reply_to
+        if reply_to:
+            self.owed[fact.task] = Owed(result, reply_to, offset, record.offset if record else offset)
+        return record
+
+    def tombstone(self, fact: Tombstone, offset: int) -> None:
+        """An ended task's id, written again."""
+        if (grave := self.graves.get(fact.task)) is not None:
+            grave.offset = offset
+            return
+        self.live.pop(fact.task, None)
+        self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, fact.print, offset)
+        self._burials.append((fact.at_ns, fact.task))
+
+    def failed(self, fact: Failed) -> Record | None:
+        """An attempt is over; gives the record if that is news (R8)."""
+        record = self.live.get(fact.task)
+        if record is None or not rules.r8_counts(record, fact):
+            return None
+        record.failures.append(Failure(fact.attempt, fact.cause, fact.error, fact.at_ns, fact.instance))
+        record.retries = fact.retries
+        record.not_before_ns = max(record.not_before_ns, fact.retry_ns)
+        return record
+
+    def checkpointed(self, fact: Checkpointed) -> None:
+        """Work worth keeping: of the latest attempt, the last one read."""
+        record = self.live.get(fact.task)
+        if record is not None and (record.checkpoint_of is None or record.checkpoint_of <= fact.attempt):
+            record.checkpoint, record.checkpoint_of = fact.state, fact.attempt
+
+    def asked(self, fact: Asked, offset: int) -> Record | None:
+        """A will; gives the record of the task it is about, if that lives."""
+        if fact.what == "policy":
+            for kind in fact.value:
+                self.policies[kind] = (fact, offset)
+            return None
+        record = self.live.get(fact.task)
+        if record is None:
+            if fact.what == "cancel" and fact.task not in self.graves:
+                self.wills[fact.task] = (fact, offset)
+            return None
+        if fact.what == "cancel":
+            record.cancelled = True
+        elif fact.what == "priority":
+            record.priority = fact.value
+        elif fact.what == "redirect":
+            record.reply_to = fact.value
+        return record
+
+    # --- who may hold work, who leads ------------------------------------------------------------------------------------
+
+    def join(self, fact: Joined, offset: int) -> None:
+        self.joined[fact.incarnation] = (fact, offset)
+
+    def part(self, fact: Parted) -> None:
+        self.joined.pop(fact.incarnation, None)
+
+    def serve(self, fact: Served, offset: int) -> bool:
+        """An intake queue exists; gives whether that is news."""
+        news = fact.service not in self.served
+        self.served[fact.service] = offset
+        return news
+
+    def claim(self, fact: Claim, offset: int) -> Reign:
+        """Someone leads from here. Epochs start at 1, since 0 says "none" among agents."""
+        self.reign = Reign(max(offset + 1, fact.floor + 1), offset, fact.nonce, fact.coordinator)
+        return self.reign
+
+    # --- answering, forgetting ------------------------------------------------------------------------------------------
+
+    def answered_to(self) -> int:
+        """The results of all ends below this offset are answered (R7)."""
+        return next((owed.ended for owed in self.owed.values()), self.next_offset)
+
+    def answered(self, offset: int) -> None:
+        """Another leader has answered everything that ended below ``offset``."""
+        while self.owed:
+            task, owed = next(iter(self.owed.items()))
+            if owed.ended >= offset:
+                return
+            del self.owed[task]
+
+    def forget(self, now: Nanos, window_ns: Nanos) -> None:
+        """Ids that ended longer ago than the dedup window."""
+        while self._burials:
+            at_ns, task = self._burials[0]
+            grave = self.graves.get(task)
+            if grave is not None and not rules.r11_forgettable(grave, now, window_ns):
+                return
+            self._burials.popleft()
+            if grave is not None:
+                del self.graves[task]
+        for task, (will, _) in list(self.wills.items()):
+            if now - will.at_ns > window_ns:
+                del self.wills[task]
+
+    def _keep_result(self, task: TaskId, result: Result) -> None:
+        """Results of ended tasks stay at hand for producers that ask again, up to a bound in bytes; the oldest go first."""
+        size = len(result.value or b"") + 200
+        self._kept.append((task, size))
+        self._results_bytes += size
+        while self._results_bytes > self._results_bytes_max:
+            oldest, size = self._kept.popleft()
+            self._results_bytes -= size
+            if (grave := self.graves.get(oldest)) is not None:
+                grave.result = None

@@ -1,0 +1,115 @@
+"""Everything that may change the coordinator's mind.
+
+Law: there is no other way in. A beat, an operator's will, a fact read from the ledger and the passing of time all come through
+``Coordinator.step(now, events)``; a list of events reproduces any state and so any bug. Events are frozen; what the broker
+needs to settle a delivery later travels as an opaque ``handle``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from orchestrator.wire.facts import Entry
+from orchestrator.wire.messages import AnyMessage
+
+Handle: TypeAlias = Any
+"""A delivery as the shell knows it. The core only gives it back, in ``Settle``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A peer's message. ``handle`` is none for soft words, which need no settling."""
+
+    message: AnyMessage
+    handle: Handle = None
+    reply_to: str = ""
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Garbled:
+    """Bytes that are no message: quarantined with the reason, never raised."""
+
+    where: str
+    reason: str
+    sample: bytes
+    handle: Handle = None
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An entry of the ledger, in order, whoever wrote it. ``size`` is its length in bytes on the stream."""
+
+    offset: int
+    size: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """Connections stand and the ledger is being tailed. ``nonce`` names this session in the ledger."""
+
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """Connections are gone: every handle, every command under way is void."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenHeld:
+    """The broker hints that no other leader is connected: time to claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Orders for this incarnation found no queue: it is gone."""
+
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDeleted:
+    """The broker says the exclusive queue of this incarnation is deleted: its connection is gone."""
+
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A ``SendResults`` or ``Bury`` with this token is confirmed by the broker (or nobody is there to read it)."""
+
+    token: int
+    unroutable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerBlocked:
+    """An alarm at the broker stops publishers (or no longer does)."""
+
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Nothing happened but time."""
+
+
+Event: TypeAlias = (
+    Arrived
+    | Garbled
+    | Read
+    | SessionOpened
+    | SessionLost
+    | TokenHeld
+    | Returned
+    | QueueDeleted
+    | Sent
+    | BrokerBlocked
+    | TimePassed
+)

@@ -1,0 +1,141 @@
+"""Keeping the ledger short: from where a reader has everything, and what must be written again before it falls off the end.
+
+Law: the log is capped in bytes and the broker drops its oldest part unasked. So every living thing has a *row* (where its last full
+record stands); rows are in reading order, void once the thing is over or written anew. The first valid row is ``replay_from``. A
+row that has fallen half the cap behind is carried forward; if the living set ever nears the cap, nothing else is appended (R12).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, NamedTuple, TypeAlias
+
+from orchestrator.core import rules
+from orchestrator.core.custody import Custody
+from orchestrator.core.records import Record
+from orchestrator.wire.facts import AnyFact, Carried, Served, Tombstone
+
+Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy"]
+
+CARRY_COUNT_MAX = 200
+"""Things written again in one append: a trickle beside the day's work, not a wave."""
+
+
+class Row(NamedTuple):
+    """Where the last full record of a thing stands: offset, and bytes read before it."""
+
+    offset: int
+    position: int
+    kind: Kind
+    key: str
+
+
+class Keeping:
+    """The rows of everything that lives, oldest first."""
+
+    def __init__(self, cap_bytes: int, reserve_bytes: int) -> None:
+        self.cap_bytes = cap_bytes
+        self.reserve_bytes = reserve_bytes
+        self.position = 0
+        """Bytes read so far."""
+        self._rows: deque[Row] = deque()
+        self._carrying: set[tuple[Kind, str]] = set()
+
+    def read(self, size: int) -> None:
+        """An entry of ``size`` bytes was read."""
+        self.position += size
+
+    def row(self, offset: int, kind: Kind, key: str) -> None:
+        """A full record of this thing stands at ``offset``."""
+        self._carrying.discard((kind, key))
+        self._rows.append(Row(offset, self.position, kind, key))
+
+    def replay_from(self, custody: Custody) -> int:
+        """The offset from which a reader has everything that still lives."""
+        row = self._oldest(custody)
+        return custody.next_offset if row is None else row.offset
+
+    def room(self, custody: Custody) -> bool:
+        """Whether anything but carrying forward may be appended (R12)."""
+        row = self._oldest(custody)
+        return row is None or rules.r12_room(self.position, row.position, self.cap_bytes, self.reserve_bytes)
+
+    def carry(self, custody: Custody) -> list[AnyFact]:
+        """The things that have fallen half the cap behind, written again; each once until it is read back."""
+        facts: list[AnyFact] = []
+        edge = self.position - self.cap_bytes // 2
+        if self._oldest(custody) is None:
+            return facts
+        for row in self._rows:
+            if row.position >= edge or len(facts) >= CARRY_COUNT_MAX:
+                break
+            name = (row.kind, row.key)
+            if name in self._carrying or not _valid(row, custody):
+                continue
+            if (fact := _again(row, custody)) is not None:
+                self._carrying.add(name)
+                facts.append(fact)
+        return facts
+
+    def void(self) -> None:
+        """What was under way may never be read: carry it again when its turn comes."""
+        self._carrying.clear()
+
+    def _oldest(self, custody: Custody) -> Row | None:
+        rows = self._rows
+        while rows:
+            if _valid(rows[0], custody):
+                break
+            rows.popleft()
+        living = len(custody.live) + len(custody.graves) + len(custody.joined) + len(custody.owed)
+        if len(rows) > 4 * living + 1000:
+            self._rows = rows = deque(row for row in rows if _valid(row, custody))
+        return rows[0] if rows else None
+
+
+def _valid(row: Row, custody: Custody) -> bool:
+    """Whether this is still the last full record of a living thing."""
+    offset, key = row.offset, row.key
+    match row.kind:
+        case "task":
+            record = custody.live.get(key) or custody.owed.get(key)
+            return record is not None and record.offset == offset
+        case "grave":
+            grave = custody.graves.get(key)
+            return grave is not None and grave.offset == offset
+        case "joined":
+            return key in custody.joined and custody.joined[key][1] == offset
+        case "served":
+            return custody.served.get(key) == offset
+        case "will":
+            return key in custody.wills and custody.wills[key][1] == offset
+        case "policy":
+            return key in custody.policies and custody.policies[key][1] == offset
+
+
+def _again(row: Row, custody: Custody) -> AnyFact | None:
+    """The fact that says this thing anew; none for an owed result, which is about to be answered."""
+    key = row.key
+    match row.kind:
+        case "task":
+            record = custody.live.get(key)
+            return None if record is None else carried(record)
+        case "grave":
+            grave = custody.graves[key]
+            return Tombstone(key, grave.outcome, grave.at_ns, grave.print)
+        case "joined":
+            return custody.joined[key][0]
+        case "served":
+            return Served(key)
+        case "will":
+            return custody.wills[key][0]
+        case "policy":
+            return custody.policies[key][0]
+
+
+def carried(record: Record) -> Carried:
+    """A live task, whole, as a fact."""
+    return Carried(
+        record.task, record.accepted, record.index, record.at_ns, record.reply_to, record.by, record.priority,
+        record.failures, record.retries, record.not_before_ns, record.cancelled, record.checkpoint, record.checkpoint_of,
+    )  # fmt: skip

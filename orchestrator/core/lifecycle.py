@@ -1,0 +1,100 @@
+"""What may follow what, as tables. What to do about it is code elsewhere; the diagrams in DESIGN.md are drawn from here.
+
+Law: a state changes only through ``follow``; a pair that is not in the table is our mistake and raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+TaskState: TypeAlias = Literal["waiting", "deferred", "assigned", "running", "doubtful", "ended"]
+TaskStep: TypeAlias = Literal[
+    "defer", "due", "assign", "started", "adopt", "vacate", "doubt", "end"
+]
+
+TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
+    # in the backlog
+    ("waiting", "assign"): "assigned",
+    ("waiting", "defer"): "deferred",
+    ("waiting", "adopt"): "running",  # after a takeover an agent answers that it has it
+    ("waiting", "doubt"): "doubtful",
+    ("waiting", "end"): "ended",
+    # not before a time: a delay its producer asked for, or the back-off of a retry
+    ("deferred", "due"): "waiting",
+    ("deferred", "adopt"): "running",
+    ("deferred", "end"): "ended",
+    # sent to an instance; nothing heard of it yet
+    ("assigned", "started"): "running",
+    ("assigned", "adopt"): "running",
+    ("assigned", "vacate"): "waiting",  # returned, refused, stopped, or never arrived: no attempt of it is alive
+    ("assigned", "defer"): "deferred",
+    ("assigned", "doubt"): "doubtful",
+    ("assigned", "end"): "ended",
+    # an agent says so
+    ("running", "started"): "running",
+    ("running", "adopt"): "running",
+    ("running", "vacate"): "waiting",
+    ("running", "defer"): "deferred",
+    ("running", "doubt"): "doubtful",
+    ("running", "end"): "ended",
+    # its instance is gone, what that means for it is being written to the ledger
+    ("doubtful", "vacate"): "waiting",
+    ("doubtful", "defer"): "deferred",
+    ("doubtful", "adopt"): "running",
+    ("doubtful", "started"): "running",
+    ("doubtful", "doubt"): "doubtful",
+    ("doubtful", "end"): "ended",
+}
+
+InstanceState: TypeAlias = Literal["joining", "syncing", "ready", "draining", "deaf", "gone"]
+InstanceStep: TypeAlias = Literal["joined", "resync", "answered", "drain", "deafen", "hear", "lose"]
+
+INSTANCE: Mapping[tuple[InstanceState, InstanceStep], InstanceState] = {
+    ("joining", "joined"): "syncing",  # its Joined is in the ledger
+    ("joining", "lose"): "gone",
+    ("syncing", "joined"): "syncing",
+    ("syncing", "resync"): "syncing",
+    ("syncing", "answered"): "ready",
+    ("syncing", "drain"): "syncing",
+    ("syncing", "lose"): "gone",
+    ("ready", "joined"): "ready",
+    ("ready", "resync"): "syncing",
+    ("ready", "answered"): "ready",
+    ("ready", "drain"): "draining",
+    ("ready", "deafen"): "deaf",  # beats, but does not drain its queue
+    ("ready", "lose"): "gone",
+    ("draining", "joined"): "draining",
+    ("draining", "resync"): "syncing",
+    ("draining", "answered"): "draining",
+    ("draining", "drain"): "draining",
+    ("draining", "lose"): "gone",
+    ("deaf", "joined"): "deaf",
+    ("deaf", "resync"): "syncing",
+    ("deaf", "answered"): "ready",
+    ("deaf", "hear"): "ready",
+    ("deaf", "drain"): "deaf",
+    ("deaf", "lose"): "gone",
+}
+
+
+def task_after(state: TaskState, step: TaskStep) -> TaskState:
+    """The state of a task after ``step``. Raises AssertionError for a step the table does not know: a bug of ours."""
+    try:
+        return TASK[state, step]
+    except KeyError:
+        raise AssertionError(f"a task cannot {step} while it is {state}") from None
+
+
+def instance_after(state: InstanceState, step: InstanceStep) -> InstanceState:
+    """The state of an instance after ``step``. Raises AssertionError for a step the table does not know: a bug of ours."""
+    try:
+        return INSTANCE[state, step]
+    except KeyError:
+        raise AssertionError(f"an instance cannot {step} while it is {state}") from None
+
+
+def diagram(table: Mapping[tuple[str, str], str]) -> str:
+    """A table as a Mermaid state diagram."""
+    lines = [f"    {old} --> {new}: {step}" for (old, step), new in table.items() if old != new]
+    return "\n".join(["stateDiagram-v2", *lines])

@@ -1,0 +1,111 @@
+"""What the coordinator remembers of one task: alive (``Record``) or over (``Grave``).
+
+A record has two halves. The first is *ledger*: every reader of the log has the same. The second is *soft*: what only the leader
+knows, lost with it and asked again from the agents. The two are never mixed: a rule of custody may rest on the first alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, service_of
+from orchestrator.wire.facts import Failure
+from orchestrator.wire.messages import Outcome, Result, Task
+
+if TYPE_CHECKING:
+    from orchestrator.core.backlog import DemandClass
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """A live task."""
+
+    # --- ledger
+    task: Task
+    accepted: int
+    """Offset of its ``Accepted``; with ``index`` its place in the order of arrival."""
+    index: int
+    at_ns: Nanos
+    offset: int
+    """Offset of its last full record (``Accepted`` or ``Carried``)."""
+    reply_to: str = ""
+    by: str = ""
+    priority: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    retries: int = 0
+    """Further attempts it has, as its last ``Failed`` said."""
+    not_before_ns: Nanos = 0
+    cancelled: bool = False
+    checkpoint: bytes | None = None
+    checkpoint_of: Attempt | None = None
+    # --- soft
+    state: TaskState = "waiting"
+    live: dict[Attempt, Incarnation] = field(default_factory=dict)
+    """R4: every attempt that may be alive, and where. Assignable only when empty."""
+    place: DemandClass | None = None
+    """Where it waits, when it waits."""
+    ticket: int = 0
+    """Changes whenever it enters or leaves the backlog: an older heap entry is void."""
+    assigned_ns: Nanos = 0
+    started_ns: Nanos = 0
+    progress: tuple[float | None, str] | None = None
+    ending: bool = False
+    """An ``Ended`` of it is under way: nothing more to propose."""
+
+    @property
+    def id(self) -> str:
+        return self.task.id
+
+    @property
+    def service(self) -> str:
+        return service_of(self.task.type)
+
+    @property
+    def handler(self) -> str:
+        return handler_of(self.task.type)
+
+    @property
+    def losses(self) -> int:
+        """How many attempts went down with their instance."""
+        return sum(failure.cause == "lost" for failure in self.failures)
+
+    @property
+    def number(self) -> int:
+        """Which try comes next (or is under way), counted from 1."""
+        return len(self.failures) + 1
+
+    def follow(self, step: TaskStep) -> None:
+        """Go to the state that the table names for ``step``."""
+        self.state = task_after(self.state, step)
+
+
+@dataclass(slots=True, eq=False)
+class Grave:
+    """An ended task: its id is remembered, its result while there is room (R11)."""
+
+    outcome: Outcome
+    at_ns: Nanos
+    print: int
+    offset: int
+    result: Result | None = None
+    story: list[Failure] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Owed:
+    """A result that nobody is known to have received (R7)."""
+
+    result: Result
+    reply_to: str
+    ended: int
+    """Offset of the ``Ended``."""
+    offset: int
+    """Offset of the record that says to whom: it counts for ``replay_from`` until the result is answered."""
+
+
+def print_of(task: Task) -> int:
+    """A fingerprint of what a task asks for, to tell a repeated submission from another one under the same id."""
+    return crc32(task.args, crc32(f"{task.type}|{task.tenant}|{task.priority}|{sorted(task.need)}".encode()))

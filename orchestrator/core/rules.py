@@ -1,0 +1,84 @@
+"""The rules of custody, one function each.
+
+Law: each rule lives here and nowhere else, so that a test can turn one off from outside and see it missed. The numbers are those
+of the rules R1-R15 in DESIGN.md, where each has the story that breaks without it. Functions decide from what they are given;
+they change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from orchestrator.core.records import Grave, Record
+from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.wire.facts import Entry, Failed
+
+if TYPE_CHECKING:
+    from orchestrator.core.registry import Instance
+
+
+def r1_committed(entry: Entry, nonce: str, number: int, leading: bool) -> bool:
+    """A fact is committed for its leader when it is read back with no later claim before it (then we would not lead)."""
+    return leading and entry.by == nonce and entry.number == number
+
+
+def r1_first_end(grave: Grave | None) -> bool:
+    """The first ``Ended`` in ledger order is the outcome; later ones are counted and ignored."""
+    return grave is None
+
+
+def r2_may_receive(instance: Instance, epoch: int) -> bool:
+    """An incarnation gets work only after its ``Joined`` is committed and it has answered the sync of this epoch."""
+    return instance.joined and instance.answered == epoch
+
+
+def r3_may_go(record: Record, claim: int, unanswered: Collection[str]) -> bool:
+    """A task accepted before the claim waits for every agent of its service that may hold it; others go at once."""
+    return record.accepted > claim or not unanswered
+
+
+def r4_assignable(record: Record) -> bool:
+    """A task is assignable only when none of its attempts may be alive."""
+    return not record.live
+
+
+def r4_not_held(attempt: Attempt, sent: int, drained: int, held: Collection[Attempt]) -> bool:
+    """An attempt is over when its agent has drained past its order and does not hold it."""
+    return sent <= drained and attempt not in held
+
+
+def r8_counts(record: Record, failed: Failed) -> bool:
+    """Of each attempt the first ``Failed`` counts, whoever wrote it."""
+    return all(failure.attempt != failed.attempt for failure in record.failures)
+
+
+def r8_tried_enough(record: Record, losses_max: int, fatal: bool) -> bool:
+    """Whether the task ends as failed: decided when ``Failed`` is read, from ledger content only."""
+    losses = record.losses
+    return fatal or losses >= losses_max or len(record.failures) - losses > record.retries
+
+
+def r10_fresh(now: Nanos, last_read: Nanos, fresh_ns: Nanos) -> bool:
+    """A leader echoes, assigns and settles only while its own last tick was read back recently."""
+    return now - last_read < fresh_ns
+
+
+def r10_over_after_claim(claimed: Nanos, fresh_ns: Nanos, lease_ns: Nanos) -> Nanos:
+    """When a silent agent of an earlier reign is over: its last leader echoed for up to ``fresh_ns`` after our claim."""
+    return claimed + fresh_ns + lease_ns
+
+
+def r11_forgettable(grave: Grave, now: Nanos, window_ns: Nanos) -> bool:
+    """The id of an ended task is remembered for the dedup window, which exceeds any deposed session's life."""
+    return now - grave.at_ns > window_ns
+
+
+def r12_room(position: int, oldest: int, cap: int, reserve: int) -> bool:
+    """Whether anything but carrying forward may be appended: the oldest living record must not near the edge."""
+    return position - oldest < cap - reserve
+
+
+def r14_end_now(record: Record) -> bool:
+    """Whether a cancelled or expired task may end before its live attempts have answered the stop."""
+    return not record.live or record.task.overlap != "never"

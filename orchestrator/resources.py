@@ -1,0 +1,85 @@
+"""What tasks ask and what instances have: demands, grants, shortages.
+
+Law: amounts are integer thousandths; a grant is all or nothing over every resource a task names (so nobody ever holds some and waits
+for the rest); what is taken is given back exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.vocabulary import Milli, Vector, milli, plain
+from orchestrator.wire.messages import Need, Range
+
+SLOT: Vector = {"slots": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a task asks: for each resource the least that will do and the most that helps. Sorted by name, hashable."""
+
+    parts: tuple[tuple[str, Milli, Milli], ...]
+
+    @property
+    def least(self) -> Vector:
+        return {name: low for name, low, _ in self.parts}
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name}={plain(low)}" if low == high else f"{name}={plain(low)}..{plain(high)}" for name, low, high in self.parts
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """By how much one resource falls short of a demand."""
+
+    resource: str
+    wanted: Milli
+    free: Milli
+
+    def __str__(self) -> str:
+        return f"{self.resource} short by {plain(self.wanted - self.free)} (wants {plain(self.wanted)}, free {plain(self.free)})"
+
+
+def demand_of(need: Need) -> Demand:
+    """A task's ``need`` as a demand. A task always takes a slot: one, unless it says otherwise.
+
+    Raises ValueError for a range whose minimum exceeds its maximum.
+    """
+    parts = []
+    for name, amount in sorted({"slots": 1.0, **need}.items()):
+        if isinstance(amount, Range):
+            low, high = milli(amount.min), milli(amount.max)
+            if low > high:
+                raise ValueError(f"{name}: the least ({plain(low)}) exceeds the most ({plain(high)})")
+        else:
+            low = high = milli(amount)
+        if high:
+            parts.append((name, low, high))
+    return Demand(tuple(parts))
+
+
+def shortages(demand: Demand, free: Mapping[str, Milli]) -> list[Shortage]:
+    """What is missing for the least of ``demand``; empty: it fits."""
+    return [Shortage(name, low, free.get(name, 0)) for name, low, _ in demand.parts if free.get(name, 0) < low]
+
+
+def fits(demand: Demand, free: Mapping[str, Milli]) -> bool:
+    """Whether the least of ``demand`` is free."""
+    return all(free.get(name, 0) >= low for name, low, _ in demand.parts)
+
+
+def take(free: Vector, grant: Vector) -> None:
+    """Take ``grant`` out of ``free``. Raises AssertionError if it is not there: a bug of ours."""
+    for name, amount in grant.items():
+        left = free.get(name, 0) - amount
+        assert left >= 0, f"granted {amount} of {name} where {left + amount} were free"
+        free[name] = left
+
+
+def give_back(free: Vector, grant: Vector) -> None:
+    """Return ``grant`` to ``free``."""
+    for name, amount in grant.items():
+        free[name] = free.get(name, 0) + amount

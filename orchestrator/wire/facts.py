@@ -1,0 +1,170 @@
+"""The facts of the ledger: few, monotone, true whoever wrote them and however often.
+
+Law: a fact changes a coordinator's mind only when it is *read* from the stream (R1), its writer's mind included. Facts carry the
+times and choices of their writer (R15), so that every reader comes to the same state. An ``Entry`` is one message of the
+stream: the facts of one step (group commit), and from where a reader has everything that still lives.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.wire.messages import Error, Outcome, Task
+
+
+class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact"):
+    """The root of all facts."""
+
+
+class Accepted(Fact, tag="accepted"):
+    """These tasks are ours now."""
+
+    tasks: list[Task]
+    at_ns: Nanos
+    reply_to: str = ""
+    """Queue for the results; empty: nobody waits."""
+    by: str = ""
+    """Who submitted, as the broker knows them."""
+
+
+class Failed(Fact, tag="failed"):
+    """An attempt is over without success. Whether the task is tried again is decided when this is read (R8)."""
+
+    task: str
+    attempt: Attempt
+    cause: Literal["error", "timeout", "lost", "fatal"]
+    """``error``/``timeout``: the attempt failed; ``lost``: its instance is gone; ``fatal``: trying again cannot help."""
+    error: Error
+    at_ns: Nanos
+    instance: str = ""
+    retries: int = 0
+    """How many further attempts the task has, as its writer knew the task and its handler."""
+    retry_ns: Nanos = 0
+    """Unix time before which it is not tried again (back-off with jitter, the writer's dice)."""
+
+
+class Ended(Fact, tag="ended"):
+    """The task is over. The first ``Ended`` of a task in ledger order is its outcome (R1)."""
+
+    task: str
+    outcome: Outcome
+    at_ns: Nanos
+    attempt: Attempt | None = None
+    value: bytes | None = None
+    error: Error | None = None
+    instance: str = ""
+    started_ns: Nanos = 0
+    accepted_ns: Nanos = 0
+    """Refused only: when it was judged (such a task was never ``Accepted``)."""
+    reply_to: str = ""
+    """Refused only: where its producer waits."""
+    print: int = 0
+    """Refused only: fingerprint of the refused task (of the others the ledger has the content)."""
+
+
+class Checkpointed(Fact, tag="checkpointed"):
+    """Work worth keeping. Of several, the one of the latest attempt read last counts."""
+
+    task: str
+    attempt: Attempt
+    state: bytes
+
+
+class Asked(Fact, tag="asked"):
+    """A will, settled by ledger order alone."""
+
+    what: Literal["cancel", "priority", "policy", "redirect", "drain"]
+    at_ns: Nanos
+    task: str = ""
+    by: str = ""
+    value: Any = None
+    """priority: the number; policy: {"ordering"|"placement"|"allocation": name}; redirect: the new reply queue; drain: incarnation."""
+
+
+class Served(Fact, tag="served"):
+    """An intake queue exists for this service: every leader consumes it, also while no instance lives."""
+
+    service: str
+
+
+class Joined(Fact, tag="joined"):
+    """This incarnation may hold work from now on (R2)."""
+
+    instance: str
+    incarnation: str
+    service: str
+    at_ns: Nanos
+
+
+class Parted(Fact, tag="parted"):
+    """This incarnation is gone for good: nothing of it may be alive. Written on evidence, lease or farewell."""
+
+    incarnation: str
+
+
+class Claim(Fact, tag="claim"):
+    """I lead from here. The offset of its entry is the epoch (or ``floor + 1``, if agents know a higher one)."""
+
+    coordinator: str
+    nonce: str
+    floor: int = 0
+
+
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """One line of a task's story: an attempt that did not work."""
+
+    attempt: Attempt
+    cause: str
+    error: Error
+    at_ns: Nanos
+    instance: str = ""
+
+
+class Carried(Fact, tag="carried"):
+    """A live task written again before its old record falls off the end of the log: the whole of it as of now."""
+
+    task: Task
+    accepted: int
+    """Offset of its first ``Accepted``: its place in the order of arrival, and who must answer for it after a takeover."""
+    index: int
+    at_ns: Nanos
+    reply_to: str = ""
+    by: str = ""
+    priority: int = 0
+    failures: list[Failure] = []
+    retries: int = 0
+    not_before_ns: Nanos = 0
+    cancelled: bool = False
+    checkpoint: bytes | None = None
+    checkpoint_of: Attempt | None = None
+
+
+class Tombstone(Fact, tag="tombstone"):
+    """An ended task written again, compact: its id is not taken anew during the dedup window (R11)."""
+
+    task: str
+    outcome: Outcome
+    at_ns: Nanos
+    print: int = 0
+
+
+AnyFact: TypeAlias = (
+    Accepted | Failed | Ended | Checkpointed | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
+)
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
+    """One message of the ledger. With no facts it is a tick: its writer is alive."""
+
+    by: str
+    """Nonce of the writer's session."""
+    number: int
+    """Rises by one with each entry of that session."""
+    replay_from: int = 0
+    """Whoever reads from this offset has everything that still lives (computed from what the writer had read, R11)."""
+    answered_to: int = 0
+    """The results of all ends below this offset have been published (R7)."""
+    facts: list[AnyFact] = []
