@@ -4,8 +4,8 @@ Law: this file imports nothing of ours and touches nothing of the world. Whoever
 
 * **time** is an integer number of nanoseconds. An *instant* is Unix time (ns) on the speaker's own clock, a *span* a
   length. Floats are for people, at the edges only (``seconds``, ``ns``).
-* **amounts** of a resource are integers of a thousandth (``1500`` is 1.5 cpu), so that what was taken is exactly what is
-  given back, whatever the order; floats would drift. Peers say ``1.5``; ``milli`` and ``plain`` convert at the edges.
+* **amounts** of a resource are integers of a thousandth (``1500`` is 1.5 cpu), so that what was taken is exactly what
+  is given back, whatever the order; floats would drift. Peers say ``1.5``: ``milli``, ``plain`` convert at the edges.
 * **an attempt** is ``(epoch, n)``: the reign that made it and a number within the reign. Unique for ever.
 """
 

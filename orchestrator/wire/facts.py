@@ -1,8 +1,8 @@
 """The facts of the ledger: few, monotone, true whoever wrote them and however often.
 
-Law: a fact changes a coordinator's mind only when it is *read* from the stream (R1), its writer's mind included. Facts carry the
-times and choices of their writer (R15), so that every reader comes to the same state. An ``Entry`` is one message of the
-stream: the facts of one step (group commit), and from where a reader has everything that still lives.
+Law: a fact changes a coordinator's mind only when it is *read* from the stream (R1), its writer's mind included. Facts
+carry the times and choices of their writer (R15), so that every reader comes to the same state. An ``Entry`` is one
+message of the stream: the facts of one step (group commit), and from where a reader has everything that still lives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact"):
     """The root of all facts."""
 
 
-class Accepted(Fact, tag="accepted"):
+class Accepted(Fact, frozen=True, tag="accepted"):
     """These tasks are ours now."""
 
     tasks: list[Task]
@@ -30,13 +30,13 @@ class Accepted(Fact, tag="accepted"):
     """Who submitted, as the broker knows them."""
 
 
-class Failed(Fact, tag="failed"):
+class Failed(Fact, frozen=True, tag="failed"):
     """An attempt is over without success. Whether the task is tried again is decided when this is read (R8)."""
 
     task: str
     attempt: Attempt
     cause: Literal["error", "timeout", "lost", "fatal"]
-    """``error``/``timeout``: the attempt failed; ``lost``: its instance is gone; ``fatal``: trying again cannot help."""
+    """``error``/``timeout``: the attempt failed; ``lost``: its instance is gone; ``fatal``: another try cannot help."""
     error: Error
     at_ns: Nanos
     instance: str = ""
@@ -46,7 +46,7 @@ class Failed(Fact, tag="failed"):
     """Unix time before which it is not tried again (back-off with jitter, the writer's dice)."""
 
 
-class Ended(Fact, tag="ended"):
+class Ended(Fact, frozen=True, tag="ended"):
     """The task is over. The first ``Ended`` of a task in ledger order is its outcome (R1)."""
 
     task: str
@@ -65,7 +65,7 @@ class Ended(Fact, tag="ended"):
     """Refused only: fingerprint of the refused task (of the others the ledger has the content)."""
 
 
-class Checkpointed(Fact, tag="checkpointed"):
+class Checkpointed(Fact, frozen=True, tag="checkpointed"):
     """Work worth keeping. Of several, the one of the latest attempt read last counts."""
 
     task: str
@@ -73,7 +73,7 @@ class Checkpointed(Fact, tag="checkpointed"):
     state: bytes
 
 
-class Asked(Fact, tag="asked"):
+class Asked(Fact, frozen=True, tag="asked"):
     """A will, settled by ledger order alone."""
 
     what: Literal["cancel", "priority", "policy", "redirect", "drain"]
@@ -81,16 +81,17 @@ class Asked(Fact, tag="asked"):
     task: str = ""
     by: str = ""
     value: Any = None
-    """priority: the number; policy: {"ordering"|"placement"|"allocation": name}; redirect: the new reply queue; drain: incarnation."""
+    """priority: the number; policy: {"ordering"|"placement"|"allocation": name}; redirect: the new reply queue;
+    drain: the incarnation."""
 
 
-class Served(Fact, tag="served"):
+class Served(Fact, frozen=True, tag="served"):
     """An intake queue exists for this service: every leader consumes it, also while no instance lives."""
 
     service: str
 
 
-class Joined(Fact, tag="joined"):
+class Joined(Fact, frozen=True, tag="joined"):
     """This incarnation may hold work from now on (R2)."""
 
     instance: str
@@ -99,13 +100,13 @@ class Joined(Fact, tag="joined"):
     at_ns: Nanos
 
 
-class Parted(Fact, tag="parted"):
+class Parted(Fact, frozen=True, tag="parted"):
     """This incarnation is gone for good: nothing of it may be alive. Written on evidence, lease or farewell."""
 
     incarnation: str
 
 
-class Claim(Fact, tag="claim"):
+class Claim(Fact, frozen=True, tag="claim"):
     """I lead from here. The offset of its entry is the epoch (or ``floor + 1``, if agents know a higher one)."""
 
     coordinator: str
@@ -123,12 +124,12 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     instance: str = ""
 
 
-class Carried(Fact, tag="carried"):
+class Carried(Fact, frozen=True, tag="carried"):
     """A live task written again before its old record falls off the end of the log: the whole of it as of now."""
 
     task: Task
     accepted: int
-    """Offset of its first ``Accepted``: its place in the order of arrival, and who must answer for it after a takeover."""
+    """Offset of its first ``Accepted``: its place in the order of arrival, and who answers for it after a takeover."""
     index: int
     at_ns: Nanos
     reply_to: str = ""
@@ -142,7 +143,7 @@ class Carried(Fact, tag="carried"):
     checkpoint_of: Attempt | None = None
 
 
-class Tombstone(Fact, tag="tombstone"):
+class Tombstone(Fact, frozen=True, tag="tombstone"):
     """An ended task written again, compact: its id is not taken anew during the dedup window (R11)."""
 
     task: str

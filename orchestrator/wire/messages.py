@@ -1,16 +1,16 @@
 """What peers say to each other: every message, as frozen data.
 
-Law: types only, no behaviour, no bytes. A message here is one AMQP message body: a msgpack map with ``kind`` (the tag below) and
-``v`` (the version, written by the codec). Batching is the rule: a message carries *many* tasks, reports or orders. Bodies of
-users (arguments, results, checkpoints) travel as msgpack inside a ``bin``: nobody between producer and handler opens
-them.
+Law: types only, no behaviour, no bytes. A message here is one AMQP message body: a msgpack map with ``kind`` (the tag
+below) and, if it is not 1, ``v`` (the version; the codec's affair). Batching is the rule: a message carries many tasks,
+reports or orders. Values of users (arguments, results, checkpoints) travel as msgpack inside a ``bin``: nobody between
+producer and handler opens them.
 
     producer     -> coordinator   Submit, Control
     coordinator  -> producer      Results, Answer
-    agent        -> coordinator   Announce, Beat, Held, Notes, Leave (soft: lost ones are said again) and Reports (durable)
+    agent        -> coordinator   Announce, Beat, Held, Notes, Leave (soft: said again if lost), Reports (durable)
     coordinator  -> agent         Orders (to one incarnation), Echo (to all)
 
-Every optional field has a default and may be left out. Unknown fields are ignored: that is how a later version may add some.
+Every optional field has a default and may be left out. Unknown fields are ignored: that is how some may be added later.
 """
 
 from __future__ import annotations
@@ -19,15 +19,27 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from orchestrator.vocabulary import ID_PATTERN, NAME_PATTERN, Attempt, Nanos
+from orchestrator.vocabulary import ID_PATTERN, NAME_PATTERN, Attempt
 
 VERSION = 1
+"""Of every message here. A later version may add optional fields without a new number."""
 
-# --- limits, as types: the codec refuses what does not fit, before any of it reaches a machine -------------------------
+MOST_TASKS = 4096
+"""In one Submit."""
+MOST_LISTED = 500
+"""Attempts named by one Beat; an agent with more names none."""
+MOST_HELD = 20_000
+"""Attempts of one agent (it refuses new work long before)."""
+MOST_BARE = 65_536
+"""Entries of a list or map of bare numbers: three bytes make one, so the size of the body would allow too many."""
+MOST_RESOURCES = 32
+"""Kinds of resources that a task asks for, or an instance has."""
+
+# --- limits, as types: the codec refuses what does not fit, before any of it reaches a machine ------------------------
 
 Id: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN)]
 Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Type: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Type: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
 Queue: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Blob: TypeAlias = Annotated[bytes, Meta(max_length=1024 * 1024)]
@@ -46,28 +58,28 @@ class Part(Struct, frozen=True, omit_defaults=True):
     """The root of what messages are made of."""
 
 
-# --- producers ------------------------------------------------------------------------------------------------------------
+# --- producers --------------------------------------------------------------------------------------------------------
 
 
-class Range(Part):
+class Range(Part, frozen=True):
     """An elastic demand: at least ``min``, usefully up to ``max``."""
 
     min: Amount
     max: Amount
 
 
-Need: TypeAlias = dict[Name, Amount | Range]
+Need: TypeAlias = Annotated[dict[Name, Amount | Range], Meta(max_length=MOST_RESOURCES)]
 """What a task asks of the instance that runs it, by resource. Nothing said means ``{"slots": 1}``."""
 
 
-class Edge(Part):
+class Edge(Part, frozen=True):
     """A dependency on another task of the same submission, and what its failure means for this one."""
 
     task: Id
     on_failure: Literal["fail", "skip", "continue"] = "fail"
 
 
-class Task(Part):
+class Task(Part, frozen=True):
     """One unit of work, as its producer asks for it."""
 
     id: Id
@@ -94,13 +106,13 @@ class Task(Part):
     labels: Annotated[dict[Name, Text], Meta(max_length=32)] = {}
 
 
-class Submit(Message, tag="submit"):
-    """Tasks for the backlog. AMQP property ``reply_to``: the queue (bound to ``orchestrator.results``) for their results."""
+class Submit(Message, frozen=True, tag="submit"):
+    """Tasks for the backlog. AMQP ``reply_to``: the queue for their results, bound to ``orchestrator.results``."""
 
-    tasks: Annotated[list[Task], Meta(min_length=1, max_length=4096)]
+    tasks: Annotated[list[Task], Meta(min_length=1, max_length=MOST_TASKS)]
 
 
-class Control(Message, tag="control"):
+class Control(Message, frozen=True, tag="control"):
     """An operator's question or will; answered by ``Answer`` with the same ``id`` to the AMQP ``reply_to``."""
 
     id: Id
@@ -111,7 +123,7 @@ class Control(Message, tag="control"):
 Outcome: TypeAlias = Literal["done", "failed", "cancelled", "expired", "refused"]
 
 
-class Error(Part):
+class Error(Part, frozen=True):
     """Why something did not work, for people: what happened, what it means, what to do."""
 
     kind: Annotated[str, Meta(max_length=256)]
@@ -120,7 +132,7 @@ class Error(Part):
     trace: Annotated[str, Meta(max_length=16384)] = ""
 
 
-class Result(Part):
+class Result(Part, frozen=True):
     """How a task ended. The first end in the ledger is the outcome; there is never a second one."""
 
     task: Id
@@ -135,21 +147,21 @@ class Result(Part):
     ended_ns: Instant = 0
 
 
-class Results(Message, tag="results"):
+class Results(Message, frozen=True, tag="results"):
     items: list[Result]
 
 
-class Answer(Message, tag="answer"):
+class Answer(Message, frozen=True, tag="answer"):
     id: Id
     ok: bool
     value: Any = None
     error: Error | None = None
 
 
-# --- agents: soft words, said again when lost -------------------------------------------------------------------------------
+# --- agents: soft words, said again when lost -------------------------------------------------------------------------
 
 
-class Handler(Part):
+class Handler(Part, frozen=True):
     """A handler that a service offers, with what holds for its tasks unless a task says otherwise."""
 
     name: Name
@@ -163,14 +175,14 @@ class Handler(Part):
     doc: Text = ""
 
 
-class Dependency(Part):
+class Dependency(Part, frozen=True):
     """A service that this one needs: before it is ready (``start``), or at each assignment (``dispatch``)."""
 
     service: Name
     at: Literal["start", "dispatch"] = "start"
 
 
-class Announce(Message, tag="announce"):
+class Announce(Message, frozen=True, tag="announce"):
     """I am here. Said again with every beat until a ``sync`` order answers it."""
 
     instance: Id
@@ -178,13 +190,13 @@ class Announce(Message, tag="announce"):
     """New at every connection, never used again. The queue is ``orchestrator.agent.<incarnation>``."""
     service: Name
     handlers: Annotated[list[Handler], Meta(max_length=1000)]
-    capacity: dict[Name, Amount]
+    capacity: Annotated[dict[Name, Amount], Meta(max_length=MOST_RESOURCES)]
     version: Annotated[str, Meta(max_length=64)] = ""
     depends_on: Annotated[list[Dependency], Meta(max_length=100)] = []
     labels: Annotated[dict[Name, Text], Meta(max_length=32)] = {}
 
 
-class Beat(Message, tag="beat"):
+class Beat(Message, frozen=True, tag="beat"):
     """I am alive, I have drained my queue up to here, I hold these attempts."""
 
     incarnation: Id
@@ -194,34 +206,34 @@ class Beat(Message, tag="beat"):
     """The epoch whose sync was answered last; 0: none yet."""
     drained: Count = 0
     """The last ``Orders.seq`` of that epoch that was handled."""
-    held: list[Attempt] | None = None
+    held: Annotated[list[Attempt], Meta(max_length=MOST_LISTED)] | None = None
     """Every attempt not released yet (waiting, running or finished); none: too many to list (over 500)."""
     load: Amount = 0
     """Busy share of the slots, 0…1."""
     draining: bool = False
 
 
-class Holding(Part):
+class Holding(Part, frozen=True):
     """An attempt that an agent has, and with what it was granted."""
 
     task: Id
     attempt: Attempt
     state: Literal["waiting", "running", "finished"]
     """``finished``: its report is not released yet; the report itself is sent again."""
-    grant: dict[Name, Amount] = {}
+    grant: Annotated[dict[Name, Amount], Meta(max_length=MOST_RESOURCES)] = {}
 
 
-class Held(Message, tag="held"):
+class Held(Message, frozen=True, tag="held"):
     """The answer to ``sync``: everything this incarnation has, so that a new leader knows what may be running."""
 
     incarnation: Id
     seq: Count
     epoch: Count
     drained: Count
-    attempts: list[Holding] = []
+    attempts: Annotated[list[Holding], Meta(max_length=MOST_HELD)] = []
 
 
-class Note(Part):
+class Note(Part, frozen=True):
     """A soft word about an attempt; losing it costs nothing but knowledge."""
 
     task: Id
@@ -236,7 +248,7 @@ class Note(Part):
     """Refused: the epoch this agent obeys."""
 
 
-class Notes(Message, tag="notes"):
+class Notes(Message, frozen=True, tag="notes"):
     """``stopped`` answers a ``stop`` order: the attempt does not run here (any more) and will never report."""
 
     incarnation: Id
@@ -244,17 +256,17 @@ class Notes(Message, tag="notes"):
     drained: Count = 0
 
 
-class Leave(Message, tag="leave"):
+class Leave(Message, frozen=True, tag="leave"):
     """Goodbye: this incarnation holds nothing and will start nothing."""
 
     incarnation: Id
     reason: Text = ""
 
 
-# --- agents: durable words -----------------------------------------------------------------------------------------------
+# --- agents: durable words --------------------------------------------------------------------------------------------
 
 
-class Report(Part):
+class Report(Part, frozen=True):
     """How an attempt ended, kept by the agent until released."""
 
     task: Id
@@ -269,7 +281,7 @@ class Report(Part):
     """On the agent's clock (cargo)."""
 
 
-class Checkpoint(Part):
+class Checkpoint(Part, frozen=True):
     """Work worth keeping: handed to the next attempt of the task."""
 
     task: Id
@@ -277,16 +289,16 @@ class Checkpoint(Part):
     state: Blob
 
 
-class Reports(Message, tag="reports"):
+class Reports(Message, frozen=True, tag="reports"):
     incarnation: Id
     items: list[Report] = []
     checkpoints: list[Checkpoint] = []
 
 
-# --- coordinator to agents ---------------------------------------------------------------------------------------------------
+# --- coordinator to agents --------------------------------------------------------------------------------------------
 
 
-class Assignment(Part):
+class Assignment(Part, frozen=True):
     """Run this. The agent checks its window immediately before the start."""
 
     task: Id
@@ -303,8 +315,8 @@ class Assignment(Part):
     tenant: str = ""
 
 
-class Stop(Part):
-    """Recall: not started yet -> drop it; running -> cancel it. Always answered by a ``stopped`` note, or by its report."""
+class Stop(Part, frozen=True):
+    """Recall: not started yet -> drop it; running -> cancel it. Always answered: by ``stopped`` or its report."""
 
     task: Id
     attempt: Attempt
@@ -312,7 +324,7 @@ class Stop(Part):
     preempt: bool = False
 
 
-class Orders(Message, tag="orders"):
+class Orders(Message, frozen=True, tag="orders"):
     """Everything the leader has for one incarnation at this moment."""
 
     incarnation: Id
@@ -327,17 +339,17 @@ class Orders(Message, tag="orders"):
     """With ``sync``: how long a window lasts, from the sending of the beat that was echoed."""
     assign: list[Assignment] = []
     stop: list[Stop] = []
-    release: list[Attempt] = []
+    release: Annotated[list[Attempt], Meta(max_length=MOST_BARE)] = []
     """Reports that are in the ledger: forget them. Also said of any attempt that is over."""
     drain: bool = False
     """Take no new work; finish; leave."""
 
 
-class Echo(Message, tag="echo"):
+class Echo(Message, frozen=True, tag="echo"):
     """To all agents: the leader of this epoch has heard these beats. Said only while its own ticks are read back."""
 
     epoch: Count
-    heard: dict[str, Count]
+    heard: Annotated[dict[str, Count], Meta(max_length=MOST_BARE)]
     """Incarnation -> last seq heard."""
 
 
