@@ -34,7 +34,8 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from orchestrator.wire.facts import Entry
-from orchestrator.wire.messages import VERSION, AnyMessage, Error, Id, Message
+from orchestrator.wire.messages import VERSION, AnyMessage, Error, Message, Reports
+from orchestrator.wire.types import Id
 from orchestrator.wire.values import (
     MAX_VALUE_BYTES,
     CannotPack,
@@ -102,8 +103,8 @@ Reason: TypeAlias = Literal["size", "bytes", "version", "kind", "shape"]
 class Malformed:
     """A body that is no message: what is wrong with it, and enough of it to find its sender's mistake.
 
-    ``reason``: ``size`` (too long), ``bytes`` (not msgpack, cut short, too deep, trailing bytes), ``version`` (one we do
-    not speak), ``kind`` (none, or unknown), ``shape`` (a field is missing, of the wrong type or over a limit).
+    ``reason``: ``size`` (too long), ``bytes`` (not msgpack, cut short, too deep, trailing bytes), ``version`` (one that
+    we do not speak), ``kind`` (none, or unknown), ``shape`` (a field is missing, of the wrong type or over a limit).
     """
 
     reason: Reason
@@ -164,9 +165,21 @@ def decode(body: bytes, *, max_bytes: int | None = None) -> AnyMessage | Malform
             return _malformed("kind", body, f"kind {head.kind!r} is unknown" if head.kind else "kind is missing")
         if max_bytes is None and len(body) > max_bytes_of(head.kind):
             return _too_long(body, max_bytes_of(head.kind), head.kind)
-        return _open(body) if head.kind in OPEN_KINDS else _message.decode(body)
+        if head.kind in OPEN_KINDS:
+            return _open(body)
+        message = _message.decode(body)
+        if isinstance(message, Reports):
+            _judge_reports(message)
+        return message
     except Exception as trouble:  # whatever a decoder raises at a peer's bytes is the peer's mistake: see the law
         return _unreadable(body, trouble)
+
+
+def _judge_reports(message: Reports) -> None:
+    """Raises ``ValueError`` at what the types cannot say of a report."""
+    for index, report in enumerate(message.items):
+        if report.outcome == "failed" and report.error is None:
+            raise ValueError(f"A failed report must have an error - at `$.items[{index}]`")
 
 
 def max_bytes_of(kind: str) -> int:

@@ -152,9 +152,7 @@ class Tombstone(Fact, frozen=True, tag="tombstone"):
     print: int = 0
 
 
-AnyFact: TypeAlias = (
-    Accepted | Failed | Ended | Checkpointed | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
-)
+AnyFact: TypeAlias = Accepted | Failed | Ended | Checkpointed | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
 
 
 class Entry(Struct, frozen=True, omit_defaults=True):

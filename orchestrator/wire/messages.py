@@ -19,35 +19,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from orchestrator.vocabulary import ID_PATTERN, NAME_PATTERN, Attempt
+from orchestrator.vocabulary import Attempt
+from orchestrator.wire.types import MOST_BARE, MOST_HELD, MOST_RESOURCES, MOST_TASKS
+from orchestrator.wire.types import MOST_LISTED as MOST_LISTED
+from orchestrator.wire.types import Amount, Blob, Count, Id, Instant, Labels, Name, Priority, Span, Text, Tries, Type
 
 VERSION = 1
 """Of every message here. A later version may add optional fields without a new number."""
-
-MOST_TASKS = 4096
-"""In one Submit."""
-MOST_LISTED = 500
-"""Attempts named by one Beat; an agent with more names none."""
-MOST_HELD = 20_000
-"""Attempts of one agent (it refuses new work long before)."""
-MOST_BARE = 65_536
-"""Entries of a list or map of bare numbers: three bytes make one, so the size of the body would allow too many."""
-MOST_RESOURCES = 32
-"""Kinds of resources that a task asks for, or an instance has."""
-
-# --- limits, as types: the codec refuses what does not fit, before any of it reaches a machine ------------------------
-
-Id: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN)]
-Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Type: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
-Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
-Queue: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
-Blob: TypeAlias = Annotated[bytes, Meta(max_length=1024 * 1024)]
-Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
-Span: TypeAlias = Annotated[int, Meta(ge=0, le=366 * 24 * 3600 * 10**9)]
-Instant: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e12)]
-Priority: TypeAlias = Annotated[int, Meta(ge=-1000, le=1000)]
 
 
 class Message(Struct, frozen=True, omit_defaults=True, tag_field="kind"):
@@ -65,59 +43,72 @@ class Range(Part, frozen=True):
     """An elastic demand: at least ``min``, usefully up to ``max``."""
 
     min: Amount
+    """The task can run with this."""
     max: Amount
+    """More than this is of no use to it. Not below ``min``, or the task is refused."""
 
 
 Need: TypeAlias = Annotated[dict[Name, Amount | Range], Meta(max_length=MOST_RESOURCES)]
-"""What a task asks of the instance that runs it, by resource. Nothing said means ``{"slots": 1}``."""
+"""What a task asks of the instance that runs it, by resource. Not saying ``slots`` means one slot."""
 
 
 class Edge(Part, frozen=True):
     """A dependency on another task of the same submission, and what its failure means for this one."""
 
     task: Id
+    """The parent."""
     on_failure: Literal["fail", "skip", "continue"] = "fail"
+    """What becomes of this task if the parent does not end as ``done``."""
 
 
 class Task(Part, frozen=True):
     """One unit of work, as its producer asks for it."""
 
     id: Id
+    """Made by the producer, unique for ever: a second task under this id is not taken."""
     type: Type
     args: Blob = b"\x80"
     """msgpack map of keyword arguments."""
     need: Need = {}
+    """What it asks of the instance that runs it, by resource. Not saying ``slots`` means one."""
     priority: Priority = 0
     """Higher goes first."""
     tenant: Annotated[str, Meta(max_length=64)] = ""
+    """On whose behalf."""
     deadline_ns: Instant | None = None
-    """Unix time; a task not started by then ends as ``expired``."""
+    """A task not started by then ends as ``expired``."""
     start_ns: Instant | None = None
-    """Unix time; not assigned before."""
+    """Not assigned before."""
     timeout_ns: Span | None = None
     """Longest run of one attempt; none: the handler's own."""
-    retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    retries: Tries | None = None
     """Further attempts after a failure; none: the handler's own."""
     estimate_ns: Span | None = None
     """The producer's guess of the run time."""
     overlap: Literal["lease", "never"] = "lease"
     """``never``: moved only after the lease of a lost instance is over, whatever the evidence."""
     after: Annotated[list[Edge], Meta(max_length=1000)] = []
-    labels: Annotated[dict[Name, Text], Meta(max_length=32)] = {}
+    """Tasks of the same submission that must have ended before."""
+    labels: Labels = {}
+    """Words for people and for filters."""
 
 
 class Submit(Message, frozen=True, tag="submit"):
     """Tasks for the backlog. AMQP ``reply_to``: the queue for their results, bound to ``orchestrator.results``."""
 
     tasks: Annotated[list[Task], Meta(min_length=1, max_length=MOST_TASKS)]
+    """All of one service when they can be: the routing key is the service."""
 
 
 class Control(Message, frozen=True, tag="control"):
     """An operator's question or will; answered by ``Answer`` with the same ``id`` to the AMQP ``reply_to``."""
 
     id: Id
+    """Comes back in the answer."""
     op: Annotated[str, Meta(max_length=32)]
+    """What is asked."""
     args: dict[str, Any] = {}
+    """Of any shape; what they mean depends on ``op``."""
 
 
 Outcome: TypeAlias = Literal["done", "failed", "cancelled", "expired", "refused"]
@@ -129,7 +120,9 @@ class Error(Part, frozen=True):
     kind: Annotated[str, Meta(max_length=256)]
     """A stable word (``timeout``, ``lost``, ``unknown_handler`` …) or the exception's class name."""
     message: Text
+    """What happened, what it means for the work, what to do."""
     trace: Annotated[str, Meta(max_length=16384)] = ""
+    """Where in the handler, for its author."""
 
 
 class Result(Part, frozen=True):
@@ -138,24 +131,36 @@ class Result(Part, frozen=True):
     task: Id
     outcome: Outcome
     value: Blob | None = None
-    """msgpack of what the handler returned, for ``done``."""
+    """Done: msgpack of what the handler returned."""
     error: Error | None = None
+    """All others: why."""
     attempts: Count = 0
+    """How many it took."""
     instance: str = ""
+    """Where the last one ran."""
     accepted_ns: Instant = 0
+    """On the coordinator's clock, as the next two."""
     started_ns: Instant = 0
     ended_ns: Instant = 0
 
 
 class Results(Message, frozen=True, tag="results"):
+    """Tasks that have ended, to the queue that their producer named last. May be said twice."""
+
     items: list[Result]
 
 
 class Answer(Message, frozen=True, tag="answer"):
+    """The answer to a ``Control``."""
+
     id: Id
+    """Of the question."""
     ok: bool
+    """Whether it was done, or could be answered."""
     value: Any = None
+    """Of any shape, as ``op`` has it."""
     error: Error | None = None
+    """Not ok: why."""
 
 
 # --- agents: soft words, said again when lost -------------------------------------------------------------------------
@@ -165,35 +170,47 @@ class Handler(Part, frozen=True):
     """A handler that a service offers, with what holds for its tasks unless a task says otherwise."""
 
     name: Name
+    """The second word of the types of its tasks."""
     timeout_ns: Span | None = None
-    retries: Annotated[int, Meta(ge=0, le=1000)] = 2
+    """Longest run of one attempt; none: no limit."""
+    retries: Tries = 2
+    """Further attempts after a failure."""
     backoff_ns: Span = 1_000_000_000
     """Wait before the first retry; doubles with each, with jitter, up to ``backoff_max_ns``."""
     backoff_max_ns: Span = 300_000_000_000
     need: Need = {}
+    """What its tasks ask for if they say nothing."""
     estimate_ns: Span | None = None
+    """A guess of the run time."""
     doc: Text = ""
+    """What it does, for people."""
 
 
 class Dependency(Part, frozen=True):
-    """A service that this one needs: before it is ready (``start``), or at each assignment (``dispatch``)."""
+    """A service that this one needs."""
 
     service: Name
     at: Literal["start", "dispatch"] = "start"
+    """``start``: not ready before that one is; ``dispatch``: no task is sent while that one is not there."""
 
 
 class Announce(Message, frozen=True, tag="announce"):
     """I am here. Said again with every beat until a ``sync`` order answers it."""
 
     instance: Id
+    """A name for people, the same after a restart (``gpu-a``)."""
     incarnation: Id
     """New at every connection, never used again. The queue is ``orchestrator.agent.<incarnation>``."""
     service: Name
+    """What it is an instance of."""
     handlers: Annotated[list[Handler], Meta(max_length=1000)]
     capacity: Annotated[dict[Name, Amount], Meta(max_length=MOST_RESOURCES)]
+    """What it has, by resource; ``slots`` is how many tasks that ask for nothing else it runs at once."""
     version: Annotated[str, Meta(max_length=64)] = ""
+    """Of the service, for people."""
     depends_on: Annotated[list[Dependency], Meta(max_length=100)] = []
-    labels: Annotated[dict[Name, Text], Meta(max_length=32)] = {}
+    labels: Labels = {}
+    """Words for people and for filters."""
 
 
 class Beat(Message, frozen=True, tag="beat"):
@@ -211,6 +228,7 @@ class Beat(Message, frozen=True, tag="beat"):
     load: Amount = 0
     """Busy share of the slots, 0…1."""
     draining: bool = False
+    """It takes no new work and will leave."""
 
 
 class Holding(Part, frozen=True):
@@ -221,6 +239,7 @@ class Holding(Part, frozen=True):
     state: Literal["waiting", "running", "finished"]
     """``finished``: its report is not released yet; the report itself is sent again."""
     grant: Annotated[dict[Name, Amount], Meta(max_length=MOST_RESOURCES)] = {}
+    """As it came with the assignment."""
 
 
 class Held(Message, frozen=True, tag="held"):
@@ -228,8 +247,11 @@ class Held(Message, frozen=True, tag="held"):
 
     incarnation: Id
     seq: Count
+    """Counts with the beats."""
     epoch: Count
+    """The one that asked, obeyed from now on."""
     drained: Count
+    """At least the ``seq`` of the orders that asked."""
     attempts: Annotated[list[Holding], Meta(max_length=MOST_HELD)] = []
 
 
@@ -242,8 +264,9 @@ class Note(Part, frozen=True):
     at_ns: Instant = 0
     """When, on the agent's clock (cargo: shown, never compared)."""
     fraction: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Progress: the share that is done."""
     text: Text = ""
-    """Progress: what the handler says. Refused: why."""
+    """Progress: what the handler says. Refused: why (``epoch``, ``stale``, ``full``, ``draining``, ``expired``)."""
     epoch: Count = 0
     """Refused: the epoch this agent obeys."""
 
@@ -254,6 +277,7 @@ class Notes(Message, frozen=True, tag="notes"):
     incarnation: Id
     items: list[Note]
     drained: Count = 0
+    """As in a beat."""
 
 
 class Leave(Message, frozen=True, tag="leave"):
@@ -261,6 +285,7 @@ class Leave(Message, frozen=True, tag="leave"):
 
     incarnation: Id
     reason: Text = ""
+    """For people."""
 
 
 # --- agents: durable words --------------------------------------------------------------------------------------------
@@ -273,12 +298,14 @@ class Report(Part, frozen=True):
     attempt: Attempt
     outcome: Literal["done", "failed"]
     value: Blob | None = None
+    """Done: msgpack of what the handler returned."""
     error: Error | None = None
+    """Failed: why. Must be there then."""
     retry: bool = True
     """Failed: whether another attempt may help (a wrong argument will not get better)."""
     started_ns: Instant = 0
+    """On the agent's clock (only the difference counts); 0: never started."""
     ended_ns: Instant = 0
-    """On the agent's clock (cargo)."""
 
 
 class Checkpoint(Part, frozen=True):
@@ -287,10 +314,14 @@ class Checkpoint(Part, frozen=True):
     task: Id
     attempt: Attempt
     state: Blob
+    """What the handler wants to find again."""
 
 
 class Reports(Message, frozen=True, tag="reports"):
+    """What must not be lost: persistent, confirmed, and said again until released."""
+
     incarnation: Id
+    """The present one, also for attempts of a former one."""
     items: list[Report] = []
     checkpoints: list[Checkpoint] = []
 
@@ -306,13 +337,19 @@ class Assignment(Part, frozen=True):
     """The attempt is (epoch of the orders, n)."""
     handler: Name
     args: Blob
+    """As the producer packed them."""
     grant: dict[str, Amount]
+    """What of the instance's resources is this attempt's until it is over."""
     number: Count = 1
     """Which try of the task this is, counted from 1."""
     timeout_ns: Span | None = None
+    """Longest run; the agent stops it then and reports it as failed. None: the handler's own."""
     deadline_ns: Instant | None = None
+    """Not to be started after this."""
     checkpoint: Blob | None = None
+    """What the last attempt left."""
     tenant: str = ""
+    """On whose behalf."""
 
 
 class Stop(Part, frozen=True):
@@ -321,7 +358,9 @@ class Stop(Part, frozen=True):
     task: Id
     attempt: Attempt
     reason: Annotated[str, Meta(max_length=256)] = ""
+    """For people."""
     preempt: bool = False
+    """Ask the handler for a checkpoint first."""
 
 
 class Orders(Message, frozen=True, tag="orders"):
@@ -329,6 +368,7 @@ class Orders(Message, frozen=True, tag="orders"):
 
     incarnation: Id
     epoch: Count
+    """The reign of the leader that says this."""
     seq: Count
     """Rises by one with each Orders of this epoch to this incarnation, from 1."""
     heard: Count = 0
@@ -349,6 +389,7 @@ class Echo(Message, frozen=True, tag="echo"):
     """To all agents: the leader of this epoch has heard these beats. Said only while its own ticks are read back."""
 
     epoch: Count
+    """The reign of the leader that says this."""
     heard: Annotated[dict[str, Count], Meta(max_length=MOST_BARE)]
     """Incarnation -> last seq heard."""
 
