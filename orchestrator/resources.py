@@ -1,7 +1,7 @@
 """What tasks ask and what instances have: demands, grants, shortages.
 
-Law: amounts are integer thousandths; a grant is all or nothing over every resource a task names (so nobody ever holds some and waits
-for the rest); what is taken is given back exactly.
+Law: amounts are integer thousandths; a grant is all or nothing over every resource a task names (so nobody ever holds some
+and waits for the rest); what is taken is given back exactly.
 """
 
 from __future__ import annotations

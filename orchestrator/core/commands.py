@@ -1,7 +1,7 @@
 """Everything the coordinator may ask of the world.
 
-Law: a command is a promise that the shell carries out in the order given, and what becomes of it comes back as an event. The gates of
-custody are already passed when a command leaves the core: no shell can settle too early by reordering.
+Law: a command is a promise that the shell carries out in the order given, and what becomes of it comes back as an event.
+The gates of custody are already passed when a command leaves the core: no shell can settle too early by reordering.
 """
 
 from __future__ import annotations
@@ -105,17 +105,4 @@ class Noted:
     fields: dict[str, Any]
 
 
-Command: TypeAlias = (
-    Append
-    | Settle
-    | Send
-    | Broadcast
-    | SendResults
-    | Bury
-    | Reply
-    | OpenIntake
-    | Flow
-    | Lead
-    | Resign
-    | Noted
-)
+Command: TypeAlias = Append | Settle | Send | Broadcast | SendResults | Bury | Reply | OpenIntake | Flow | Lead | Resign | Noted

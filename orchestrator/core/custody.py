@@ -1,8 +1,8 @@
 """What the ledger says: applied fact by fact, by the leader and by every standby alike.
 
-Law: nothing here is known but from the ledger (R15), and every change goes through ``apply_*`` as its fact is *read*. So a standby
-is a leader that has not claimed yet, and a replay is a life lived quickly. Facts are monotone: read twice, or late, they change
-nothing.
+Law: nothing here is known but from the ledger (R15), and every change goes through ``apply_*`` as its fact is *read*. So a
+standby is a leader that has not claimed yet, and a replay is a life lived quickly. Facts are monotone: read twice, or late,
+they change nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from orchestrator.core import rules
-from orchestrator.core.records import Grave, Owed, Record, print_of
+from orchestrator.core.records import Grave, Owed, Record, letter_of, print_of
 from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import (
     Accepted,
@@ -59,14 +59,14 @@ class Custody:
         self._results_bytes_max = results_bytes_max
         self._results_bytes = 0
         self._kept: deque[tuple[TaskId, int]] = deque()
-        self._burials: deque[tuple[Nanos, TaskId]] = deque()
+        self._burials: deque[TaskId] = deque()
 
     # --- tasks ---------------------------------------------------------------------------------------------------------
 
-    def accepted(self, fact: Accepted, offset: int) -> list[Record]:
-        """Tasks that are ours from here; known ones are left as they are."""
+    def accepted(self, fact: Accepted, offset: int, first: int) -> list[Record]:
+        """Tasks that are ours from here, numbered from ``first`` within the entry; known ones are left as they are."""
         fresh: list[Record] = []
-        for index, task in enumerate(fact.tasks):
+        for index, task in enumerate(fact.tasks, first):
             if task.id in self.live or task.id in self.graves:
                 continue
             record = Record(task, offset, index, fact.at_ns, offset, fact.reply_to, fact.by, task.priority)
@@ -107,11 +107,16 @@ class Custody:
         mark = fact.print if record is None else print_of(record.task)
         story = record.failures if record is not None and record.failures else None
         self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, mark, offset, result, story)
-        self._burials.append((fact.at_ns, fact.task))
+        self._burials.append(fact.task)
         self._keep_result(fact.task, result)
         reply_to = fact.reply_to if record is None else record.reply_to
-        if reply_to:
-            self.owed[fact.task] = Owed(result, reply_to, offset, record.offset if record else offset)
+        bury = fact.outcome == "failed" or (fact.outcome == "refused" and not reply_to)
+        if reply_to or bury:
+            task = record.task if record is not None else None
+            self.owed[fact.task] = Owed(
+                result, reply_to, offset, record.offset if record else offset,
+                letter_of(result, task, story or []) if bury else None, bool(reply_to) + bury,
+            )  # fmt: skip
         return record
 
     def tombstone(self, fact: Tombstone, offset: int) -> None:
@@ -121,7 +126,7 @@ class Custody:
             return
         self.live.pop(fact.task, None)
         self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, fact.print, offset)
-        self._burials.append((fact.at_ns, fact.task))
+        self._burials.append(fact.task)
 
     def failed(self, fact: Failed) -> Record | None:
         """An attempt is over; gives the record if that is news (R8)."""
@@ -194,16 +199,15 @@ class Custody:
     def forget(self, now: Nanos, window_ns: Nanos) -> None:
         """Ids that ended longer ago than the dedup window."""
         while self._burials:
-            at_ns, task = self._burials[0]
+            task = self._burials[0]
             grave = self.graves.get(task)
             if grave is not None and not rules.r11_forgettable(grave, now, window_ns):
                 return
             self._burials.popleft()
             if grave is not None:
                 del self.graves[task]
-        for task, (will, _) in list(self.wills.items()):
-            if now - will.at_ns > window_ns:
-                del self.wills[task]
+        for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns]:
+            del self.wills[task]
 
     def _keep_result(self, task: TaskId, result: Result) -> None:
         """Results of ended tasks stay at hand for producers that ask again, up to a bound in bytes; the oldest go first."""

@@ -1,8 +1,8 @@
 """Everything that may change the coordinator's mind.
 
-Law: there is no other way in. A beat, an operator's will, a fact read from the ledger and the passing of time all come through
-``Coordinator.step(now, events)``; a list of events reproduces any state and so any bug. Events are frozen; what the broker
-needs to settle a delivery later travels as an opaque ``handle``.
+Law: there is no other way in. A beat, an operator's will, a fact read from the ledger and the passing of time all come
+through ``Coordinator.step(now, events)``; a list of events reproduces any state and so any bug. Events are frozen; what the
+broker needs to settle a delivery later travels as an opaque ``handle``.
 """
 
 from __future__ import annotations
@@ -101,15 +101,5 @@ class TimePassed:
 
 
 Event: TypeAlias = (
-    Arrived
-    | Garbled
-    | Read
-    | SessionOpened
-    | SessionLost
-    | TokenHeld
-    | Returned
-    | QueueDeleted
-    | Sent
-    | BrokerBlocked
-    | TimePassed
+    Arrived | Garbled | Read | SessionOpened | SessionLost | TokenHeld | Returned | QueueDeleted | Sent | BrokerBlocked | TimePassed
 )

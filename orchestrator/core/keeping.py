@@ -1,8 +1,9 @@
 """Keeping the ledger short: from where a reader has everything, and what must be written again before it falls off the end.
 
-Law: the log is capped in bytes and the broker drops its oldest part unasked. So every living thing has a *row* (where its last full
-record stands); rows are in reading order, void once the thing is over or written anew. The first valid row is ``replay_from``. A
-row that has fallen half the cap behind is carried forward; if the living set ever nears the cap, nothing else is appended (R12).
+Law: the log is capped in bytes and the broker drops its oldest part unasked. So every living thing has a *row* (where its
+last full record stands); rows are in reading order, void once the thing is over or written anew. The first valid row is
+``replay_from``. A row that has fallen half the cap behind is carried forward; if the living set ever nears the cap, nothing
+else is appended (R12).
 """
 
 from __future__ import annotations

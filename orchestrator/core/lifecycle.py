@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 TaskState: TypeAlias = Literal["waiting", "deferred", "assigned", "running", "doubtful", "ended"]
-TaskStep: TypeAlias = Literal[
-    "defer", "due", "assign", "started", "adopt", "vacate", "doubt", "end"
-]
+TaskStep: TypeAlias = Literal["defer", "due", "assign", "started", "adopt", "vacate", "doubt", "end"]
 
 TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     # in the backlog

@@ -1,13 +1,14 @@
 """What the coordinator remembers of one task: alive (``Record``) or over (``Grave``).
 
-A record has two halves. The first is *ledger*: every reader of the log has the same. The second is *soft*: what only the leader
-knows, lost with it and asked again from the agents. The two are never mixed: a rule of custody may rest on the first alone.
+A record has two halves. The first is *ledger*: every reader of the log has the same. The second is *soft*: what only the
+leader knows, lost with it and asked again from the agents. The two are never mixed: a rule of custody may rest on the first
+alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
@@ -52,8 +53,6 @@ class Record:
     assigned_ns: Nanos = 0
     started_ns: Nanos = 0
     progress: tuple[float | None, str] | None = None
-    ending: bool = False
-    """An ``Ended`` of it is under way: nothing more to propose."""
 
     @property
     def id(self) -> str:
@@ -104,6 +103,34 @@ class Owed:
     """Offset of the ``Ended``."""
     offset: int
     """Offset of the record that says to whom: it counts for ``replay_from`` until the result is answered."""
+    letter: dict[str, Any] | None = None
+    """For the dead letters, if it belongs there."""
+    left: int = 1
+    """Confirmations still to come: of the result, of the letter."""
+
+
+def letter_of(result: Result, task: Task | None, story: list[Failure]) -> dict[str, Any]:
+    """A dead letter: what was asked, how it ended, and every attempt on the way."""
+    return {
+        "task": result.task,
+        "type": task.type if task else "",
+        "tenant": task.tenant if task else "",
+        "args": task.args if task else b"",
+        "outcome": result.outcome,
+        "error": {"kind": result.error.kind, "message": result.error.message} if result.error else None,
+        "accepted_ns": result.accepted_ns,
+        "ended_ns": result.ended_ns,
+        "story": [
+            {
+                "attempt": list(failure.attempt),
+                "cause": failure.cause,
+                "instance": failure.instance,
+                "at_ns": failure.at_ns,
+                "error": {"kind": failure.error.kind, "message": failure.error.message, "trace": failure.error.trace},
+            }
+            for failure in story
+        ],
+    }
 
 
 def print_of(task: Task) -> int:

@@ -1,7 +1,7 @@
 """Policies: who goes next (``ordering``), on which instance (``placement``), with how much (``allocation``).
 
-Law: a policy is pure and small. It is handed what it needs and returns a choice; it keeps no books, reads no clock and never sees the
-ledger. ``pick`` finds one by name; names are what operators type.
+Law: a policy is pure and small. It is handed what it needs and returns a choice; it keeps no books, reads no clock and
+never sees the ledger. ``pick`` finds one by name; names are what operators type.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How much: an allocation grants a demand out of what is free, and says which of several instances it would rather take from.
 
-Law: all or nothing. ``grant`` is asked only where the least of the demand is free, and returns an amount for every resource named.
+Law: all or nothing. ``grant`` is asked only where the least of the demand is free, and returns an amount for every resource
+named.
 """
 
 from __future__ import annotations

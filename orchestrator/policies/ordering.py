@@ -1,8 +1,9 @@
 """Who goes next: an ordering gives each waiting task a key, and the smallest goes first.
 
-Law: keys are *static*. A task's key is computed when it enters the backlog and does not change while it waits, so a heap serves and a
-decision costs O(log n). Ageing fits in: what grows at the same rate for everyone does not change the order, so "one priority
-level is worth a minute of waiting" is the static key ``arrival - level * minute``. Ties go by arrival in the ledger.
+Law: keys are *static*. A task's key is computed when it enters the backlog and does not change while it waits, so a heap
+serves and a decision costs O(log n). Ageing fits in: what grows at the same rate for everyone does not change the order, so
+"one priority level is worth a minute of waiting" is the static key ``arrival - level * minute``. Ties go by arrival in the
+ledger.
 """
 
 from __future__ import annotations

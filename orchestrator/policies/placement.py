@@ -1,7 +1,8 @@
 """Which instance: a placement chooses among the instances of a service that have room.
 
-Law: a placement is handed a ``Choice`` - the open instances in an order that does not depend on hashing, a test that says whether one
-fits (and remembers why not), dice, and a cursor - and returns one that fits, or none. It looks at as few as it can.
+Law: a placement is handed a ``Choice`` - the open instances in an order that does not depend on hashing, a test that says
+whether one fits (and remembers why not), dice, and a cursor - and returns one that fits, or none. It looks at as few as it
+can.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Candidate(Protocol):
 class Choice(Protocol):
     """The question put to a placement."""
 
-    dice: Random
+    @property
+    def dice(self) -> Random: ...
 
     def __len__(self) -> int:
         """How many instances have any room."""

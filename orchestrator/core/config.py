@@ -1,0 +1,51 @@
+"""The numbers the core decides by. Each has a unit, a default and a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Numbers of the coordinator. Times in ns, sizes in bytes."""
+
+    lease_ns: Nanos = 5 * NS_PER_S
+    """How long we believe in an instance without hearing it: five missed beats."""
+    beat_ns: Nanos = NS_PER_S
+    """How often agents beat; silence of *all* for longer than two of these is our trouble, not theirs."""
+    echo_ns: Nanos = 500 * NS_PER_MS
+    """How soon a beat is echoed at the latest: with the beat well below half a lease."""
+    tick_ns: Nanos = 2 * NS_PER_S
+    """A leader with nothing to say says so this often."""
+    fresh_ns: Nanos = 6 * NS_PER_S
+    """R10: assign, settle and echo only while something of our own was read back so recently: three ticks."""
+    close_ns: Nanos = 10 * NS_PER_S
+    """A leader that reads nothing of its own for so long gives up its session."""
+    wait_ns: Nanos = 3 * NS_PER_S
+    """A deposed leader waits so long before it claims again."""
+    deaf_ns: Nanos = 4 * NS_PER_S
+    """An instance that beats but does not drain its queue for so long is deaf."""
+    resync_ns: Nanos = NS_PER_S
+    """A sync is asked again at most this often."""
+    dedup_ns: Nanos = 600 * NS_PER_S
+    """R11: how long the id of an ended task is remembered; exceeds any deposed session's life (10 s) by far."""
+    margin_ns: Nanos = 5 * NS_PER_S
+    """The agent enforces an attempt's timeout; so much later the coordinator recalls it."""
+    losses_max: int = 3
+    """A task whose instances died under it so often is suspected of killing them, and ends as failed."""
+    backlog_max: int = 500_000
+    """Tasks held in memory; beyond, the rest waits in the broker."""
+    ledger_bytes_max: int = 2 * 1024**3
+    """The cap of the stream."""
+    reserve_bytes: int = 256 * 1024**2
+    """R12: kept free for carrying forward: at least two appends and one stream segment."""
+    results_bytes_max: int = 64 * 1024**2
+    """Results of ended tasks kept at hand for producers that ask again."""
+    append_bytes_max: int = 4 * 1024**2
+    """Facts of one append: RabbitMQ 4 refuses messages over 16 MiB."""
+    orders_bytes_max: int = 512 * 1024
+    """Arguments in one message to an agent."""
+    results_message_bytes_max: int = 512 * 1024
+    """Results in one message to a producer."""

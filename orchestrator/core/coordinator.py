@@ -1,0 +1,191 @@
+"""The coordinator: one verb. Events in, commands out.
+
+Law: ``step(now, events)`` is the only way to change its mind and the only way to learn what it wants done;
+``next_deadline()`` says when to call again if nothing happens. Everything of one turn of the loop comes in one step, and
+one step ends at rest: facts are applied, what is due is looked at, tasks are placed until none can be, one append and at
+most one message per peer leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+from orchestrator.core import agents, intake, leadership, operators, placing, reading, rules
+from orchestrator.core.commands import Append, Broadcast, Command, Flow, Settle
+from orchestrator.core.config import Config
+from orchestrator.core.desk import Desk, Flight
+from orchestrator.core.events import (
+    Arrived,
+    BrokerBlocked,
+    Event,
+    Garbled,
+    QueueDeleted,
+    Read,
+    Returned,
+    Sent,
+    SessionLost,
+    SessionOpened,
+    TimePassed,
+    TokenHeld,
+)
+from orchestrator.core.settling import EXPIRED, settle_down
+from orchestrator.core.timers import Timer
+from orchestrator.vocabulary import NS_PER_S, Nanos
+from orchestrator.wire.facts import AnyFact, Ended, Entry
+from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leave, Notes, Reports, Submit
+
+MESSAGES: dict[type, Callable[[Desk, Nanos, Arrived], None]] = {
+    Submit: intake.submitted,
+    Reports: agents.reported,
+    Announce: agents.announced,
+    Beat: agents.beat,
+    Held: agents.held,
+    Notes: agents.notes,
+    Leave: agents.left,
+    Control: operators.asked,
+}
+
+EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
+    Read: reading.read,
+    Sent: intake.sent,
+    Garbled: intake.garbled,
+    Returned: agents.returned,
+    QueueDeleted: agents.queue_deleted,
+    BrokerBlocked: agents.broker_blocked,
+    SessionOpened: leadership.session_opened,
+    SessionLost: leadership.session_lost,
+    TokenHeld: leadership.token_held,
+}
+
+
+class Coordinator:
+    """The machine. ``dice`` is the only chance in it: the same events, times and dice give the same commands."""
+
+    def __init__(self, name: str, config: Config | None = None, dice: Random | None = None) -> None:
+        self.desk = Desk(name, config or Config(), dice or Random(0))
+
+    def step(self, now: Nanos, events: Iterable[Event]) -> list[Command]:
+        """Take in events at ``now`` (ns, never going back), come to rest, and say what is to be done, in this order."""
+        desk = self.desk
+        for event in events:
+            if type(event) is Arrived:
+                handler = MESSAGES.get(type(event.message))
+                if handler is None:
+                    desk.counts["misplaced"] += 1
+                else:
+                    handler(desk, now, event)
+            elif type(event) is not TimePassed:
+                EVENTS[type(event)](desk, now, event)
+        for timer in desk.timers.due(now):
+            wake(desk, now, timer)
+        if desk.leading:
+            self._rest(now)
+        elif desk.phase == "claiming" and now - desk.read_ns >= desk.config.close_ns:
+            leadership.resign(desk, "the claim was not read back: the ledger does not answer", 0)
+        if now >= desk.forget_ns:
+            desk.forget_ns = now + NS_PER_S
+            desk.custody.forget(now, desk.config.dedup_ns)
+        out, desk.out = desk.out, []
+        return out
+
+    def next_deadline(self) -> Nanos | None:
+        """When to step again if nothing happens. None: only an event can change anything."""
+        desk, config = self.desk, self.desk.config
+        moments = [when for when in (desk.timers.next(),) if when is not None]
+        if desk.phase in ("leading", "claiming"):
+            moments.append(desk.appended_ns + config.tick_ns if desk.flight is None else desk.read_ns + config.close_ns)
+            moments.append(desk.echo_ns)
+            moments.append(desk.forget_ns)
+        return min(moments, default=None)
+
+    # --- coming to rest -----------------------------------------------------------------------------------------------
+
+    def _rest(self, now: Nanos) -> None:
+        """A leader's end of step."""
+        desk = self.desk
+        if now - desk.read_ns >= desk.config.close_ns:
+            leadership.resign(desk, "nothing of our own was read back in time: the ledger does not answer", 0)
+            return
+        if desk.reclaim and desk.flight is None:
+            leadership.claim(desk, now)
+            return
+        if rules.r10_fresh(now, desk.read_ns, desk.config.fresh_ns):
+            while desk.stirred:
+                service = next(iter(desk.stirred))
+                del desk.stirred[service]
+                placing.place(desk, now, service)
+            self._echo(now)
+        self._append(now)
+        if desk.settled:
+            desk.out.append(Settle(tuple(desk.settled)))
+            desk.settled = []
+        for instance in desk.touched.values():
+            if instance.orders and instance.state != "gone":
+                desk.send_orders(instance, now)
+        desk.touched.clear()
+        for reply_to, results in desk.results.items():
+            desk.post_results(reply_to, results, [])
+        desk.results.clear()
+        if (wanted := intake.flow(desk)) is not None:
+            desk.intake_open = wanted
+            desk.out.append(Flow(wanted))
+            desk.note("intake", open=wanted, live=len(desk.custody.live))
+
+    def _append(self, now: Nanos) -> None:
+        """Group commit: one append is under way at a time, what is proposed meanwhile forms the next."""
+        desk = self.desk
+        if desk.flight is not None:
+            return
+        facts: list[AnyFact] = desk.keeping.carry(desk.custody)
+        gates = Flight()
+        if not facts or desk.keeping.room(desk.custody):
+            facts, gates = facts + desk.proposed, desk.boarding
+            desk.proposed, desk.boarding = [], Flight()
+        if not facts and now - desk.appended_ns < desk.config.tick_ns:
+            return
+        desk.number += 1
+        gates.number = desk.number
+        desk.flight = gates
+        desk.appended_ns = now
+        custody = desk.custody
+        entry = Entry(desk.nonce, desk.number, desk.keeping.replay_from(custody), custody.answered_to(), facts)
+        desk.out.append(Append(entry))
+
+    def _echo(self, now: Nanos) -> None:
+        """Renew the windows of all instances heard since the last echo, in one broadcast (R9)."""
+        desk = self.desk
+        if now < desk.echo_ns:
+            return
+        desk.echo_ns = now + desk.config.echo_ns
+        heard: dict[str, int] = {}
+        for incarnation, instance in desk.registry.instances.items():
+            if instance.heard > instance.echoed and instance.answered == desk.epoch and instance.state in ("ready", "draining"):
+                heard[incarnation] = instance.echoed = instance.heard
+        if heard:
+            desk.out.append(Broadcast(Echo(desk.epoch, heard)))
+
+
+def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
+    """A moment has come: look whether its reason still stands."""
+    reason, whom, n = timer
+    match reason:
+        case "due":
+            record = desk.custody.live.get(whom)
+            if record is not None and record.state == "deferred" and record.not_before_ns <= now:
+                settle_down(desk, now, record)
+        case "deadline":
+            record = desk.custody.live.get(whom)
+            if record is None:
+                return
+            if not desk.leading:
+                desk.missed[whom] = None
+            elif record.state in ("waiting", "deferred") and whom not in desk.ending:
+                desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+        case "lease":
+            agents.lease_due(desk, now, whom)
+        case "fence":
+            agents.fence_over(desk, now, whom, n)
+        case "backstop":
+            agents.backstop(desk, now, whom, n)

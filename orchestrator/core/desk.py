@@ -1,0 +1,212 @@
+"""The coordinator's desk: its books, its pending letters, and the few moves that every chapter makes.
+
+Law: the chapters (``leadership``, ``reading``, ``intake``, ``agents``, ``placing``, ``operators``) are functions over this
+desk. They never keep anything themselves and never talk to the world: what is to happen goes into ``out``, into an
+instance's order book, into the facts to be proposed, or into the results to be sent, and leaves at the end of the step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal, TypeAlias
+
+from orchestrator.core.backlog import Backlog
+from orchestrator.core.commands import Bury, Command, Noted, Send, SendResults
+from orchestrator.core.config import Config
+from orchestrator.core.custody import Custody
+from orchestrator.core.events import Handle
+from orchestrator.core.keeping import Keeping
+from orchestrator.core.records import Record
+from orchestrator.core.registry import Instance, Registry
+from orchestrator.core.timers import Timers
+from orchestrator.policies import ALLOCATIONS, ORDERINGS, PLACEMENTS, pick
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
+from orchestrator.wire.facts import AnyFact, Ended
+from orchestrator.wire.messages import Result
+
+Phase: TypeAlias = Literal["away", "following", "claiming", "leading"]
+
+
+@dataclass(slots=True)
+class Flight:
+    """What the facts of one append will free once they are read back (R1)."""
+
+    number: int = 0
+    gates: list[Handle] = field(default_factory=list)
+    releases: list[tuple[Incarnation, Attempt]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Posted:
+    """Results or a letter on their way: what their confirmation frees."""
+
+    owed: list[TaskId] = field(default_factory=list)
+    gates: list[Handle] = field(default_factory=list)
+
+
+class Desk:
+    """State of one coordinator."""
+
+    def __init__(self, name: str, config: Config, dice: Random) -> None:
+        self.name = name
+        self.config = config
+        self.dice = dice
+        # the books
+        self.custody = Custody(config.results_bytes_max)
+        self.keeping = Keeping(config.ledger_bytes_max, config.reserve_bytes)
+        self.registry = Registry()
+        self.backlog = Backlog(ORDERINGS["priority"])
+        self.placement = PLACEMENTS["least_loaded"]
+        self.allocation = ALLOCATIONS["msa"]
+        self.policy_names = {"ordering": "priority", "placement": "least_loaded", "allocation": "msa"}
+        self.timers = Timers()
+        self.verdicts: dict[TaskId, Ended] = {}
+        """Ends that ledger content demands and nobody has written yet; a new leader writes them."""
+        self.ending: dict[TaskId, Record] = {}
+        """Their ``Ended`` is proposed or under way."""
+        self.doubtful: dict[TaskId, Record] = {}
+        """Their instance is gone, and what that means is under way."""
+        self.missed: dict[TaskId, None] = {}
+        """Deadlines that passed while we did not lead."""
+        self.reclaim = False
+        """Agents know a higher epoch than ours: claim again above it."""
+        # the reign
+        self.phase: Phase = "away"
+        self.nonce = ""
+        self.epoch = 0
+        self.claim = -1
+        """Offset of our claim."""
+        self.claimed_ns: Nanos = 0
+        self.floor = 0
+        """The highest epoch agents said they know."""
+        self.attempts = 0
+        # the ledger's mouth
+        self.number = 0
+        self.proposed: list[AnyFact] = []
+        self.proposed_bytes = 0
+        self.boarding = Flight()
+        self.flight: Flight | None = None
+        self.appended_ns: Nanos = 0
+        self.read_ns: Nanos = 0
+        """When something of our own was last read back (R10)."""
+        self.arriving: dict[TaskId, int] = {}
+        """Tasks proposed and not read yet, with their prints."""
+        # liveness
+        self.heard_ns: Nanos = 0
+        """When any instance was last heard."""
+        self.calm_ns: Nanos = 0
+        """Nobody is declared dead by silence before this."""
+        self.blocked = False
+        self.echo_ns: Nanos = 0
+        self.forget_ns: Nanos = 0
+        # the out-tray of this step
+        self.out: list[Command] = []
+        self.settled: list[Handle] = []
+        self.stirred: dict[Service, None] = {}
+        self.touched: dict[Incarnation, Instance] = {}
+        self.results: dict[str, list[Result]] = {}
+        self.token = 0
+        self.posted: dict[int, Posted] = {}
+        self.intake_open = True
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def leading(self) -> bool:
+        return self.phase == "leading"
+
+    # --- moves ------------------------------------------------------------------------------------------------------------
+
+    def note(self, what: str, **fields: Any) -> None:
+        """A decision worth a line in the log."""
+        self.out.append(Noted(what, fields))
+
+    def propose(self, fact: AnyFact, size: int = 200) -> None:
+        """Write this fact with the next append. It counts when it is read (R1)."""
+        self.proposed.append(fact)
+        self.proposed_bytes += size
+
+    def gate(self, handle: Handle) -> None:
+        """Settle this delivery once all that is proposed by now is committed."""
+        if handle is None:
+            return
+        if self.proposed:
+            self.boarding.gates.append(handle)
+        elif self.flight is not None:
+            self.flight.gates.append(handle)
+        else:
+            self.settled.append(handle)
+
+    def propose_end(self, record: Record, fact: Ended) -> None:
+        """The task shall end so, unless an end of it is under way already; ledger order decides."""
+        if self.leading and record.id not in self.ending:
+            self.ending[record.id] = record
+            self.propose(fact, 200 + len(fact.value or b""))
+
+    def condemn(self, record: Record, fact: Ended) -> None:
+        """Ledger content demands this end: whoever leads writes it, we at once if we do."""
+        self.verdicts.setdefault(record.id, fact)
+        self.propose_end(record, self.verdicts[record.id])
+
+    def order(self, instance: Instance) -> Instance:
+        """Its order book goes out at the end of this step."""
+        self.touched[instance.incarnation] = instance
+        return instance
+
+    def stir(self, service: Service) -> None:
+        """Something about this service may allow a placement now."""
+        self.stirred[service] = None
+
+    def retouch(self, instance: Instance) -> None:
+        """Its room changed: keep the index true, and let its service try again."""
+        self.registry.touch(instance)
+        self.stirred[instance.service] = None
+
+    def use_policies(self, names: dict[str, str]) -> None:
+        """Switch policies by name. Raises ValueError for an unknown one, before anything is changed."""
+        ordering = pick(ORDERINGS, names.get("ordering", self.policy_names["ordering"]))
+        placement = pick(PLACEMENTS, names.get("placement", self.policy_names["placement"]))
+        allocation = pick(ALLOCATIONS, names.get("allocation", self.policy_names["allocation"]))
+        if ordering is not self.backlog.ordering:
+            self.backlog.order_by(ordering)
+        self.placement, self.allocation = placement, allocation
+        self.policy_names |= names
+        for service in self.backlog.queues:
+            self.stir(service)
+
+    # --- leaving the desk -----------------------------------------------------------------------------------------------
+
+    def send_orders(self, instance: Instance, now: Nanos) -> None:
+        """Everything in its order book, as one message."""
+        if instance.drained >= instance.sent:
+            instance.drained_ns = now
+        instance.sent_ns = now
+        if instance.orders.sync:
+            instance.synced_ns = now
+        self.out.append(Send(instance.queue, instance.take_orders(self.epoch, self.config.lease_ns)))
+
+    def post_results(self, reply_to: str, results: list[Result], gates: list[Handle]) -> None:
+        """Results for one producer, split by size; their confirmation says they are answered."""
+        batch: list[Result] = []
+        size = 0
+        for result in results:
+            batch.append(result)
+            size += len(result.value or b"") + 200
+            if size > self.config.results_message_bytes_max:
+                self.out.append(SendResults(self._post(batch, []), reply_to, tuple(batch)))
+                batch, size = [], 0
+        if batch:
+            self.out.append(SendResults(self._post(batch, gates), reply_to, tuple(batch)))
+
+    def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None) -> None:
+        """A letter for the dead."""
+        self.token += 1
+        self.posted[self.token] = Posted([task] if task else [], [gate] if gate is not None else [])
+        self.out.append(Bury(self.token, letter))
+
+    def _post(self, results: list[Result], gates: list[Handle]) -> int:
+        self.token += 1
+        owed = self.custody.owed
+        self.posted[self.token] = Posted([result.task for result in results if result.task in owed], gates)
+        return self.token

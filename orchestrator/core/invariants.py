@@ -1,0 +1,104 @@
+"""What must never be untrue, as functions: each raises AssertionError with the story, each docstring is its law.
+
+Run after every step in tests and in simulation, never in the daemon.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrator.core.desk import Desk
+
+
+def check(desk: Desk) -> None:
+    """All laws."""
+    for law in LAWS:
+        law(desk)
+
+
+def alive_or_over(desk: Desk) -> None:
+    """No task is both alive and over."""
+    both = desk.custody.live.keys() & desk.custody.graves.keys()
+    assert not both, f"alive and over at once: {sorted(both)[:5]}"
+
+
+def one_place(desk: Desk) -> None:
+    """Every live task is in the place that its state names, and nowhere else."""
+    for record in desk.custody.live.values():
+        story = f"{record.id} is {record.state}, live {record.live}, waits {record.place is not None}"
+        assert (record.place is not None) == (record.state == "waiting"), story
+        assert bool(record.live) == (record.state in ("assigned", "running")), story
+        assert record.state != "ended", story
+        assert (record.state == "doubtful") == (record.id in desk.doubtful), story
+
+
+def backlog_counts(desk: Desk) -> None:
+    """A queue's size is the number of tasks that wait in it."""
+    for queue in desk.backlog.queues.values():
+        waiting = list(queue.records())
+        assert len(waiting) == len({record.id for record in waiting}) == queue.size, (
+            f"{queue.service}: {len(waiting)} != {queue.size}"
+        )
+        for record in waiting:
+            assert desk.custody.live.get(record.id) is record, f"{record.id} waits but does not live"
+
+
+def grants_conserved(desk: Desk) -> None:
+    """What an instance has is what is free plus what is granted, for every resource."""
+    for instance in desk.registry.instances.values():
+        if instance.announced is None:
+            continue
+        granted: Counter[str] = Counter()
+        for holding in instance.holdings.values():
+            granted.update(holding.grant)
+        for name in {*instance.capacity, *granted}:
+            had, free = instance.capacity.get(name, 0), instance.free.get(name, 0)
+            assert had == free + granted[name], f"{instance.name} {name}: had {had}, free {free}, granted {granted[name]}"
+
+
+def holdings_mutual(desk: Desk) -> None:
+    """A task's live attempts and what instances hold say the same."""
+    for instance in desk.registry.instances.values():
+        for attempt, holding in instance.holdings.items():
+            if holding.record is not None:
+                assert holding.record.live.get(attempt) == instance.incarnation, (
+                    f"{instance.name} holds {attempt} of {holding.task}"
+                )
+    for record in desk.custody.live.values():
+        for attempt, incarnation in record.live.items():
+            where = desk.registry.instances.get(incarnation)
+            assert where is not None and attempt in where.holdings, (
+                f"{record.id}: {attempt} lives on {incarnation}, which has it not"
+            )
+
+
+def one_live_attempt(desk: Desk) -> None:
+    """While we assigned it, a task has one live attempt (R4); two only when agents of earlier reigns said so."""
+    for record in desk.custody.live.values():
+        ours = [attempt for attempt in record.live if attempt.epoch == desk.epoch]
+        assert len(ours) <= 1, f"{record.id} has {ours}"
+
+
+def open_index_true(desk: Desk) -> None:
+    """The index of instances with room lists exactly those that have room."""
+    for pool in desk.registry.pools.values():
+        open_ = {pool.opened(index).incarnation for index in range(pool.open)}
+        room = {one.incarnation for one in pool.members.values() if one.has_room}
+        assert open_ == room, f"{pool.service}: open {open_}, room {room}"
+
+
+def nothing_left_behind(desk: Desk) -> None:
+    """At the end of a step the out-tray is empty."""
+    assert not (desk.out or desk.settled or desk.touched or desk.results) or not desk.leading
+
+
+LAWS = (
+    alive_or_over,
+    one_place,
+    backlog_counts,
+    grants_conserved,
+    holdings_mutual,
+    one_live_attempt,
+    open_index_true,
+    nothing_left_behind,
+)

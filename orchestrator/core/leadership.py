@@ -1,0 +1,164 @@
+"""Who leads: hint, claim, epoch, takeover, resignation.
+
+Law: the broker's token is a hint, the claim in the ledger is the truth. A leader leads from the moment it reads its own
+claim until it reads a later one, or loses its session, or reads nothing of its own for too long. Taking over, it asks every
+instance that may hold work what it has (``sync``), and sets aside the tasks those might hold; all others go at once (R2,
+R3).
+"""
+
+from __future__ import annotations
+
+from orchestrator.core import rules
+from orchestrator.core.commands import Append, Lead, OpenIntake, Resign
+from orchestrator.core.desk import Desk, Flight
+from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
+from orchestrator.core.registry import Instance, Orderbook
+from orchestrator.vocabulary import Nanos
+from orchestrator.wire.facts import Claim, Entry
+
+
+def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
+    """Connections stand: follow the ledger, and wait for the hint."""
+    desk.phase = "following"
+    desk.nonce = event.nonce
+    desk.number = 0
+    desk.read_ns = now
+    desk.blocked = False
+    desk.intake_open = True
+
+
+def session_lost(desk: Desk, now: Nanos, event: SessionLost) -> None:
+    """Every handle is void, whatever was under way may or may not have happened: the ledger will tell."""
+    step_down(desk)
+    desk.phase = "away"
+    desk.note("session_lost", why=event.why)
+
+
+def token_held(desk: Desk, now: Nanos, event: TokenHeld) -> None:
+    """Nobody else seems to lead: claim."""
+    if desk.phase == "following":
+        claim(desk, now)
+
+
+def claim(desk: Desk, now: Nanos) -> None:
+    """Write a claim. We lead once we read it; everything before it is applied by then."""
+    desk.phase = "claiming"
+    desk.reclaim = False
+    desk.read_ns = now
+    desk.number += 1
+    desk.flight = Flight(desk.number)
+    desk.appended_ns = now
+    fact = Claim(desk.name, desk.nonce, desk.floor)
+    custody = desk.custody
+    entry = Entry(desk.nonce, desk.number, desk.keeping.replay_from(custody), custody.answered_to(), [fact])
+    desk.out.append(Append(entry))
+    desk.note("claiming", floor=desk.floor)
+
+
+def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
+    """A claim was read: ours begins our reign, a later one ends it."""
+    reign = desk.custody.claim(fact, offset)
+    if desk.phase == "away":
+        return
+    if fact.nonce == desk.nonce:
+        begin_reign(desk, now, reign.epoch, offset)
+    elif desk.phase == "leading":
+        resign(desk, f"{fact.coordinator} claimed at {offset}", desk.config.wait_ns)
+
+
+def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
+    """Lead from here."""
+    forget_soft(desk)
+    desk.phase, desk.epoch, desk.claim, desk.claimed_ns = "leading", epoch, offset, now
+    desk.read_ns = now
+    desk.calm_ns = now
+    desk.attempts = 0
+    desk.out.append(Lead(epoch))
+    for service in sorted(desk.custody.served):
+        desk.out.append(OpenIntake(service))
+    over = rules.r10_over_after_claim(now, desk.config.fresh_ns, desk.config.lease_ns)
+    for incarnation, (joined, _) in desk.custody.joined.items():
+        instance = desk.registry.instances.get(incarnation)
+        if instance is None:
+            instance = desk.registry.add(Instance(incarnation, joined.instance, joined.service))
+        instance.joined = True
+        instance.follow("joined" if instance.state == "joining" else "resync")
+        instance.over_ns = over
+        desk.timers.at(over, "lease", incarnation)
+        desk.registry.pool(joined.service).unanswered[incarnation] = None
+        desk.registry.touch(instance)
+        desk.order(instance).orders.sync = True
+    for service, queue in desk.backlog.queues.items():
+        if desk.registry.pool(service).unanswered:
+            queue.set_aside()
+        desk.stir(service)
+    for task, owed in desk.custody.owed.items():
+        if owed.reply_to:
+            desk.results.setdefault(owed.reply_to, []).append(owed.result)
+        if owed.letter is not None:
+            desk.bury(owed.letter, task)
+    for task, verdict in desk.verdicts.items():
+        desk.propose_end(desk.custody.live[task], verdict)
+    for task in desk.missed:
+        desk.timers.at(now, "deadline", task)
+    desk.missed.clear()
+    desk.note(
+        "leading", epoch=epoch, waiting=len(desk.backlog), live=len(desk.custody.live), owed=len(desk.custody.owed),
+        instances=len(desk.custody.joined),
+    )  # fmt: skip
+
+
+def answered(desk: Desk, instance: Instance) -> None:
+    """One agent fewer that may hold tasks accepted before our claim."""
+    pool = desk.registry.pool(instance.service)
+    if pool.unanswered.pop(instance.incarnation, "absent") is None and not pool.unanswered:
+        desk.backlog.queue(instance.service).take_back()
+    desk.stir(instance.service)
+
+
+def resign(desk: Desk, why: str, wait_ns: Nanos) -> None:
+    """Drop every gate unexecuted and give the session up (R1)."""
+    step_down(desk)
+    desk.phase = "away"
+    desk.out.append(Resign(why, wait_ns))
+    desk.note("resigned", why=why)
+
+
+def step_down(desk: Desk) -> None:
+    """Forget everything that only a leader knows."""
+    forget_soft(desk)
+    desk.proposed.clear()
+    desk.proposed_bytes = 0
+    desk.boarding = Flight()
+    desk.flight = None
+    desk.arriving.clear()
+    desk.posted.clear()
+    desk.results.clear()
+    desk.settled.clear()
+    desk.touched.clear()
+    desk.keeping.void()
+    desk.ending.clear()
+
+
+def forget_soft(desk: Desk) -> None:
+    """Live attempts and grants are soft: the next leader (we ourselves, perhaps) asks the agents again."""
+    for queue in desk.backlog.queues.values():
+        queue.take_back()
+    for pool in desk.registry.pools.values():
+        pool.unanswered.clear()
+    for instance in list(desk.registry.instances.values()):
+        for attempt, holding in list(instance.holdings.items()):
+            instance.drop(attempt)
+            if (record := holding.record) is not None:
+                record.live.pop(attempt, None)
+                if not record.live and record.state in ("assigned", "running"):
+                    record.follow("vacate")
+                    desk.backlog.add(record)
+        instance.orders = Orderbook()
+        instance.sent = instance.drained = instance.answered = 0
+        desk.registry.touch(instance)
+    for record in desk.doubtful.values():
+        record.live.clear()
+        record.follow("vacate")
+        desk.backlog.add(record)
+    desk.doubtful.clear()

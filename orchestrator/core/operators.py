@@ -1,0 +1,157 @@
+"""What operators (and the command line) ask: questions are answered from the desk, wills go through the ledger.
+
+Law: a will (cancel, priority, policy) becomes a fact and is done when that is read, so it survives us; the answer says it
+was written down or, where it cannot be, why. Drain is soft: it is the instance that leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from orchestrator.core import agents, views
+from orchestrator.core.commands import Reply
+from orchestrator.core.desk import Desk
+from orchestrator.core.events import Arrived
+from orchestrator.policies import KINDS
+from orchestrator.vocabulary import Nanos, is_id
+from orchestrator.wire.facts import Asked
+from orchestrator.wire.messages import Answer, Control, Error
+
+Args: TypeAlias = dict[str, Any]
+
+
+class Unanswerable(Exception):
+    """A question that makes no sense here; ``kind`` is stable, the text is for people."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def asked(desk: Desk, now: Nanos, event: Arrived) -> None:
+    """Answer an operator."""
+    control = event.message
+    assert isinstance(control, Control)
+    if not desk.leading:
+        return
+    try:
+        operation = OPERATIONS.get(control.op)
+        if operation is None:
+            raise Unanswerable("unknown_op", f"there is no operation {control.op!r}; there are: {', '.join(sorted(OPERATIONS))}")
+        answer = Answer(control.id, True, operation(desk, now, control.args, event.user))
+    except Unanswerable as fault:
+        answer = Answer(control.id, False, error=Error(fault.kind, str(fault)))
+    if event.reply_to:
+        desk.out.append(Reply(event.reply_to, answer))
+    desk.gate(event.handle)
+
+
+def _text(args: Args, name: str) -> str:
+    value = args.get(name)
+    if not isinstance(value, str) or not is_id(value):
+        raise Unanswerable("bad_argument", f"{name} must be an id (letters, digits, _ . : @ -), not {value!r}")
+    return value
+
+
+def _limit(args: Args) -> int:
+    value = args.get("limit", 100)
+    if type(value) is not int or not 0 < value <= 10_000:
+        raise Unanswerable("bad_argument", f"limit must be a whole number from 1 to 10000, not {value!r}")
+    return value
+
+
+def status(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    return views.status(desk, now)
+
+
+def services(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    return views.services(desk, now)
+
+
+def resources(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    return views.resources(desk)
+
+
+def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    state, service = args.get("state"), args.get("service")
+    for name, value in (("state", state), ("service", service)):
+        if value is not None and not isinstance(value, str):
+            raise Unanswerable("bad_argument", f"{name} must be a word, not {value!r}")
+    return views.tasks(desk, now, state, service, _limit(args))
+
+
+def task(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    found = views.task(desk, now, _text(args, "task"))
+    if found is None:
+        raise _unknown(_text(args, "task"))
+    return found
+
+
+def why(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    found = views.why(desk, now, _text(args, "task"))
+    if found is None:
+        raise _unknown(_text(args, "task"))
+    return found
+
+
+def _unknown(task: str) -> Unanswerable:
+    return Unanswerable(
+        "unknown_task",
+        f"no task {task!r} is known: it was never accepted here, or ended longer ago than the dedup window remembers.",
+    )
+
+
+def cancel(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    name = _text(args, "task")
+    grave = desk.custody.graves.get(name)
+    if grave is not None:
+        return {"task": name, "state": "ended", "outcome": grave.outcome, "cancelled": grave.outcome == "cancelled"}
+    desk.propose(Asked("cancel", now, name, by))
+    record = desk.custody.live.get(name)
+    return {"task": name, "state": record.state if record else "unknown", "cancelled": True}
+
+
+def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    name, value = _text(args, "task"), args.get("priority")
+    if type(value) is not int or not -1000 <= value <= 1000:
+        raise Unanswerable("bad_argument", f"priority must be a whole number from -1000 to 1000, not {value!r}")
+    if name not in desk.custody.live:
+        raise _unknown(name)
+    desk.propose(Asked("priority", now, name, by, value))
+    return {"task": name, "priority": value}
+
+
+def policy(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    names = {kind: args[kind] for kind in KINDS if kind in args}
+    for kind, name in names.items():
+        if name not in KINDS[kind]:
+            raise Unanswerable("unknown_policy", f"there is no {kind} policy {name!r}; there are: {', '.join(sorted(KINDS[kind]))}")
+    if names and any(desk.policy_names[kind] != name for kind, name in names.items()):
+        desk.propose(Asked("policy", now, by=by, value=names))
+    return {"now": desk.policy_names | names, "known": {kind: sorted(known) for kind, known in KINDS.items()}}
+
+
+def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    name = _text(args, "instance")
+    found = [one for one in desk.registry.instances.values() if name in (one.name, one.incarnation)]
+    if not found:
+        raise Unanswerable("unknown_instance", f"no instance {name!r} is here; `orchestrator services` lists those that are.")
+    for instance in found:
+        if instance.state in ("ready", "draining"):
+            agents.drain(desk, instance, order=True)
+    return {"draining": [one.name for one in found], "holds": sum(len(one.holdings) for one in found)}
+
+
+OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
+    "status": status,
+    "services": services,
+    "resources": resources,
+    "tasks": tasks,
+    "task": task,
+    "why": why,
+    "cancel": cancel,
+    "priority": priority,
+    "policy": policy,
+    "drain": drain,
+}

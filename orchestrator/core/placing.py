@@ -1,0 +1,126 @@
+"""Placing: who goes next, on which instance, with how much - and, where nothing can be placed, why not.
+
+Law: *filter, score, choose*. The filter (``refusal``) is one function, used for the decision and for ``why`` alike, so a
+reason shown is the reason that counted. A step looks at the heads of demand classes until nothing more can be placed.
+"""
+
+from __future__ import annotations
+
+from orchestrator.core import rules
+from orchestrator.core.desk import Desk
+from orchestrator.core.records import Record
+from orchestrator.core.registry import Holding, Instance, Pool
+from orchestrator.core.settling import EXPIRED
+from orchestrator.policies.placement import Candidate
+from orchestrator.resources import Demand, fits, shortages
+from orchestrator.vocabulary import Attempt, Nanos, Service, TaskType, handler_of, plain_vector
+from orchestrator.wire.facts import Ended
+from orchestrator.wire.messages import Assignment
+
+
+def offers(instance: Instance, type_: TaskType) -> bool:
+    """Whether the instance has the handler of this task type."""
+    return handler_of(type_) in instance.handlers
+
+
+def missing_dependencies(desk: Desk, instance: Instance) -> list[Service]:
+    """Services that this instance needs now and that have no ready instance: direct ones only, or one outage would stop all.
+
+    One needed ``at: start`` is needed until all such have been there once, one ``at: dispatch`` at every assignment.
+    """
+    if instance.announced is None:
+        return []
+    missing = {need.service: need.at for need in instance.announced.depends_on if not desk.registry.ready(need.service)}
+    if "start" not in missing.values():
+        instance.started = True
+    return [service for service, at in missing.items() if at == "dispatch" or not instance.started]
+
+
+def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
+    """Why this instance cannot take such a task now; none: it can."""
+    if not rules.r2_may_receive(instance, desk.epoch):
+        return "has not answered this coordinator yet" if instance.joined else "is joining"
+    if instance.state != "ready":
+        return {"draining": "is draining", "deaf": "beats but does not read its queue"}.get(instance.state, f"is {instance.state}")
+    if not offers(instance, type_):
+        return f"has no handler {handler_of(type_)!r}"
+    if missing := missing_dependencies(desk, instance):
+        return f"needs service {', '.join(missing)}, which has no ready instance"
+    if short := shortages(demand, instance.free):
+        return ", ".join(map(str, short))
+    return None
+
+
+def place(desk: Desk, now: Nanos, service: Service) -> None:
+    """Place tasks of one service until nothing more can be placed."""
+    pool = desk.registry.pools.get(service)
+    queue = desk.backlog.queues.get(service)
+    if pool is None or queue is None:
+        return
+    queue.unblock()
+    while pool.open and (group := queue.best()) is not None:
+        head = group.head()
+        assert head is not None
+        record = head.record
+        if record.id in desk.ending:
+            desk.backlog.remove(record)  # its end is under way; should that be lost, so is this leader, and it waits anew
+            record.follow("doubt")
+            desk.doubtful[record.id] = record
+            continue
+        if record.task.deadline_ns is not None and record.task.deadline_ns <= now:
+            desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+            continue
+        instance = choose(desk, pool, group.type, group.demand)
+        if instance is None:
+            queue.block(group)
+        else:
+            assign(desk, now, record, instance, group.demand)
+
+
+def choose(desk: Desk, pool: Pool, type_: TaskType, demand: Demand) -> Instance | None:
+    """An instance for such a task, as the placement policy would have it."""
+    instances = pool.members
+
+    def able(candidate: Candidate) -> bool:
+        instance = instances[candidate.incarnation]
+        return fits(demand, instance.free) and refusal(desk, instance, type_, demand) is None
+
+    chosen = desk.placement.choose(pool.question(demand, desk.allocation, desk.dice), able)
+    return None if chosen is None else instances[chosen.incarnation]
+
+
+def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand) -> None:
+    """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
+    desk.attempts += 1
+    attempt = Attempt(desk.epoch, desk.attempts)
+    grant = desk.allocation.grant(demand, instance.free)
+    desk.backlog.remove(record)
+    instance.hold(attempt, Holding(record.id, record, grant, instance.sent + 1))
+    record.live[attempt] = instance.incarnation
+    record.follow("assign")
+    record.assigned_ns = now
+    record.started_ns = 0
+    record.progress = None
+    task, handler = record.task, instance.handlers[record.handler]
+    timeout_ns = task.timeout_ns if task.timeout_ns is not None else handler.timeout_ns
+    book = desk.order(instance).orders
+    book.assign.append(
+        Assignment(
+            task.id,
+            attempt.n,
+            handler.name,
+            task.args,
+            plain_vector(grant),
+            record.number,
+            timeout_ns,
+            task.deadline_ns,
+            record.checkpoint,
+            task.tenant,
+        )
+    )
+    book.size += len(task.args) + len(record.checkpoint or b"") + 100
+    desk.registry.touch(instance)
+    desk.counts["assigned"] += 1
+    desk.note("assigned", task=task.id, attempt=str(attempt), instance=instance.name, waited_s=(now - record.at_ns) / 1e9)
+    if book.size > desk.config.orders_bytes_max:
+        desk.send_orders(instance, now)

@@ -1,0 +1,246 @@
+"""Reading the ledger: where facts count.
+
+Law: this is the only place that changes the books, and it does so for the leader's own facts exactly as for anybody's
+(R15). What a leader does *because* of a fact - settle, release, answer, stop, try again - happens here too, when the fact
+is read (R1, R8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.core import leadership, rules
+from orchestrator.core.commands import OpenIntake
+from orchestrator.core.desk import Desk
+from orchestrator.core.events import Read
+from orchestrator.core.records import Record
+from orchestrator.core.settling import let_go, settle_down, stop_live
+from orchestrator.vocabulary import Nanos
+from orchestrator.wire.facts import (
+    Accepted,
+    Asked,
+    Carried,
+    Checkpointed,
+    Claim,
+    Ended,
+    Failed,
+    Joined,
+    Parted,
+    Served,
+    Tombstone,
+)
+from orchestrator.wire.messages import Error
+
+
+def read(desk: Desk, now: Nanos, event: Read) -> None:
+    """Apply an entry, then free what waited for it if it is our own."""
+    entry, offset = event.entry, event.offset
+    desk.custody.next_offset = offset + 1
+    flight = desk.flight
+    index = 0
+    for fact in entry.facts:
+        if type(fact) is Accepted:
+            accepted(desk, now, fact, offset, index)
+            index += len(fact.tasks)
+        else:
+            APPLY[type(fact)](desk, now, fact, offset)
+    desk.keeping.read(event.size)
+    if flight is not None and desk.flight is flight and rules.r1_committed(entry, desk.nonce, flight.number, desk.leading):
+        desk.flight = None
+        desk.read_ns = now
+        desk.settled += flight.gates
+        for incarnation, attempt in flight.releases:
+            if (instance := desk.registry.instances.get(incarnation)) is not None:
+                desk.order(instance).orders.release.append(attempt)
+    elif entry.by != desk.nonce:
+        desk.custody.answered(entry.answered_to)
+
+
+def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) -> None:
+    """Tasks are ours: they may be assigned from here on (R3)."""
+    for task in fact.tasks:
+        desk.arriving.pop(task.id, None)
+        grave = desk.custody.graves.get(task.id)
+        if desk.leading and grave is not None and grave.result is not None and fact.reply_to:
+            desk.results.setdefault(fact.reply_to, []).append(grave.result)  # its report was read before it
+    for record in desk.custody.accepted(fact, offset, index):
+        desk.counts["accepted"] += 1
+        desk.keeping.row(offset, "task", record.id)
+        _enter(desk, now, record)
+
+
+def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
+    """A live task, written again."""
+    record = desk.custody.carried(fact, offset)
+    if fact.task.id in desk.custody.live:
+        desk.keeping.row(offset, "task", fact.task.id)
+    if record is not None:
+        _judge(desk, now, record)
+        _enter(desk, now, record)
+
+
+def _enter(desk: Desk, now: Nanos, record: Record) -> None:
+    if record.task.deadline_ns is not None:
+        desk.timers.at(record.task.deadline_ns, "deadline", record.id)
+    settle_down(desk, now, record)
+
+
+def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
+    """The outcome, if it is the first; else counted and ignored."""
+    grave = desk.custody.graves.get(fact.task)
+    record = desk.custody.ended(fact, offset)
+    desk.verdicts.pop(fact.task, None)
+    desk.ending.pop(fact.task, None)
+    desk.doubtful.pop(fact.task, None)
+    if grave is not None:
+        desk.counts["late"] += 1
+        return
+    desk.counts[fact.outcome] += 1
+    desk.keeping.row(offset, "grave", fact.task)
+    if record is not None:
+        desk.backlog.remove(record)
+        _part_with(desk, record, fact)
+        record.follow("end")
+    if not desk.leading:
+        return
+    owed = desk.custody.owed.get(fact.task)
+    if owed is not None:
+        if owed.reply_to:
+            desk.results.setdefault(owed.reply_to, []).append(owed.result)
+        if owed.letter is not None:
+            desk.bury(owed.letter, fact.task)
+    desk.note(
+        "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
+        instance=fact.instance or None, error=fact.error.kind if fact.error else None,
+    )  # fmt: skip
+
+
+def _part_with(desk: Desk, record: Record, fact: Ended) -> None:
+    """The attempt that ended it is over; any other live one is stopped, and keeps its grant until it says so (P2)."""
+    stop_live(desk, record, f"the task has ended: {fact.outcome}", but=fact.attempt)
+    for attempt, incarnation in list(record.live.items()):
+        instance = desk.registry.instances.get(incarnation)
+        if instance is None:
+            continue
+        if attempt == fact.attempt:
+            let_go(desk, instance, attempt)
+        elif (holding := instance.holdings.get(attempt)) is not None:
+            holding.record = None
+    record.live.clear()
+
+
+def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
+    """An attempt is over: try again, or end. Decided here, from ledger content only (R8)."""
+    record = desk.custody.failed(fact)
+    if record is None:
+        return
+    desk.counts[f"attempt_{fact.cause}"] += 1
+    if (incarnation := record.live.get(fact.attempt)) is not None:
+        if (instance := desk.registry.instances.get(incarnation)) is not None:
+            let_go(desk, instance, fact.attempt)
+        record.live.pop(fact.attempt, None)
+    _judge(desk, now, record)
+    if rules.r4_assignable(record):
+        settle_down(desk, now, record)
+    if desk.leading and record.id not in desk.verdicts:
+        desk.note(
+            "retry", task=record.id, attempt=str(fact.attempt), cause=fact.cause, error=fact.error.message[:200],
+            tries=len(record.failures), wait_s=max(0, record.not_before_ns - now) / 1e9,
+        )  # fmt: skip
+
+
+def _judge(desk: Desk, now: Nanos, record: Record) -> None:
+    """Whether the attempts so far are enough to end it as failed."""
+    if not record.failures or record.id in desk.verdicts:
+        return
+    last = record.failures[-1]
+    if not rules.r8_tried_enough(record, desk.config.losses_max, last.cause == "fatal"):
+        return
+    if last.cause == "lost":
+        error = Error(
+            "quarantined",
+            f"{record.losses} instances died while they ran this task; it is suspected of killing them and is not tried again. "
+            "Its story is in the dead letters.",
+        )
+    else:
+        error = last.error
+    desk.verdicts[record.id] = Ended(record.id, "failed", now, last.attempt, error=error, instance=last.instance)
+
+
+def checkpointed(desk: Desk, now: Nanos, fact: Checkpointed, offset: int) -> None:
+    """Work worth keeping."""
+    desk.custody.checkpointed(fact)
+
+
+def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
+    """A will: done by whoever leads when it is read, and by every later leader if that one dies."""
+    record = desk.custody.asked(fact, offset)
+    if fact.what == "policy":
+        desk.use_policies(fact.value)
+        for kind in fact.value:
+            desk.keeping.row(offset, "policy", kind)
+        desk.note("policy", **fact.value)
+    elif record is None:
+        if fact.task in desk.custody.wills:
+            desk.keeping.row(offset, "will", fact.task)
+    elif fact.what == "cancel":
+        stop_live(desk, record, "cancelled")
+        if rules.r14_end_now(record):
+            desk.condemn(record, Ended(record.id, "cancelled", now))
+    elif fact.what == "priority" and record.place is not None:
+        desk.backlog.remove(record)
+        settle_down(desk, now, record)
+
+
+def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:
+    """This incarnation may hold work: ask what it has, and give it some (R2)."""
+    desk.custody.join(fact, offset)
+    desk.keeping.row(offset, "joined", fact.incarnation)
+    instance = desk.registry.instances.get(fact.incarnation)
+    if not desk.leading or instance is None or instance.joined:
+        return
+    instance.joined = True
+    instance.follow("joined")
+    desk.order(instance).orders.sync = True
+    desk.note("joined", instance=fact.instance, service=fact.service, incarnation=fact.incarnation)
+
+
+def parted(desk: Desk, now: Nanos, fact: Parted, offset: int) -> None:
+    """This incarnation is gone for good."""
+    desk.custody.part(fact)
+    if not desk.leading and (instance := desk.registry.instances.get(fact.incarnation)) is not None:
+        desk.registry.remove(instance)
+
+
+def served(desk: Desk, now: Nanos, fact: Served, offset: int) -> None:
+    """A service has its own intake queue."""
+    news = desk.custody.serve(fact, offset)
+    desk.keeping.row(offset, "served", fact.service)
+    if news and desk.leading:
+        desk.out.append(OpenIntake(fact.service))
+
+
+def tombstone(desk: Desk, now: Nanos, fact: Tombstone, offset: int) -> None:
+    """An ended task's id, written again."""
+    desk.custody.tombstone(fact, offset)
+    desk.keeping.row(offset, "grave", fact.task)
+
+
+def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
+    """Someone leads from here."""
+    leadership.claimed(desk, now, fact, offset)
+
+
+APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {
+    Carried: carried,
+    Ended: ended,
+    Failed: failed,
+    Checkpointed: checkpointed,
+    Asked: asked,
+    Joined: joined,
+    Parted: parted,
+    Served: served,
+    Tombstone: tombstone,
+    Claim: claimed,
+}

@@ -1,0 +1,294 @@
+"""Who is there: instances, what they offer, what they have free, how long we believe in them.
+
+Law: all of this is soft. It is learned from announcements, beats and answers, lost with the leader and asked again. An
+instance is believed until ``over_ns``: the moment its own window has surely run out, because the window is counted from
+when a beat was *sent* and the lease from when it was *heard* (R9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from random import Random
+
+from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
+from orchestrator.core.records import Record
+from orchestrator.policies.allocation import Allocation
+from orchestrator.policies.placement import Candidate
+from orchestrator.resources import Demand, give_back, take
+from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service, Vector, vector
+from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
+
+QUEUE_PREFIX = "orchestrator.agent."
+EQUALS_COMPARED_MAX = 8
+"""Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
+
+
+@dataclass(slots=True, eq=False)
+class Holding:
+    """An attempt that an instance has, as far as we know."""
+
+    task: str
+    record: Record | None
+    """None: the task is over, only its grant is still out."""
+    grant: Vector
+    sent: int
+    """Orders.seq that carried it."""
+    running: bool = False
+    stopping: str = ""
+    """Why it is recalled, once it is."""
+
+
+@dataclass(slots=True, eq=False)
+class Orderbook:
+    """What goes to one instance at the end of this step."""
+
+    assign: list[Assignment] = field(default_factory=list)
+    stop: list[Stop] = field(default_factory=list)
+    release: list[Attempt] = field(default_factory=list)
+    sync: bool = False
+    drain: bool = False
+    size: int = 0
+    """Bytes of arguments in ``assign``."""
+
+    def __bool__(self) -> bool:
+        return bool(self.assign or self.stop or self.release or self.sync or self.drain)
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """One incarnation of one running copy of a service."""
+
+    incarnation: Incarnation
+    name: str
+    service: Service
+    state: InstanceState = "joining"
+    joined: bool = False
+    """Its ``Joined`` is committed."""
+    asked_epoch: int = 0
+    """The epoch in which we proposed its ``Joined``."""
+    started: bool = False
+    """Everything it needed to start has been there."""
+    announced: Announce | None = None
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    capacity: Vector = field(default_factory=dict)
+    free: Vector = field(default_factory=dict)
+    answered: int = 0
+    """The epoch whose sync it has answered."""
+    heard: int = 0
+    """Last beat seq heard of it."""
+    echoed: int = 0
+    heard_ns: Nanos = 0
+    over_ns: Nanos = 0
+    """When its lease is over, should we hear nothing more."""
+    sent: int = 0
+    """Last Orders.seq sent to it in this epoch."""
+    sent_ns: Nanos = 0
+    drained: int = 0
+    drained_ns: Nanos = 0
+    """When it was last known to have drained all we had sent, or made progress with it."""
+    synced_ns: Nanos = 0
+    """When sync was last asked."""
+    holdings: dict[Attempt, Holding] = field(default_factory=dict)
+    expected: set[Attempt] = field(default_factory=set)
+    """Finished attempts of tasks we do not know alive: their reports are still to come."""
+    orders: Orderbook = field(default_factory=Orderbook)
+    place: int = -1
+    """Its index among the open instances of its service; -1: not open."""
+    ticket: int = 0
+
+    @property
+    def queue(self) -> str:
+        return QUEUE_PREFIX + self.incarnation
+
+    @property
+    def load(self) -> int:
+        """Busiest share over its resources, in millionths."""
+        free = self.free
+        return max((1_000_000 - 1_000_000 * free.get(name, 0) // had for name, had in self.capacity.items() if had), default=0)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may take anything at all: every task takes a slot or a part of one."""
+        return self.state == "ready" and self.free.get("slots", 0) > 0
+
+    def follow(self, step: InstanceStep) -> None:
+        """Go to the state that the table names for ``step``."""
+        self.state = instance_after(self.state, step)
+
+    def describe(self, announce: Announce) -> None:
+        """Take in what it says of itself; a changed capacity changes what is free by as much."""
+        capacity = vector(announce.capacity)
+        capacity.setdefault("slots", 1000)
+        free = dict(capacity)
+        for holding in self.holdings.values():
+            for name, amount in holding.grant.items():
+                free[name] = free.get(name, 0) - amount
+        self.announced, self.capacity, self.free = announce, capacity, free
+        self.handlers = {handler.name: handler for handler in announce.handlers}
+
+    def hold(self, attempt: Attempt, holding: Holding) -> None:
+        """It has this attempt from now on, and its grant is out."""
+        self.holdings[attempt] = holding
+        if holding.sent:
+            take(self.free, holding.grant)
+        else:  # adopted after a takeover: what it says it was granted, whatever we think is free
+            for name, amount in holding.grant.items():
+                self.free[name] = self.free.get(name, 0) - amount
+
+    def drop(self, attempt: Attempt) -> Holding | None:
+        """It does not have this attempt any more; its grant is back."""
+        holding = self.holdings.pop(attempt, None)
+        if holding is not None:
+            give_back(self.free, holding.grant)
+        return holding
+
+    def take_orders(self, epoch: int, lease_ns: Nanos) -> Orders:
+        """Everything in the order book as one message; the book is empty after."""
+        book, self.orders = self.orders, Orderbook()
+        self.sent += 1
+        self.echoed = self.heard
+        return Orders(
+            self.incarnation, epoch, self.sent, heard=self.heard, sync=book.sync, lease_ns=lease_ns if book.sync else 0,
+            assign=book.assign, stop=book.stop, release=book.release, drain=book.drain,
+        )  # fmt: skip
+
+
+class Pool:
+    """The instances of one service that have room, in an order that does not depend on hashing."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.members: dict[Incarnation, Instance] = {}
+        self.unanswered: dict[Incarnation, None] = {}
+        """Joined before our claim, not answered, not known to be gone (R2, R3)."""
+        self.turns = 0
+        self._open: list[Instance] = []
+        self._by_load: list[tuple[int, str, int, Instance]] = []
+
+    def touch(self, instance: Instance) -> None:
+        """Something about this instance changed: keep the index true. O(log n)."""
+        room = instance.has_room and instance.incarnation in self.members
+        instance.ticket += 1
+        if room:
+            if instance.place < 0:
+                instance.place = len(self._open)
+                self._open.append(instance)
+            heappush(self._by_load, (instance.load, instance.incarnation, instance.ticket, instance))
+            if len(self._by_load) > 4 * len(self._open) + 64:
+                self._by_load = [entry for entry in self._by_load if _current(entry)]
+                heapify(self._by_load)
+        elif instance.place >= 0:
+            last = self._open.pop()
+            if last is not instance:
+                self._open[instance.place] = last
+                last.place = instance.place
+            instance.place = -1
+
+    @property
+    def open(self) -> int:
+        """How many have room."""
+        return len(self._open)
+
+    def question(self, demand: Demand, allocation: Allocation, dice: Random) -> PoolChoice:
+        """The pool as a placement policy sees it."""
+        return PoolChoice(self, demand, allocation, dice)
+
+    def opened(self, index: int) -> Instance:
+        return self._open[index]
+
+    def from_least_loaded(self) -> Iterator[Instance]:
+        """Open instances by load; what was looked at goes back into the index when the caller is done."""
+        seen: list[tuple[int, str, int, Instance]] = []
+        heap = self._by_load
+        try:
+            while heap:
+                entry = heappop(heap)
+                if _current(entry):
+                    seen.append(entry)
+                    yield entry[3]
+        finally:
+            for entry in seen:
+                if _current(entry):
+                    heappush(heap, entry)
+
+
+def _current(entry: tuple[int, str, int, Instance]) -> bool:
+    return entry[2] == entry[3].ticket and entry[3].place >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChoice:
+    """One question to a placement policy."""
+
+    pool: Pool
+    demand: Demand
+    allocation: Allocation
+    dice: Random
+
+    def __len__(self) -> int:
+        return self.pool.open
+
+    def at(self, index: int) -> Candidate:
+        return self.pool.opened(index)
+
+    def by_load(self) -> Iterator[Candidate]:
+        """From the least loaded; of equals a few are ranked as the allocation prefers."""
+        instances = self.pool.from_least_loaded()
+        try:
+            first = next(instances, None)
+            while first is not None:
+                equals, load, after = [first], first.load, None
+                for other in islice(instances, EQUALS_COMPARED_MAX - 1):
+                    if other.load != load:
+                        after = other
+                        break
+                    equals.append(other)
+                equals.sort(key=lambda one: (self._preference(one), one.incarnation))
+                yield from equals
+                first = after if after is not None else next(instances, None)
+        finally:
+            instances.close()  # type: ignore[attr-defined]
+
+    def turn(self) -> int:
+        self.pool.turns += 1
+        return self.pool.turns - 1
+
+    def _preference(self, instance: Instance) -> Milli:
+        return self.allocation.preference(self.demand, instance.free)
+
+
+class Registry:
+    """All instances, by incarnation and by service."""
+
+    def __init__(self) -> None:
+        self.instances: dict[Incarnation, Instance] = {}
+        self.pools: dict[Service, Pool] = {}
+
+    def pool(self, service: Service) -> Pool:
+        """The pool of a service, made at first sight."""
+        found = self.pools.get(service)
+        if found is None:
+            found = self.pools[service] = Pool(service)
+        return found
+
+    def add(self, instance: Instance) -> Instance:
+        self.instances[instance.incarnation] = instance
+        self.pool(instance.service).members[instance.incarnation] = instance
+        return instance
+
+    def remove(self, instance: Instance) -> None:
+        pool = self.pool(instance.service)
+        self.instances.pop(instance.incarnation, None)
+        pool.members.pop(instance.incarnation, None)
+        pool.touch(instance)
+
+    def touch(self, instance: Instance) -> None:
+        self.pool(instance.service).touch(instance)
+
+    def ready(self, service: Service) -> bool:
+        """Whether any instance of the service is ready for work."""
+        pool = self.pools.get(service)
+        return pool is not None and any(one.state == "ready" for one in pool.members.values())

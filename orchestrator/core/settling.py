@@ -1,0 +1,100 @@
+"""What now? - for a task none of whose attempts is alive, and for attempts that are over.
+
+Law: a task without live attempts waits, in the backlog or for a moment, until it has ended; ``settle_down`` is the only
+door into both. One whose end is being written waits too (its end may yet be lost with this leader), but is not assigned.
+"""
+
+from __future__ import annotations
+
+from orchestrator.core import rules
+from orchestrator.core.desk import Desk
+from orchestrator.core.records import Record
+from orchestrator.core.registry import Holding, Instance
+from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.wire.facts import Ended, Failed
+from orchestrator.wire.messages import Error, Stop
+
+EXPIRED = Error("expired", "the deadline passed before the task could start; it was not started")
+LOST = Error("lost", "the instance that ran this attempt is gone")
+
+
+def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
+    """Put a task with no live attempt where it belongs."""
+    desk.doubtful.pop(record.id, None)
+    if record.id in desk.verdicts:
+        desk.propose_end(record, desk.verdicts[record.id])
+    elif record.cancelled:
+        desk.condemn(record, Ended(record.id, "cancelled", now))
+    elif record.task.deadline_ns is not None and record.task.deadline_ns <= now:
+        desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+    desk.backlog.remove(record)
+    if record.not_before_ns > now:
+        if record.state != "deferred":
+            record.follow("defer")
+        desk.timers.at(record.not_before_ns, "due", record.id)
+        return
+    if record.state == "deferred":
+        record.follow("due")
+    elif record.state != "waiting":
+        record.follow("vacate")
+    desk.backlog.add(record, aside=_aside(desk, record))
+    desk.stir(record.service)
+
+
+def _aside(desk: Desk, record: Record) -> bool:
+    """Whether agents have still to answer before this task may go (R3)."""
+    if not desk.leading:
+        return False
+    pool = desk.registry.pools.get(record.service)
+    return pool is not None and not rules.r3_may_go(record, desk.claim, pool.unanswered)
+
+
+def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
+    """The instance does not have this attempt any more: its grant is free, and the attempt is not alive (R4)."""
+    holding = instance.drop(attempt)
+    if holding is None:
+        return None
+    if holding.record is not None:
+        holding.record.live.pop(attempt, None)
+    desk.retouch(instance)
+    return holding
+
+
+def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt) -> None:
+    """This attempt did not run and will not: the task waits again, nothing is counted against it."""
+    holding = let_go(desk, instance, attempt)
+    if holding is not None and (record := holding.record) is not None and rules.r4_assignable(record):
+        settle_down(desk, now, record)
+
+
+def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: Holding) -> None:
+    """The instance is gone, and this attempt with it. One that ran counts as lost, once that is in the ledger (R8)."""
+    let_go(desk, instance, attempt)
+    record = holding.record
+    if record is None or not rules.r4_assignable(record):
+        return
+    if not holding.running:
+        settle_down(desk, now, record)
+        return
+    record.follow("doubt")
+    desk.doubtful[record.id] = record
+    handler = instance.handlers.get(record.handler)
+    retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
+    desk.counts["lost"] += 1
+    desk.propose(Failed(record.id, attempt, "lost", LOST, now, instance.name, retries))
+
+
+def stop(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding, reason: str) -> None:
+    """Recall this attempt; its grant stays out until the agent answers."""
+    if not holding.stopping:
+        holding.stopping = reason
+        desk.order(instance).orders.stop.append(Stop(holding.task, attempt, reason))
+
+
+def stop_live(desk: Desk, record: Record, reason: str, *, but: Attempt | None = None) -> None:
+    """Recall every live attempt of this task (except one that is known to be over)."""
+    for attempt, incarnation in list(record.live.items()):
+        instance = desk.registry.instances.get(incarnation)
+        holding = instance.holdings.get(attempt) if instance else None
+        if instance is not None and holding is not None and attempt != but:
+            stop(desk, instance, attempt, holding, reason)

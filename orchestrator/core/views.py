@@ -1,0 +1,225 @@
+"""Answers: what is going on, as plain data for people and machines.
+
+Law: looking changes nothing. Reasons come from the same filter that decides (``placing.refusal``), so what is shown is what
+counted.
+"""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from itertools import islice
+from typing import Any
+
+from orchestrator.core.desk import Desk
+from orchestrator.core.placing import missing_dependencies, refusal
+from orchestrator.core.records import Grave, Record
+from orchestrator.core.registry import Instance
+from orchestrator.resources import Demand
+from orchestrator.vocabulary import Nanos, plain_vector, seconds
+
+REFUSALS_SHOWN_MAX = 50
+
+
+def status(desk: Desk, now: Nanos) -> dict[str, Any]:
+    """The whole at a glance."""
+    return {
+        "coordinator": desk.name,
+        "epoch": desk.epoch,
+        "leading_s": seconds(now - desk.claimed_ns),
+        "waiting": len(desk.backlog),
+        "live": len(desk.custody.live),
+        "remembered": len(desk.custody.graves),
+        "owed_results": len(desk.custody.owed),
+        "instances": len(desk.registry.instances),
+        "services": len(desk.registry.pools),
+        "policies": dict(desk.policy_names),
+        "intake_open": desk.intake_open,
+        "ledger_offset": desk.custody.next_offset,
+        "replay_from": desk.keeping.replay_from(desk.custody),
+        "counts": dict(sorted(desk.counts.items())),
+    }
+
+
+def services(desk: Desk, now: Nanos) -> list[dict[str, Any]]:
+    """Every service that is known, with its instances and its backlog."""
+    names = sorted(
+        {*desk.registry.pools, *desk.custody.served, *(name for name, queue in desk.backlog.queues.items() if queue.size)}
+    )
+    return [_service(desk, now, name) for name in names]
+
+
+def _service(desk: Desk, now: Nanos, name: str) -> dict[str, Any]:
+    pool = desk.registry.pools.get(name)
+    queue = desk.backlog.queues.get(name)
+    members = list(pool.members.values()) if pool else []
+    return {
+        "service": name,
+        "ready": sum(one.state == "ready" for one in members),
+        "waiting": queue.size if queue else 0,
+        "running": sum(len(one.holdings) for one in members),
+        "handlers": sorted({handler for one in members for handler in one.handlers}),
+        "depends_on": sorted({need.service for one in members if one.announced for need in one.announced.depends_on}),
+        "instances": [_instance(desk, now, one) for one in sorted(members, key=lambda one: one.name)],
+    }
+
+
+def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
+    return {
+        "instance": one.name,
+        "incarnation": one.incarnation,
+        "state": one.state,
+        "holds": len(one.holdings),
+        "capacity": plain_vector(one.capacity),
+        "free": plain_vector(one.free),
+        "heard_s": round(seconds(now - one.heard_ns), 3),
+        "version": one.announced.version if one.announced else "",
+        "waits_for": missing_dependencies(desk, one),
+    }
+
+
+def resources(desk: Desk) -> list[dict[str, Any]]:
+    """Every resource: capacity, granted, free, over all instances and per service."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for one in desk.registry.instances.values():
+        for name, had in one.capacity.items():
+            row = rows.setdefault((one.service, name), [0, 0, 0])
+            row[0] += had
+            row[1] += one.free.get(name, 0)
+            row[2] += 1
+    return [
+        {
+            "service": service, "resource": name, "instances": count, "capacity": had / 1000, "free": free / 1000,
+            "granted": (had - free) / 1000, "used": round((had - free) / had, 3) if had else 0.0,
+        }
+        for (service, name), (had, free, count) in sorted(rows.items())
+    ]  # fmt: skip
+
+
+def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, limit: int) -> list[dict[str, Any]]:
+    """Live tasks, oldest first, and (asked for by ``state="ended"``) those that ended last."""
+    if state == "ended":
+        graves = islice(reversed(desk.custody.graves.items()), limit)
+        return [_ended(name, grave) for name, grave in graves]
+    found = (
+        record
+        for record in desk.custody.live.values()
+        if (state is None or record.state == state) and (service is None or record.service == service)
+    )
+    return [_live(record, now) for record in islice(found, limit)]
+
+
+def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
+    """Everything known of one task: its state and the story of its attempts."""
+    record = desk.custody.live.get(name)
+    if record is not None:
+        return _live(record, now) | {
+            "need": str(desk.backlog.demand(record)),
+            "tenant": record.task.tenant,
+            "deadline_ns": record.task.deadline_ns,
+            "submitted_by": record.by,
+            "attempts": [{"attempt": str(attempt), "instance": _name(desk, where)} for attempt, where in record.live.items()],
+            "story": _story(record.failures),
+        }
+    grave = desk.custody.graves.get(name)
+    return None if grave is None else _ended(name, grave) | {"story": _story(grave.story or [])}
+
+
+def _name(desk: Desk, incarnation: str) -> str:
+    instance = desk.registry.instances.get(incarnation)
+    return instance.name if instance else incarnation
+
+
+def _live(record: Record, now: Nanos) -> dict[str, Any]:
+    return {
+        "task": record.id,
+        "type": record.task.type,
+        "state": record.state,
+        "priority": record.priority,
+        "age_s": round(seconds(now - record.at_ns), 3),
+        "accepted_ns": record.at_ns,
+        "started_ns": record.started_ns or None,
+        "tries": len(record.failures),
+        "progress": record.progress[0] if record.progress else None,
+        "progress_text": record.progress[1] if record.progress else "",
+        "cancelled": record.cancelled,
+    }
+
+
+def _ended(name: str, grave: Grave) -> dict[str, Any]:
+    result = grave.result
+    answer: dict[str, Any] = {"task": name, "state": "ended", "outcome": grave.outcome, "ended_ns": grave.at_ns}
+    if result is not None:
+        answer |= {
+            "instance": result.instance,
+            "attempts": result.attempts,
+            "accepted_ns": result.accepted_ns,
+            "started_ns": result.started_ns or None,
+            "error": {"kind": result.error.kind, "message": result.error.message} if result.error else None,
+        }
+    return answer
+
+
+def _story(failures: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "attempt": str(failure.attempt), "cause": failure.cause, "instance": failure.instance, "at_ns": failure.at_ns,
+            "error": f"{failure.error.kind}: {failure.error.message}",
+        }
+        for failure in failures
+    ]  # fmt: skip
+
+
+def why(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
+    """Why a task is not running: one sentence, and the refusal of every instance (P4)."""
+    record = desk.custody.live.get(name)
+    if record is None:
+        known = task(desk, now, name)
+        return None if known is None else known | {"reason": f"it has ended: {known['outcome']}", "refusals": []}
+    demand = desk.backlog.demand(record)
+    pool = desk.registry.pools.get(record.service)
+    members = list(pool.members.values()) if pool else []
+    refusals = [
+        {"instance": one.name, "reason": reason}
+        for one in members[:REFUSALS_SHOWN_MAX]
+        if (reason := refusal(desk, one, record.task.type, demand)) is not None
+    ]
+    return _live(record, now) | {
+        "need": str(demand),
+        "reason": _reason(desk, now, record, demand, members, refusals),
+        "refusals": refusals,
+        "ahead": _ahead(desk, record),
+    }
+
+
+def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: list[Instance], refusals: list[dict[str, str]]) -> str:
+    service = record.service
+    if record.id in desk.ending:
+        return "its end is being written to the ledger"
+    if record.state in ("assigned", "running"):
+        where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
+        return f"it is {record.state} on {where}"
+    if record.state == "doubtful":
+        return "its instance is gone; what that means for it is being written to the ledger"
+    if record.state == "deferred":
+        tries = f" after {len(record.failures)} attempts" if record.failures else ""
+        return f"it is not due for another {seconds(record.not_before_ns - now):.1f} s{tries}"
+    if record.place is not None and record.place.aside:
+        waiting = ", ".join(_name(desk, one) for one in desk.registry.pool(service).unanswered)
+        return f"accepted before this coordinator took over: {waiting} may hold it and has still to answer"
+    if not members:
+        served = "its last instance is gone" if service in desk.custody.served else "no instance of it has ever announced itself"
+        return f"service {service!r} is missing: {served}. Start one: workers run MODULE:SERVICE"
+    if len(refusals) == len(members):
+        reasons = sorted({one["reason"] for one in refusals})
+        return f"none of the {len(members)} instances of {service!r} can take it now: {'; '.join(reasons[:3])}"
+    return "others go before it, or it is about to be placed"
+
+
+def _ahead(desk: Desk, record: Record) -> int | None:
+    """How many waiting tasks of its service stand before it (counted up to a thousand)."""
+    if record.place is None:
+        return None
+    mine = (desk.backlog.key(record), record.accepted, record.index)
+    queue = desk.backlog.queue(record.service)
+    keys = ((desk.backlog.key(one), one.accepted, one.index) for one in queue.records())
+    return len(nsmallest(1000, (key for key in keys if key < mine)))
