@@ -63,8 +63,16 @@ EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
 class Coordinator:
     """The machine. ``dice`` is the only chance in it: the same events, times and dice give the same commands."""
 
-    def __init__(self, name: str, config: Config | None = None, dice: Random | None = None) -> None:
+    def __init__(
+        self, name: str, config: Config | None = None, dice: Random | None = None, policies: dict[str, str] | None = None
+    ) -> None:
         self.desk = Desk(name, config or Config(), dice or Random(0))
+        self.desk.use_policies(policies or {})
+
+    @property
+    def next_offset(self) -> int:
+        """The first offset of the ledger it has not read."""
+        return self.desk.custody.next_offset
 
     def step(self, now: Nanos, events: Iterable[Event]) -> list[Command]:
         """Take in events at ``now`` (ns, never going back), come to rest, and say what is to be done, in this order."""

@@ -1,0 +1,136 @@
+"""The coordinator daemon: one machine, one session after another, one loop.
+
+Law: this is the main loop, and it never thinks. Events that came during one turn of the loop go through the machine in one step; its
+commands are carried out before anything else happens. The machine outlives sessions: fed by the ledger, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import secrets
+import signal
+from random import Random
+from typing import NoReturn
+
+from orchestrator.amqp import Link
+from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError, LinkLost
+from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
+from orchestrator.core.coordinator import Coordinator
+from orchestrator.core.events import Event, SessionLost, SessionOpened
+from orchestrator.live.clock import Clock
+from orchestrator.live.session import Session
+from orchestrator.live.settings import Settings
+from orchestrator.live.telemetry import Telemetry, configure
+
+HEARTBEAT_S = 5
+"""AMQP heartbeat: a dead peer is noticed within three of them, by either side."""
+
+
+class Daemon:
+    """One coordinator, live."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._clock = Clock()
+        self._machine = self._new_machine()
+        self._inbox: list[Event] = []
+        self._bell = asyncio.Event()
+        self._session: Session | None = None
+
+    def _new_machine(self) -> Coordinator:
+        seed = secrets.randbits(64)  # chance enters here, once; the machine itself has none but these dice
+        return Coordinator(self._settings.name, self._settings.core, Random(seed), self._settings.policies)
+
+    async def run(self) -> NoReturn:
+        """Serve until cancelled."""
+        await keep_session(self._open, self._serve, rng=Random(), on_event=self._tell)
+        raise AssertionError("a session never ends by itself")
+
+    async def _open(self) -> Link:
+        assert self._settings.broker is not None, "the caller has found a broker"
+        return await Link.open(
+            self._settings.broker, name=f"coordinator {self._settings.name}", heartbeat_s=HEARTBEAT_S, on_blocked=self._blocked
+        )
+
+    async def _serve(self, link: Link) -> NoReturn:
+        """One session: enter, then turn events into commands until it breaks."""
+        nonce = secrets.token_hex(8)
+        session = self._session = Session(link, nonce, self._settings, self._telemetry, self._wake)
+        self._inbox.clear()
+        self._wake(SessionOpened(nonce))
+        try:
+            await self._live(session)
+        except LedgerRewound as fault:
+            self._telemetry.say("ledger_rewound", {"why": str(fault)})
+            self._machine = self._new_machine()
+            raise LinkLost(Broken(BrokenBy.CLOSED, "ledger", str(fault)), "reading the ledger") from fault
+        finally:
+            self._session = None
+            self._machine.step(self._clock.now(), [SessionLost("the session is over")])
+        raise AssertionError("the loop never ends by itself")
+
+    async def _live(self, session: Session) -> None:
+        await session.enter(self._machine.next_offset)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(session.do_chores())
+                group.create_task(session.renew_token())
+                group.create_task(self._loop(session))
+        except* LinkError as faults:
+            raise faults.exceptions[0] from None
+
+    async def _loop(self, session: Session) -> NoReturn:
+        """THE MAIN LOOP: wait for events or the next deadline, step, carry out."""
+        machine, clock, bell = self._machine, self._clock, self._bell
+        while True:
+            if not self._inbox:
+                deadline = machine.next_deadline()
+                try:
+                    async with asyncio.timeout(None if deadline is None else max(0.0, (deadline - clock.now()) / 1e9)):
+                        await bell.wait()
+                except TimeoutError:
+                    pass
+            bell.clear()
+            events, self._inbox = self._inbox, []
+            session.perform(machine.step(clock.now(), events))
+
+    def _wake(self, event: Event) -> None:
+        self._inbox.append(event)
+        self._bell.set()
+
+    def _blocked(self, blocked: bool, reason: str) -> None:
+        if self._session is not None:
+            self._session.blocked(blocked)
+
+    def _tell(self, event: SessionEvent) -> None:
+        match event:
+            case OpenFailed():
+                self._telemetry.say("unreachable", {"why": str(event)})
+            case SessionEnded():
+                self._telemetry.say("session_ended", {"why": str(event)})
+            case _:
+                self._telemetry.say("session", {"server": event.server_version, "session": event.session})
+
+
+async def run(settings: Settings) -> None:
+    """Run one coordinator on ``settings.broker`` until cancelled, or until SIGTERM or SIGINT.
+
+    Dying is always safe: what is accepted is in the ledger, and the next coordinator goes on from there.
+    """
+    telemetry = configure(settings.log, settings.log_level, coordinator=settings.name)
+    gc.freeze()  # what was imported lives as long as we do: no need to look at it again and again
+    task = asyncio.ensure_future(Daemon(settings, telemetry).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        telemetry.say("stopping", {})
+        if (current := asyncio.current_task()) is not None and current.cancelling():
+            raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

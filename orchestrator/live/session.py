@@ -1,0 +1,266 @@
+"""One session with the broker: brings events in, carries commands out.
+
+Law: the shell never thinks. Sinks turn deliveries into events and wake the loop; ``perform`` turns each command into one act on the
+link, in order, with no ``await`` between a step and submitting its commands. What becomes of an act comes back as an event. When
+anything breaks, the whole session is void.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
+from orchestrator.amqp.deaths import watch_deaths
+from orchestrator.amqp.errors import Broken, BrokenBy, LinkLost
+from orchestrator.amqp.ledger import Gap, LedgerTail
+from orchestrator.core import commands as say
+from orchestrator.core.events import (
+    Arrived,
+    BrokerBlocked,
+    Event,
+    Garbled,
+    QueueDeleted,
+    Read,
+    Returned,
+    Sent,
+    TokenHeld,
+)
+from orchestrator.core.registry import QUEUE_PREFIX
+from orchestrator.live.settings import Settings
+from orchestrator.live.telemetry import Telemetry
+from orchestrator.wire.codec import Malformed, decode, decode_entry, encode, encode_entry, pack
+from orchestrator.wire.facts import Entry
+from orchestrator.wire.messages import Results
+
+INTAKE_PREFETCH = 200
+"""Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
+REPORTS_PREFETCH = 1000
+TOKEN_REFRESH_S = 600.0
+"""The leader's token is renewed so often, well below the 30 minutes after which a broker suspects a consumer that holds a message."""
+
+Wake = Callable[[Event], None]
+
+
+class Session:
+    """The acts of one session."""
+
+    def __init__(self, link: Link, nonce: str, settings: Settings, telemetry: Telemetry, wake: Wake) -> None:
+        self.link = link
+        self.nonce = nonce
+        self._settings = settings
+        self._telemetry = telemetry
+        self._wake = wake
+        self._tail = LedgerTail(link)
+        self._under_way: tuple[bytes, Entry] | None = None
+        """The entry we appended last, to be recognised without decoding when it is read back."""
+        self._intake: dict[str, Consumer] = {}
+        self._leading = False
+        self._flowing = True
+        self._token: Delivery | None = None
+        self._chores: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
+        self._acts: dict[type, Callable[[Any], None]] = {
+            say.Append: self._append,
+            say.Settle: self._settle,
+            say.Send: self._send,
+            say.Broadcast: self._broadcast,
+            say.SendResults: self._send_results,
+            say.Bury: self._bury,
+            say.Reply: self._reply,
+            say.OpenIntake: self._open_intake,
+            say.Flow: self._flow,
+            say.Lead: self._lead,
+            say.Resign: self._resign,
+            say.Noted: self._noted,
+        }
+
+    # --- entering -------------------------------------------------------------------------------------------------------
+
+    async def enter(self, next_offset: int) -> None:
+        """Declare what we need, tail the ledger from ``next_offset`` (0: from where everything lives), listen to agents."""
+        settings, link = self._settings, self.link
+        everything = topology.base(
+            ledger_max_bytes=settings.ledger_bytes_max,
+            ledger_segment_bytes=settings.ledger_segment_bytes,
+            replicated=settings.replicated,
+            intake_max_bytes=settings.intake_bytes_max,
+        )
+        await link.declare(everything + topology.registry_inbox(self.nonce))
+        watched = await watch_deaths(link, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
+        self._telemetry.say("deaths_watched" if watched else "deaths_unwatched", {})
+        start = next_offset or await self._replay_from()
+        self._telemetry.say("replaying", {"from_offset": start})
+        await self._tail.follow(start, self._read, on_gap=self._gap)
+        await link.consume(topology.registry_queue(self.nonce), self._soft, prefetch=0, no_ack=True)
+        link.send(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False)
+        await link.consume(topology.LEADER, self._token_held, prefetch=1)
+
+    async def _replay_from(self) -> int:
+        """From where a reader has everything: any entry of the last chunk says it."""
+        for delivery in reversed(await self._tail.last_chunk()):
+            entry = decode_entry(delivery.body)
+            if isinstance(entry, Entry):
+                return entry.replay_from
+        return 0
+
+    async def do_chores(self) -> None:
+        """Acts that take several frames (declare, consume, pause), one after another, in the order they were asked."""
+        while True:
+            await (await self._chores.get())
+
+    async def renew_token(self) -> None:
+        """A held message makes brokers suspicious after half an hour: lay down a new token, then settle the old one."""
+        while True:
+            await asyncio.sleep(TOKEN_REFRESH_S)
+            if self._token is not None:
+                await self.link.publish(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False, timeout_s=10)
+                old, self._token = self._token, None
+                self.link.settle([old])
+
+    # --- events in ------------------------------------------------------------------------------------------------------
+
+    def _read(self, delivery: Delivery) -> None:
+        body, offset = delivery.body, delivery.offset
+        assert offset is not None, "a delivery of the ledger carries its offset"
+        if self._under_way is not None and self._under_way[0] == body:
+            entry: Entry | Malformed = self._under_way[1]
+            self._under_way = None
+        else:
+            entry = decode_entry(body)
+        if isinstance(entry, Malformed):  # nobody but coordinators may write here: say so loudly, and let it count for nothing
+            self._telemetry.say("malformed", {"where": topology.LEDGER, "offset": offset, "reason": str(entry)})
+            entry = Entry("", 0)
+        self._wake(Read(offset, len(body), entry))
+
+    def _gap(self, gap: Gap) -> None:
+        self._telemetry.say("ledger_gap", {"expected": gap.expected, "found": gap.found})
+
+    def _soft(self, delivery: Delivery) -> None:
+        self._arrived(delivery, None)
+
+    def _firm(self, delivery: Delivery) -> None:
+        self._arrived(delivery, delivery)
+
+    def _arrived(self, delivery: Delivery, handle: Delivery | None) -> None:
+        message = decode(delivery.body)
+        reply_to = delivery.reply_to or ""
+        if isinstance(message, Malformed):
+            self._wake(Garbled(delivery.routing_key, str(message), message.sample, handle, reply_to))
+        else:
+            self._wake(Arrived(message, handle, reply_to, delivery.user_id or ""))
+
+    def _queue_deleted(self, queue: str) -> None:
+        self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX)))
+
+    def _token_held(self, delivery: Delivery) -> None:
+        self._token = delivery
+        self._wake(TokenHeld())
+
+    def blocked(self, blocked: bool) -> None:
+        """The broker's alarm, as the link tells it."""
+        self._wake(BrokerBlocked(blocked))
+
+    # --- commands out ---------------------------------------------------------------------------------------------------
+
+    def perform(self, commands: list[say.Command]) -> None:
+        """Carry out the commands of one step, in order."""
+        for command in commands:
+            self._acts[type(command)](command)
+
+    def _append(self, command: say.Append) -> None:
+        body = encode_entry(command.entry)
+        self._under_way = (body, command.entry)
+        self._tail.append(body).add_done_callback(self._appended)
+
+    def _appended(self, future: asyncio.Future[Published]) -> None:
+        if not future.cancelled() and future.result() in (Published.NACKED, Published.RETURNED):
+            self._break("the ledger refused an append")
+
+    def _settle(self, command: say.Settle) -> None:
+        self.link.settle(command.handles)
+
+    def _send(self, command: say.Send) -> None:
+        incarnation = command.orders.incarnation
+        future = self.link.send(topology.ORDERS, command.queue, encode(command.orders), persistent=False)
+        future.add_done_callback(lambda done: self._ordered(done, incarnation))
+
+    def _ordered(self, future: asyncio.Future[Published], incarnation: str) -> None:
+        if not future.cancelled() and future.result() is Published.RETURNED:
+            self._wake(Returned(incarnation))
+
+    def _broadcast(self, command: say.Broadcast) -> None:
+        self.link.send(topology.ECHO, "", encode(command.echo), mandatory=False, persistent=False)
+
+    def _send_results(self, command: say.SendResults) -> None:
+        body = encode(Results(list(command.results)))
+        future = self.link.send(topology.RESULTS, command.reply_to, body)
+        future.add_done_callback(lambda done: self._sent(done, command.token))
+
+    def _bury(self, command: say.Bury) -> None:
+        future = self.link.send(topology.INTERNAL, topology.KEY_DEAD, pack(command.letter))
+        future.add_done_callback(lambda done: self._buried(done, command))
+
+    def _sent(self, future: asyncio.Future[Published], token: int) -> None:
+        if not future.cancelled() and (result := future.result()) is not Published.LOST:
+            self._wake(Sent(token, unroutable=result is not Published.CONFIRMED))
+
+    def _buried(self, future: asyncio.Future[Published], command: say.Bury) -> None:
+        if not future.cancelled() and (result := future.result()) is not Published.LOST:
+            if result is not Published.CONFIRMED:
+                self._telemetry.say("dead_letter_refused", {"task": command.letter.get("task"), "result": result.name})
+            self._wake(Sent(command.token, unroutable=result is not Published.CONFIRMED))
+
+    def _reply(self, command: say.Reply) -> None:
+        self.link.send(topology.RESULTS, command.reply_to, encode(command.answer), mandatory=False, persistent=False)
+
+    def _open_intake(self, command: say.OpenIntake) -> None:
+        self._chores.put_nowait(self._consume_service(command.service))
+
+    async def _consume_service(self, service: str) -> None:
+        settings = self._settings
+        await self.link.declare(
+            topology.intake(service, replicated=settings.replicated, intake_max_bytes=settings.intake_bytes_max)
+        )
+        await self._take_in(topology.intake_queue(service))
+
+    async def _take_in(self, queue: str) -> None:
+        if queue in self._intake:
+            return  # a second claim of the same session
+        consumer = await self.link.consume(queue, self._firm, prefetch=INTAKE_PREFETCH)
+        self._intake[queue] = consumer
+        if not self._flowing:
+            await consumer.pause()
+
+    def _flow(self, command: say.Flow) -> None:
+        self._chores.put_nowait(self._switch(command.intake))
+
+    async def _switch(self, on: bool) -> None:
+        self._flowing = on
+        for consumer in self._intake.values():
+            await (consumer.resume() if on else consumer.pause())
+
+    def _lead(self, command: say.Lead) -> None:
+        self._chores.put_nowait(self._consume_work())
+
+    async def _consume_work(self) -> None:
+        if self._leading:
+            return
+        self._leading = True
+        await self.link.consume(topology.REPORTS, self._firm, prefetch=REPORTS_PREFETCH)
+        await self.link.consume(topology.CONTROL, self._firm, prefetch=100)
+        await self._take_in(topology.TASKS)
+
+    def _resign(self, command: say.Resign) -> None:
+        self._break(command.why, command.wait_ns / 1e9)
+
+    def _noted(self, command: say.Noted) -> None:
+        self._telemetry.say(command.what, command.fields)
+
+    def _break(self, why: str, wait_s: float = 0.0) -> None:
+        async def leave() -> None:
+            await self.link.close()
+            await asyncio.sleep(wait_s)
+            raise LinkLost(Broken(BrokenBy.CLOSED, "coordinator", why), "leading")
+
+        self._chores.put_nowait(leave())

@@ -1,0 +1,124 @@
+"""Settings: flags over ``ORCHESTRATOR_*`` environment over a TOML file, read once, judged whole.
+
+Law: every number has a unit in its name, a limit and a reason; all faults are reported at once; the environment is never read
+anywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from orchestrator.core.config import Config
+from orchestrator.policies import ALLOCATIONS, ORDERINGS, PLACEMENTS
+from orchestrator.vocabulary import ns
+
+
+class SettingsError(Exception):
+    """Something is wrong with the settings; the text lists all of it."""
+
+
+def default_data_dir() -> Path:
+    """Where the embedded broker and ``up.json`` live unless told otherwise."""
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "orchestrator"
+
+
+class Settings(BaseSettings):
+    """What a coordinator can be told. The field names are those of the TOML file; ``ORCHESTRATOR_`` + upper case in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", extra="forbid", frozen=True)
+
+    broker: str | None = Field(None, description="AMQP URL of the broker; none: an embedded one (only with `up` and `demo`)")
+    name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="this coordinator's name")
+    data_dir: Path = Field(default_factory=default_data_dir, description="for the embedded broker and up.json")
+    log: Literal["console", "json"] = Field("console", description="how log lines look")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per assignment and end")
+
+    ordering: str = Field("priority", description="who goes next, until an operator says otherwise")
+    placement: str = Field("least_loaded", description="on which instance")
+    allocation: str = Field("msa", description="how much of an elastic demand")
+
+    lease_s: Annotated[float, Field(ge=2, le=300)] = 5.0
+    """How long an instance is believed in without a beat. Beats come every second: below 2 s one lost beat is a death."""
+    dedup_window_s: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 600.0
+    """How long ids of ended tasks are remembered. Must exceed the life of a deposed coordinator's session (10 s) by far."""
+    losses_max: Annotated[int, Field(ge=1, le=100)] = 3
+    """A task whose instances died under it so often ends as failed: it may be what kills them."""
+    backlog_max: Annotated[int, Field(ge=100, le=20_000_000)] = 500_000
+    """Tasks held in memory (about 1 kB each and their arguments); beyond, the rest waits in the broker."""
+    ledger_bytes_max: Annotated[int, Field(ge=64 * 1024**2, le=1024**4)] = 2 * 1024**3
+    """The cap of the ledger stream on the broker's disk."""
+    ledger_segment_bytes: Annotated[int, Field(ge=1024**2, le=500 * 1024**2)] = 50 * 1024**2
+    """Size of the stream's files: the broker drops the oldest whole."""
+    intake_bytes_max: Annotated[int, Field(ge=1024**2)] | None = None
+    """Bytes an intake queue may hold before it refuses submissions; none: as much as the broker bears."""
+    replicated: bool = False
+    """Quorum queues: for a broker cluster of at least three nodes."""
+
+    @field_validator("ordering", "placement", "allocation")
+    @classmethod
+    def _known(cls, value: str, info: Any) -> str:
+        known = {"ordering": ORDERINGS, "placement": PLACEMENTS, "allocation": ALLOCATIONS}[info.field_name]
+        if value not in known:
+            raise ValueError(f"there is no {info.field_name} policy {value!r}; there are: {', '.join(sorted(known))}")
+        return value
+
+    @field_validator("broker")
+    @classmethod
+    def _amqp(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("amqp://", "amqps://")):
+            raise ValueError("must be an AMQP URL, like amqp://user:password@host:5672/")
+        return value
+
+    @property
+    def core(self) -> Config:
+        """The numbers the core decides by."""
+        reserve = max(16 * 1024**2 + 2 * self.ledger_segment_bytes, self.ledger_bytes_max // 8)
+        return Config(
+            lease_ns=ns(self.lease_s),
+            dedup_ns=ns(self.dedup_window_s),
+            losses_max=self.losses_max,
+            backlog_max=self.backlog_max,
+            ledger_bytes_max=self.ledger_bytes_max,
+            reserve_bytes=min(reserve, self.ledger_bytes_max // 2),
+        )
+
+    @property
+    def policies(self) -> dict[str, str]:
+        """Policy names by kind."""
+        return {"ordering": self.ordering, "placement": self.placement, "allocation": self.allocation}
+
+
+def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags (those that are not None), then environment, then the TOML file.
+
+    Raises SettingsError, which lists every fault with where it was found.
+    """
+    if config_file is not None and not config_file.is_file():
+        raise SettingsError(f"the settings file {config_file} does not exist. Nothing was started. Check --config.")
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file)
+
+    try:
+        return Sourced(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as fault:
+        lines = [f"  {'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})" for one in fault.errors()]
+        raise SettingsError("\n".join(["the settings are not right; nothing was started:", *lines])) from None
+    except ValueError as fault:  # the TOML itself
+        raise SettingsError(f"the settings file {config_file} cannot be read: {fault}. Nothing was started.") from None

@@ -1,0 +1,92 @@
+"""The log: one line per decision, from a catalogue.
+
+Law: the core says *what* (a word and fields); here is how loud it is and what it means for the work. A word that is not in the
+catalogue is our mistake, and a test finds it. No arguments, results or secrets are ever logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import structlog
+
+
+class Line(NamedTuple):
+    """How loud a decision is, and what it means."""
+
+    level: int
+    text: str
+
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+
+CATALOGUE: Mapping[str, Line] = {
+    "assigned": Line(DEBUG, "task assigned"),
+    "ended": Line(DEBUG, "task ended"),
+    "retry": Line(INFO, "an attempt failed; the task is tried again after the wait"),
+    "refused": Line(INFO, "an agent refused an assignment; the task waits again"),
+    "claiming": Line(INFO, "no leader seems to live: claiming leadership"),
+    "leading": Line(INFO, "leading from here"),
+    "resigned": Line(WARNING, "leadership given up; another coordinator, or this one anew, goes on from the ledger"),
+    "session_lost": Line(WARNING, "the session with the broker is lost; nothing accepted is lost, work goes on after reconnecting"),
+    "joined": Line(INFO, "a new instance is in the ledger; asking what it holds"),
+    "ready": Line(INFO, "an instance is ready for work"),
+    "draining": Line(INFO, "an instance takes no new work and will leave"),
+    "deaf": Line(WARNING, "an instance beats but does not read its queue: it gets nothing, and ends when its lease is over"),
+    "instance_gone": Line(WARNING, "an instance is gone; what it held moves on"),
+    "broker_blocked": Line(WARNING, "the broker is alarmed and stops publishers; nobody is declared dead meanwhile"),
+    "broker_unblocked": Line(INFO, "the broker takes messages again"),
+    "intake": Line(WARNING, "intake changed: when closed, submissions wait in the broker until the backlog shrinks"),
+    "malformed": Line(WARNING, "a message that makes no sense went to the dead letters"),
+    "policy": Line(INFO, "policy switched; those who wait are ordered anew"),
+    # the shell's own
+    "session": Line(INFO, "connected to the broker"),
+    "session_ended": Line(WARNING, "the session with the broker ended; connecting again"),
+    "unreachable": Line(WARNING, "the broker cannot be reached; trying again"),
+    "replaying": Line(INFO, "reading the ledger"),
+    "ledger_gap": Line(ERROR, "part of the ledger is gone: facts in it are lost unless they were carried forward"),
+    "ledger_rewound": Line(ERROR, "the ledger was made anew: starting from what it says now"),
+    "dead_letter_refused": Line(ERROR, "a dead letter was refused by the broker and is kept in memory only"),
+    "deaths_watched": Line(INFO, "the broker tells of lost connections at once"),
+    "deaths_unwatched": Line(INFO, "no event exchange on this virtual host: a lost instance is noticed when its lease is over"),
+    "stopping": Line(INFO, "stopping; the next coordinator goes on from the ledger"),
+}
+
+
+class Telemetry:
+    """Turns decisions into log lines."""
+
+    def __init__(self, logger: Any, level: int) -> None:
+        self._logger = logger
+        self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
+
+    def say(self, what: str, fields: Mapping[str, Any]) -> None:
+        """One line, if anybody listens."""
+        line = self._loud.get(what)
+        if line is None:
+            assert what in CATALOGUE, f"{what!r} is not in the catalogue"
+            return
+        self._logger.log(line.level, line.text, what=what, **{key: value for key, value in fields.items() if value is not None})
+
+
+def configure(style: Literal["console", "json"], level: str, **bound: Any) -> Telemetry:
+    """Set the log up on stderr; ``bound`` goes on every line."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if style == "console" else structlog.processors.JSONRenderer()
+    processors = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        renderer,
+    ]
+    if style == "console":
+        processors.pop(2)
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+    ).bind(**bound)
+    return Telemetry(logger, number)
