@@ -1,8 +1,8 @@
 """The one clock of a coordinator.
 
-Law: time that decides never jumps back. The clock is anchored at Unix time once, when the process starts, and from then on moves with
-the system's monotonic clock (one that counts suspended time, where there is one). So instants can be compared with deadlines of
-producers, and a correction of the wall clock changes nothing until the next start.
+Law: time that decides never jumps back. The clock is anchored at Unix time once, when the process starts, and from then on
+moves with the system's monotonic clock (one that counts suspended time, where there is one). So instants can be compared
+with deadlines of producers, and a correction of the wall clock changes nothing until the next start.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The coordinator daemon: one machine, one session after another, one loop.
 
-Law: this is the main loop, and it never thinks. Events that came during one turn of the loop go through the machine in one step; its
-commands are carried out before anything else happens. The machine outlives sessions: fed by the ledger, it goes on where it was.
+Law: this is the main loop, and it never thinks. Events that came during one turn of the loop go through the machine in one
+step; its commands are carried out before anything else happens. The machine outlives sessions: fed by the ledger, it goes on
+where it was.
 """
 
 from __future__ import annotations

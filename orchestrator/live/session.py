@@ -38,7 +38,7 @@ INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
 REPORTS_PREFETCH = 1000
 TOKEN_REFRESH_S = 600.0
-"""The leader's token is renewed so often, well below the 30 minutes after which a broker suspects a consumer that holds a message."""
+"""The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
 Wake = Callable[[Event], None]
 

@@ -30,7 +30,7 @@ def default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """What a coordinator can be told. The field names are those of the TOML file; ``ORCHESTRATOR_`` + upper case in the environment."""
+    """What a coordinator can be told: fields by these names in the TOML file, ``ORCHESTRATOR_<NAME>`` in the environment."""
 
     model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", extra="forbid", frozen=True)
 

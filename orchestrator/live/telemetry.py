@@ -75,7 +75,8 @@ class Telemetry:
 def configure(style: Literal["console", "json"], level: str, **bound: Any) -> Telemetry:
     """Set the log up on stderr; ``bound`` goes on every line."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if style == "console" else structlog.processors.JSONRenderer()
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer: Any = console if style == "console" else structlog.processors.JSONRenderer()
     processors = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

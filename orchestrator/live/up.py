@@ -1,0 +1,139 @@
+"""Everything on one machine: a broker (ours, unless one is given), a coordinator, and agents, started and stopped together.
+
+Law: what was started here is stopped here, whatever happens, in the order agents, coordinator, broker; so that work is handed back
+before the coordinator goes, and written down before the broker goes. Others find us by ``up.json`` in the data directory (it holds
+the broker's password: readable by its owner alone), and it is gone when we are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.live.embedded import EmbeddedBroker
+from orchestrator.live.settings import Settings
+
+UP_FILE = "up.json"
+AGENT_GRACE_S = 15.0
+COORDINATOR_GRACE_S = 5.0
+
+Say = Callable[[str], None]
+
+
+class ChildDied(Exception):
+    """A process that should run as long as we do has ended by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs."""
+
+    url: str
+    embedded: EmbeddedBroker | None
+    coordinator: asyncio.subprocess.Process
+    agents: tuple[asyncio.subprocess.Process, ...]
+
+    async def watch(self) -> None:
+        """Wait until one of the processes ends by itself. Raises ChildDied, which says which and what it means."""
+        names = ["the coordinator", *(f"agent {index}" for index, _ in enumerate(self.agents, 1))]
+        waits: dict[asyncio.Future[Any], str] = {
+            asyncio.ensure_future(process.wait()): name
+            for process, name in zip((self.coordinator, *self.agents), names, strict=True)
+        }
+        if self.embedded is not None:
+            waits[asyncio.ensure_future(self.embedded.ended())] = "the broker"
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        names = sorted(waits[one] for one in done)
+        raise ChildDied(
+            f"{' and '.join(names)} ended by itself; everything else is being stopped. Accepted tasks are kept and go on "
+            "at the next start. The log above says why it ended."
+        )
+
+
+@asynccontextmanager
+async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say = print) -> AsyncIterator[Running]:
+    """Start a broker (unless ``settings.broker`` names one), a coordinator and an agent for each ``module:service``.
+
+    Yields when the coordinator and the agents are started; they connect by themselves. Stops all of it at the end.
+    Raises EmbeddedBrokerError if no broker can be had.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    embedded = None
+    if settings.broker is None:
+        embedded = EmbeddedBroker(settings.data_dir / "broker", on_progress=announce)
+        await embedded.start()
+    url = embedded.url if embedded is not None else settings.broker or ""
+    children: list[asyncio.subprocess.Process] = []
+    note = settings.data_dir / UP_FILE
+    try:
+        _write_private(note, {"url": url, "pid": os.getpid()})
+        coordinator = await _spawn(url, settings, "-m", "orchestrator", "coordinator")
+        children.append(coordinator)
+        for spec in workers:
+            agent = await _spawn(url, settings, "-m", "workers", "run", spec)
+            children.append(agent)
+        yield Running(url, embedded, coordinator, tuple(children[1:]))
+    finally:
+        with suppress(FileNotFoundError):
+            note.unlink()
+        await _stop(children[1:], AGENT_GRACE_S)
+        await _stop(children[:1], COORDINATOR_GRACE_S)
+        if embedded is not None:
+            await embedded.stop()
+
+
+def running_url(data_dir: Path) -> str | None:
+    """The broker of an ``up`` that runs on this data directory; none if there is none (a stale note is ignored)."""
+    try:
+        note = json.loads((data_dir / UP_FILE).read_text())
+        os.kill(note["pid"], 0)
+    except (FileNotFoundError, ValueError, KeyError, ProcessLookupError):
+        return None
+    except PermissionError:
+        pass
+    return str(note["url"])
+
+
+def _write_private(path: Path, content: dict[str, object]) -> None:
+    """Readable by its owner alone from the first byte, and never half written."""
+    fresh = path.with_suffix(f".{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(content, file)
+    fresh.replace(path)
+
+
+async def _spawn(url: str, settings: Settings, *arguments: str) -> asyncio.subprocess.Process:
+    """A process of ours, told where the broker is by its environment (arguments can be read by anybody)."""
+    told = {name: getattr(settings, name) for name in settings.model_fields_set if name not in ("broker", "name")}
+    environment = os.environ | {f"ORCHESTRATOR_{name.upper()}": str(value) for name, value in told.items()}
+    environment |= {"ORCHESTRATOR_BROKER": url, "ORCHESTRATOR_LOG": settings.log}
+    return await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL)
+
+
+async def _stop(processes: Sequence[asyncio.subprocess.Process], grace_s: float) -> None:
+    """Ask them to stop, wait, then insist."""
+    running = [process for process in processes if process.returncode is None]
+    for process in running:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+    if not running:
+        return
+    _, late = await asyncio.wait([asyncio.ensure_future(process.wait()) for process in running], timeout=grace_s)
+    for process in running:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+    if late:
+        await asyncio.wait(late)
