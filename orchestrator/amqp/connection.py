@@ -1,0 +1,101 @@
+"""One socket to the broker: the library's connection with our tap on it.
+
+Law: opening ends within its time with a connection or a reason; closing ends within its time with nothing left over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+import aiormq
+import aiormq.abc
+from aiormq.exceptions import AMQPError
+from yarl import URL
+
+from orchestrator.amqp.errors import CannotConnect, Fault, cannot_connect
+from orchestrator.amqp.tap import Tap, TapFactory
+
+CLOSE_S = 1.0
+"""How long a polite goodbye may take before the socket is dropped."""
+
+
+class Connection:
+    """An open connection. ``tap`` carries messages, ``library`` everything else."""
+
+    def __init__(self, library: aiormq.Connection, tap: Tap, user: str) -> None:
+        """Use ``open``."""
+        self.library = library
+        self.tap = tap
+        self.user = user
+        self.vhost = library.vhost
+        self.frame_max: int = library.connection_tune.frame_max
+        self.server_version = str((library.server_properties or {}).get("version", "unknown"))
+        self.blocked = False
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        name: str,
+        heartbeat_s: int,
+        ssl_context: ssl.SSLContext | None,
+        on_lost: Callable[[str], None],
+        on_blocked: Callable[[bool, str], None],
+        on_bug: Callable[[Exception], None],
+    ) -> Connection:
+        """Connect, greet, authenticate, enter the virtual host. The caller bounds the time. Raises CannotConnect."""
+        target = _target(url, heartbeat_s)
+        tap = Tap(asyncio.get_running_loop(), on_lost=on_lost, on_blocked=on_blocked, on_bug=on_bug)
+        library = aiormq.Connection(
+            target, context=ssl_context, transport_factory=TapFactory(tap), client_properties={"connection_name": name}
+        )
+        try:
+            await library.connect()
+        except (OSError, AMQPError) as error:
+            raise cannot_connect(shown(url), error, tap.close_code, tap.close_text) from error
+        except BaseException:
+            tap.abort()
+            raise
+        return cls(library, tap, target.user or "guest")
+
+    async def channel(self) -> aiormq.abc.AbstractChannel:
+        """A channel for requests or for consuming."""
+        return await self.library.channel(publisher_confirms=False)
+
+    async def confirming_channel(self) -> aiormq.abc.AbstractChannel:
+        """A channel for publishing with confirms."""
+        return await self.library.channel(publisher_confirms=True)
+
+    async def close(self) -> None:
+        """Say goodbye if the broker listens, and drop the socket."""
+        try:
+            if not self.blocked:  # else it would not read our goodbye
+                async with asyncio.timeout(CLOSE_S):
+                    await self.library.close()
+        except TimeoutError:
+            pass  # it does not listen: the socket is dropped all the same
+        finally:
+            self.tap.abort()
+        await self.library.close()
+
+
+def shown(url: str) -> str:
+    """The address as it may be shown: no password, no query."""
+    try:
+        return str(URL(url).with_password(None).with_query(None))
+    except ValueError:
+        return "the given address"
+
+
+def _target(url: str, heartbeat_s: int) -> URL:
+    """The URL for the library."""
+    try:
+        target = URL(url)
+    except ValueError as error:
+        raise CannotConnect(Fault.URL, shown(url), str(error)) from error
+    if target.scheme not in ("amqp", "amqps") or not target.host:
+        raise CannotConnect(Fault.URL, shown(url), "it does not begin with amqp://host or amqps://host")
+    return target.update_query(heartbeat=str(heartbeat_s))

@@ -1,0 +1,141 @@
+"""The ledger as a stream: append, and read again from any place.
+
+Law: a reader gets every message from the offset it asked for, in order, once; where messages are missing it is told
+which, before the next one. It never skips in silence.
+
+What a stream does that a queue does not, and what is made of it here (each seen on a real broker, see the tests):
+
+* Messages travel in chunks. A reader that attaches somewhere gets the whole chunk; what is below the place asked for is
+  left out. ``last`` attaches at the beginning of the newest chunk.
+* The old end is cut off by whole segments. A reader that asks for an offset that is gone gets the first that is left,
+  without a word: that is a ``Gap``.
+* A reader that asks for an offset beyond the end gets *nothing until that offset is reached*, without a word. After the
+  stream was made anew (offsets begin again at 0) or a power cut took its tail, such a reader would miss all of it. So
+  the end is looked at first: ``LedgerRewound``. (A stream made anew that has already grown past the offset cannot be
+  told from the old one by offsets; what its messages say must tell.)
+* How many messages a stream holds is not known while it matters: the broker's count lags by seconds and may say 0.
+* Acknowledging only asks for more. We do it once for everything that one turn of the loop brought, and leave nothing
+  open: after ``consumer_timeout`` the broker would close the channel over a message left open in a quiet stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from orchestrator.amqp import topology
+from orchestrator.amqp.consumer import Consumer
+from orchestrator.amqp.delivery import Delivery, Published
+from orchestrator.amqp.errors import LedgerRewound, LinkLost
+from orchestrator.amqp.link import Link
+
+Place: TypeAlias = int | Literal["first", "last", "next"]
+
+PREFETCH = 1_000
+"""Enough open messages to keep the broker reading while we decode; few enough that 30 kB each are no burden."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets ``expected`` to ``found - 1`` are gone for ever; ``found`` comes next."""
+
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        return (
+            f"The ledger's offsets {self.expected} to {self.found - 1} are gone: its size limit cut them off. What only "
+            "they told is lost to this reader. Raise the ledger's limit if this happens to a coordinator that was running."
+        )
+
+
+class LedgerTail:
+    """Reads and appends over one link."""
+
+    def __init__(self, link: Link, *, queue: str = topology.LEDGER) -> None:
+        self._link = link
+        self._queue = queue
+
+    def append(self, body: bytes) -> asyncio.Future[Published]:
+        """Append a message. Appends land in the order of the calls; the future is as ``Link.send``'s."""
+        return self._link.send(topology.INTERNAL, topology.KEY_LEDGER, body)
+
+    async def last_chunk(self, *, patience_s: float = 1.0) -> list[Delivery]:
+        """The newest chunk: the last message and its fellows. Empty when nothing came within ``patience_s``.
+
+        An empty stream says nothing, so only waiting tells it from a slow broker. Whoever gets nothing reads from
+        "first", which is right in both cases.
+        """
+        chunk: list[Delivery] = []
+        arrived = asyncio.Event()
+
+        def take(delivery: Delivery) -> None:
+            chunk.append(delivery)
+            arrived.set()
+
+        # With room for one message the broker sends one chunk whole, and then waits for an acknowledgement.
+        consumer = await self._consume("last", take, prefetch=1)
+        waiting = asyncio.ensure_future(arrived.wait())
+        try:
+            await asyncio.wait((waiting, self._link.broken), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._link.is_broken:
+                raise LinkLost(self._link.broken.result(), f"Reading the end of {self._queue}")
+            await consumer.pause()  # its answer comes behind the chunk
+        finally:
+            waiting.cancel()
+            await consumer.cancel()
+        return chunk
+
+    async def follow(
+        self,
+        start: Place,
+        sink: Callable[[Delivery], None],
+        *,
+        on_gap: Callable[[Gap], None],
+        prefetch: int = PREFETCH,
+    ) -> Consumer:
+        """Hand every message from ``start`` on to ``sink``, then those to come, until the consumer is cancelled.
+
+        ``start`` is an offset, or "first" (that is left), "last" (the beginning of the newest chunk), "next" (what is
+        appended from now on). ``on_gap`` is called before the message after a gap. Settles by itself: do not settle
+        these. Raises LedgerRewound when ``start`` lies beyond the end.
+        """
+        if isinstance(start, int) and start > 0:
+            chunk = await self.last_chunk(patience_s=5.0)
+            end = (chunk[-1].offset or 0) + 1 if chunk else 0
+            if start > end:
+                raise LedgerRewound(self._queue, start, end)
+        loop = asyncio.get_running_loop()
+        expected = start if isinstance(start, int) else -1
+        settling = False
+        consumer: Consumer | None = None
+
+        def settle() -> None:
+            nonlocal settling
+            settling = False
+            if consumer is not None:
+                consumer.settle_all()
+
+        def take(delivery: Delivery) -> None:
+            nonlocal expected, settling
+            if not settling:
+                settling = True
+                loop.call_soon(settle)
+            offset = delivery.offset
+            if offset is None or offset < expected:
+                return  # a chunk may begin before the place asked for
+            if expected >= 0 and offset > expected:
+                on_gap(Gap(expected, offset))
+            expected = offset + 1
+            sink(delivery)
+
+        consumer = await self._consume(start, take, prefetch=prefetch)
+        consumer.settle_all()
+        return consumer
+
+    async def _consume(self, start: Place, sink: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
+        return await self._link.consume(
+            self._queue, sink, prefetch=prefetch, arguments={"x-stream-offset": start}
+        )

@@ -1,0 +1,353 @@
+"""A session with the broker.
+
+Law: a session lives whole or not at all. It has a connection to consume, one to publish, and one for beats when asked;
+when any part of it breaks - a socket, a channel, a consumer that the broker ended - all of it is over, once, with the
+first cause in ``broken``. Nothing is repaired, nothing re-declared, no consumer re-made. Whoever owns the session
+(``supervisor.py``) closes it and opens the next, whose number differs, so that no handle of the old one fits.
+
+Why not the library's "robust" objects: they hide the loss, re-create deleted queues (empty) in silence, keep channels
+in weak sets, and let a handle of before the loss be used after it.
+
+Why several connections: under a memory or disk alarm the broker stops reading from connections that publish. The
+acknowledgements of such a connection would wait too, and every message with it.
+
+Messages go past the library, both ways (``tap.py``): sinks run synchronously in the order of the socket, publishes are
+written in the order of the calls. A sink must therefore never block: it puts the delivery where the work is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Literal, TypeAlias, Unpack
+
+from orchestrator.amqp.channels import ConsumeChannel, PublishChannel
+from orchestrator.amqp.connection import Connection, shown
+from orchestrator.amqp.consumer import Consumer
+from orchestrator.amqp.delivery import Delivery, How, Published
+from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, LinkLost, PublishTimeout
+from orchestrator.amqp.requests import QueueStat, Requests, Subject, asking
+from orchestrator.amqp.topology import Binding, Topology
+
+Role: TypeAlias = Literal["consume", "publish", "beats"]
+
+BODY_BYTES_MAX = 64 << 20
+"""The longest body a consumer takes unless it says otherwise; a longer one arrives empty, with a flaw."""
+PREFETCH_MAX = 65_535
+
+_sessions = itertools.count(1)
+
+
+class Link:
+    """One session. Belongs to the event loop that opened it; two threads need two."""
+
+    def __init__(self, name: str, timeout_s: float, on_blocked: Callable[[bool, str], None] | None) -> None:
+        """Use ``open``."""
+        self.session = next(_sessions)
+        self.name = name
+        self.stale_settles = 0
+        """Handles settled twice, or after their channel or session was gone. They are ignored, and counted here."""
+        self._broken: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
+        self._timeout_s = timeout_s
+        self._on_blocked = on_blocked
+        self._connections: dict[Role, Connection] = {}
+        self._publishers: dict[Role, PublishChannel] = {}
+        self._consumers: dict[int, ConsumeChannel] = {}
+        self._keys = itertools.count(1)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        name: str,
+        connections: Sequence[Role] = ("consume", "publish"),
+        heartbeat_s: int = 5,
+        timeout_s: float = 10.0,
+        ssl_context: ssl.SSLContext | None = None,
+        on_blocked: Callable[[bool, str], None] | None = None,
+    ) -> Link:
+        """Open a session. ``name`` is what operators see of it, with the connection's role behind.
+
+        ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the
+        opening and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins and ends. Raises
+        CannotConnect.
+        """
+        link = cls(name, timeout_s, on_blocked)
+        try:
+            async with asyncio.timeout(timeout_s):
+                for role in connections:
+                    await link._connect(role, url, heartbeat_s, ssl_context)
+        except TimeoutError as error:
+            await link.close()
+            raise CannotConnect(Fault.TIMEOUT, shown(url), f"after {timeout_s} s") from error
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def _connect(self, role: Role, url: str, heartbeat_s: int, ssl_context: ssl.SSLContext | None) -> None:
+        connection = await Connection.open(
+            url,
+            name=f"{self.name} ({role})",
+            heartbeat_s=heartbeat_s,
+            ssl_context=ssl_context,
+            on_lost=partial(self._lost, role),
+            on_blocked=partial(self._alarm, role),
+            on_bug=partial(self._bug, role),
+        )
+        self._connections[role] = connection
+        if role != "consume":
+            channel = await connection.confirming_channel()
+            publisher = PublishChannel(
+                connection.tap,
+                channel.number,
+                connection.frame_max,
+                f"{secrets.token_hex(6)}-",
+                partial(self._channel_closed, f"the channel for publishing ({role})"),
+            )
+            connection.tap.channels[channel.number] = publisher
+            self._publishers[role] = publisher
+
+    async def __aenter__(self) -> Link:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # ---------------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def server_version(self) -> str:
+        """The broker's version, such as ``3.10.8``."""
+        return self._any().server_version
+
+    @property
+    def vhost(self) -> str:
+        """The virtual host."""
+        return self._any().vhost
+
+    @property
+    def user(self) -> str:
+        """As whom we authenticated: the only ``user_id`` the broker lets us say."""
+        return self._any().user
+
+    @property
+    def broken(self) -> asyncio.Future[Broken]:
+        """Resolves once, with the first cause; never with an exception. Yours to await and to cancel: each caller gets
+        its own."""
+        return asyncio.shield(self._broken)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the session is over."""
+        return self._broken.done()
+
+    @property
+    def blocked(self) -> bool:
+        """The broker has an alarm and does not read what we publish: confirms will not come until it ends."""
+        return any(connection.blocked for connection in self._connections.values())
+
+    # ---------------------------------------------------------------------------------------------------- publishing
+
+    def send(
+        self, exchange: str, key: str, body: bytes, *, over: Role = "publish", **how: Unpack[How]
+    ) -> asyncio.Future[Published]:
+        """Publish without waiting; messages leave in the order of the calls. The future never raises.
+
+        Mind ``congested``: nothing here stops a caller that sends more than the broker takes. Raises ValueError for
+        what AMQP cannot carry (a key beyond 255 bytes) and for a connection that was not opened.
+        """
+        publisher = self._publishers.get(over)
+        if publisher is None:
+            raise ValueError(f"link {self.name!r} has no connection {over!r} to publish over")
+        future = publisher.send(exchange, key, body, **how)
+        if self._broken.done():
+            publisher.lose()
+        return future
+
+    async def publish(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        *,
+        timeout_s: float | None = None,
+        over: Role = "publish",
+        **how: Unpack[How],
+    ) -> Published:
+        """Publish and wait for the broker's answer: CONFIRMED, RETURNED or NACKED. ``how`` is as for ``send``.
+
+        Raises LinkLost when the session ends first, and PublishTimeout after ``timeout_s`` (None waits as long as the
+        session lives, also through an alarm). After either the message may still land.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.room(over)
+                answer = await self.send(exchange, key, body, over=over, **how)
+        except TimeoutError as error:
+            alarm = "The broker has an alarm and takes nothing. " if self.blocked else ""
+            raise PublishTimeout(
+                f"A message to {exchange} (key {key!r}) was not confirmed within {timeout_s} s. {alarm}It may still land, "
+                "so whoever sends it again must be able to bear it twice. See the broker's alarms and load."
+            ) from error
+        if answer is Published.LOST:
+            raise LinkLost(self._broken.result(), f"A message to {exchange} (key {key!r})")
+        return answer
+
+    def congested(self, over: Role = "publish") -> bool:
+        """Megabytes wait in our own socket buffer: the broker takes less than we send."""
+        return self._connections[over].tap.congested
+
+    async def room(self, over: Role = "publish") -> None:
+        """Wait until that is over (or the session)."""
+        await self._connections[over].tap.room()
+
+    # ----------------------------------------------------------------------------------------------------- consuming
+
+    async def consume(
+        self,
+        queue: str,
+        sink: Callable[[Delivery], None],
+        *,
+        prefetch: int,
+        no_ack: bool = False,
+        exclusive: bool = False,
+        arguments: Mapping[str, str | int | bool] | None = None,
+        body_bytes_max: int = BODY_BYTES_MAX,
+    ) -> Consumer:
+        """Consume on a channel of its own. ``sink`` is called in order, synchronously; it must neither block nor raise.
+
+        ``prefetch``: at most so many deliveries are unsettled (1 to 65,535; 0, no limit, only with ``no_ack``: on a
+        quorum queue 0 would mean 2,000). Raises Missing, AccessRefused, QueueLocked, LinkLost.
+        """
+        if not (0 < prefetch <= PREFETCH_MAX or (no_ack and prefetch == 0)):
+            raise ValueError(f"a prefetch of {prefetch} on {queue}: must be 1 to {PREFETCH_MAX} (0 with no_ack only)")
+        connection = self._connections["consume"]
+        tap = connection.tap
+        started = False
+
+        def ended(closed: bool, reason: str) -> None:
+            if started and not consumer.over:
+                by = BrokenBy.CHANNEL if closed else BrokenBy.CONSUMER
+                self._break(Broken(by, f"{'the channel of ' if closed else ''}{queue}", reason))
+
+        async with asking(self._broken, self._timeout_s, Subject(f"Consuming from {queue}", queue)):
+            channel = await connection.channel()
+            entry = ConsumeChannel(
+                tap, channel.number, session=self.session, key=next(self._keys), sink=sink, no_ack=no_ack,
+                stream="x-stream-offset" in (arguments or {}), body_bytes_max=body_bytes_max, on_end=ended,
+            )  # fmt: skip
+            consumer = Consumer(
+                queue, tap=tap, channel=channel, entry=entry, exclusive=exclusive, arguments=arguments or {},
+                broken=self._broken, timeout_s=self._timeout_s,
+                forget=partial(self._consumers.pop, entry.key, None),
+            )  # fmt: skip
+            tap.channels[channel.number] = entry
+            self._consumers[entry.key] = entry
+            try:
+                if prefetch:
+                    await channel.basic_qos(prefetch_count=prefetch)
+                await consumer.resume()
+                started = True
+            finally:
+                if not started:
+                    del self._consumers[entry.key]
+                    tap.channels.pop(channel.number, None)
+        return consumer
+
+    def settle(self, deliveries: Iterable[Delivery]) -> None:
+        """Acknowledge. Handles of another session or of an ended consumer are ignored and counted (``stale_settles``).
+
+        Settles of one consumer that reach from the oldest open delivery upwards cost one frame together.
+        """
+        for entry, tags in self._by_channel(deliveries):
+            self.stale_settles += entry.settle(tags)
+
+    def reject(self, deliveries: Iterable[Delivery], *, requeue: bool) -> None:
+        """Give back (``requeue``), or let the queue's dead-letter exchange have them. Stale handles are as for
+        ``settle``.
+
+        Not to delay anything: on a quorum queue what is given back comes last, on a classic one at once.
+        """
+        for entry, tags in self._by_channel(deliveries):
+            self.stale_settles += entry.reject(tags, requeue=requeue)
+
+    def _by_channel(self, deliveries: Iterable[Delivery]) -> Iterable[tuple[ConsumeChannel, list[int]]]:
+        groups: dict[int, list[int]] = {}
+        for delivery in deliveries:
+            if delivery.session == self.session and delivery.channel in self._consumers and not self._broken.done():
+                groups.setdefault(delivery.channel, []).append(delivery.tag)
+            else:
+                self.stale_settles += 1
+        return [(self._consumers[key], tags) for key, tags in groups.items()]
+
+    # ------------------------------------------------------------------------------------------------------- requests
+
+    async def declare(self, topology: Topology) -> None:
+        """See ``Requests.declare``; likewise the ones below."""
+        await self._requests().declare(topology)
+
+    async def check(self, topology: Topology) -> None:
+        await self._requests().check(topology)
+
+    async def bind(self, exchange: str, queue: str, key: str = "") -> None:
+        await self._requests().bind(Binding(exchange, queue, key))
+
+    async def unbind(self, exchange: str, queue: str, key: str = "") -> None:
+        await self._requests().unbind(Binding(exchange, queue, key))
+
+    async def stat(self, queue: str) -> QueueStat:
+        return await self._requests().stat(queue)
+
+    async def delete_queue(self, queue: str) -> int:
+        return await self._requests().delete_queue(queue)
+
+    async def purge(self, queue: str) -> int:
+        return await self._requests().purge(queue)
+
+    async def peek(self, queue: str, limit: int, *, body_bytes_max: int = BODY_BYTES_MAX) -> list[Delivery]:
+        return await self._requests().peek(queue, limit, body_bytes_max)
+
+    def _requests(self) -> Requests:
+        # over the connection that consumes where there is one: exclusive queues belong there, and alarms do not stop it
+        return Requests(self._any(), self._broken, self._timeout_s)
+
+    def _any(self) -> Connection:
+        return self._connections.get("consume") or next(iter(self._connections.values()))
+
+    # -------------------------------------------------------------------------------------------------------- the end
+
+    async def close(self) -> None:
+        """End the session and wait until nothing of it is left. What was settled before is settled."""
+        self._break(Broken(BrokenBy.CLOSED, self.name, "closed"))
+        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+
+    def _break(self, broken: Broken) -> None:
+        """The one place where a session ends. Only the first cause counts."""
+        if self._broken.done():
+            return
+        self._broken.set_result(broken)
+        for connection in self._connections.values():
+            connection.tap.mute()
+        for publisher in self._publishers.values():
+            publisher.lose()
+
+    def _lost(self, role: Role, reason: str) -> None:
+        self._break(Broken(BrokenBy.CONNECTION, f"the connection to {role}", reason))
+
+    def _channel_closed(self, where: str, code: int, text: str) -> None:
+        self._break(Broken(BrokenBy.CHANNEL, where, f"the broker closed it: {code} {text}"))
+
+    def _bug(self, role: Role, error: Exception) -> None:
+        self._break(Broken(BrokenBy.BUG, f"the connection to {role}", f"{type(error).__name__}: {error}", error))
+        self._connections[role].tap.abort()
+
+    def _alarm(self, role: Role, blocked: bool, reason: str) -> None:
+        self._connections[role].blocked = blocked
+        if self._on_blocked is not None and not self._broken.done():
+            self._on_blocked(blocked, reason)
