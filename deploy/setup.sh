@@ -64,7 +64,7 @@ make_venv() {
         return
     fi
     rm -rf "$venv"
-    if python=$(newest_python 'import ensurepip, venv'); then
+    if python=$(newest_python 'import ensurepip, venv; ensurepip.version()'); then
         say "making .venv with $("$python" --version 2>&1) ($python)"
         "$python" -m venv "$venv" >&2 || give_up "$python could not make a virtual environment in $venv (see above)."
     elif python=$(newest_python 'import venv'); then

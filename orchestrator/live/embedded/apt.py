@@ -158,9 +158,11 @@ def main(argv: list[str]) -> int:
     scratch = directory / ".apt"
     try:
         apt = Apt(scratch)
-        if apt.offers(package) is None:
+        try:
+            apt.unpack([package], directory)
+        except AptError:  # lists that are empty, or older than what the mirrors hold
             apt.refresh()
-        apt.unpack([package], directory)
+            apt.unpack([package], directory)
     except AptError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from .distribution import NotHere, Progress
 from .local import memory_limit_bytes
 from .memory import Identity, Running, port_is_free, write_private
-from .processes import gone, kill_now
+from .processes import Keeper, gone, kill_now
 
 __all__ = ["IMAGE", "ContainerNode", "find_engine"]
 
@@ -52,6 +52,7 @@ class ContainerNode:
         self._directory = directory
         self._identity = identity
         self._client: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
         self._name = f"orchestrator-{identity.mark}"
 
     @property
@@ -72,7 +73,7 @@ class ContainerNode:
         """End a container that an earlier process of ours left behind."""
         running = await self._output("ps", "--quiet", "--filter", f"name=^{self._name}$")
         if running:
-            await self._output("stop", "--time", "30", self._name)
+            await self._output("stop", "-t", "30", self._name)
         await self._output("rm", "--force", self._name)
         Running.forget(self._directory)
         return f"container {self._name}" if running else None
@@ -81,10 +82,12 @@ class ContainerNode:
         """Start the container in the foreground of a client process, whose end is the node's."""
         (self._directory / "log").mkdir(exist_ok=True)
         with (self._directory / "log" / "console.log").open("wb") as console:
+            self._keeper = Keeper()
             self._client = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+        self._keeper.watch(self._client.pid, None)  # the client hands on the signal to stop
 
     async def ended(self, timeout_s: float | None = None) -> bool:
         """Wait until the node has ended; False when it still runs after `timeout_s`."""
@@ -103,7 +106,9 @@ class ContainerNode:
         """Remove the container; the volume with the data stays."""
         if self._client is not None:
             kill_now(self._client)
-        self._client = None
+        if self._keeper is not None:
+            self._keeper.dismiss()
+        self._client = self._keeper = None
         await self._output("rm", "--force", self._name)
 
     def last_words(self) -> str:
