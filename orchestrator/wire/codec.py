@@ -75,7 +75,7 @@ MAX_BODY_BYTES: Final = MAX_VALUE_BYTES + 64 * 1024
 """A message, unless its kind says otherwise: the largest value, and 64 KiB for what is around it."""
 
 MAX_LONG_BODY_BYTES: Final = 4 * MAX_VALUE_BYTES
-"""Kinds that must be longer: an assignment may bring arguments *and* a checkpoint; ``held`` lists all an agent has."""
+"""Kinds that may be longer: an assignment brings arguments *and* a checkpoint; ``held`` and ``answer`` are long lists."""
 
 MAX_ENTRY_BYTES: Final = 15 * 1024 * 1024
 """A ledger entry. RabbitMQ 4 refuses messages over 16 MiB by default; 1 MiB of that is left as a margin."""
@@ -83,12 +83,12 @@ MAX_ENTRY_BYTES: Final = 15 * 1024 * 1024
 MAX_OPEN_DEPTH: Final = 32
 """Lists in lists within an open value."""
 
-MAX_OPEN_NODES: Final = 65_536
-"""Values on one level of an open value."""
+MAX_OPEN_NODES: Final = 200_000
+"""Values on one level of an open value: the rows of the longest list that people ask for, and their fields."""
 
 SAMPLE_BYTES: Final = 1024
 
-LONG_KINDS: Final = frozenset({"orders", "held", "results"})
+LONG_KINDS: Final = frozenset({"orders", "held", "results", "answer"})
 OPEN_KINDS: Final = frozenset({"control", "answer"})
 KINDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in Message.__subclasses__())
 """All kinds of message, by tag."""
@@ -118,6 +118,9 @@ class Malformed:
     """Length of the whole body in bytes."""
     tasks: tuple[str, ...] = ()
     """Ids of its tasks, if it is a ``submit`` and they can be read all the same: its producer can be told."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"  # without the sample, for logs
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -20,9 +20,25 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from orchestrator.vocabulary import Attempt
-from orchestrator.wire.types import MOST_BARE, MOST_HELD, MOST_RESOURCES, MOST_TASKS
+from orchestrator.wire.types import (
+    MOST_BARE,
+    MOST_HELD,
+    MOST_RESOURCES,
+    MOST_TASKS,
+    Amount,
+    Blob,
+    Count,
+    Id,
+    Instant,
+    Labels,
+    Name,
+    Priority,
+    Span,
+    Text,
+    Tries,
+    Type,
+)
 from orchestrator.wire.types import MOST_LISTED as MOST_LISTED
-from orchestrator.wire.types import Amount, Blob, Count, Id, Instant, Labels, Name, Priority, Span, Text, Tries, Type
 
 VERSION = 1
 """Of every message here. A later version may add optional fields without a new number."""

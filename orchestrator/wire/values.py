@@ -33,32 +33,33 @@ class CannotUnpack(ValueError):
     """Bytes that are not a packed value."""
 
 
-def pack(value: Any, what: str = "value") -> bytes:
+def pack(value: Any, what: str = "value", *, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
     """A user's value as bytes that every peer can unpack.
 
     Values: None, bool, int (64 bits), float, str, bytes, lists, dicts with str (or bytes) keys, aware datetimes (to the
     microsecond; they arrive in UTC). Tuples arrive as lists. ``what`` names the value in messages (``args``).
+    ``max_bytes`` is for what travels as a body of its own, not within a message.
 
     Raises ``CannotPack``.
     """
     try:
         blob: bytes = msgpack.packb(value, datetime=True)
-        if len(blob) <= MAX_VALUE_BYTES:
+        if len(blob) <= max_bytes:
             build(blob)
     except (TypeError, ValueError, OverflowError, RecursionError) as trouble:
         raise CannotPack(_place(value, what) or f"{what} cannot be packed: {trouble}") from None
-    if len(blob) > MAX_VALUE_BYTES:
+    if len(blob) > max_bytes:
         raise CannotPack(
-            f"{what} takes {len(blob):,} bytes when packed; {MAX_VALUE_BYTES:,} are the limit: "
+            f"{what} takes {len(blob):,} bytes when packed; {max_bytes:,} are the limit: "
             "put what is large into a store and pass its address"
         )
     return blob
 
 
-def unpack(blob: bytes) -> Any:
+def unpack(blob: bytes, *, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     """The value in ``blob``. Raises ``CannotUnpack``, and nothing else, whatever the bytes."""
-    if len(blob) > MAX_VALUE_BYTES:
-        raise CannotUnpack(f"{len(blob):,} bytes; {MAX_VALUE_BYTES:,} are the limit")
+    if len(blob) > max_bytes:
+        raise CannotUnpack(f"{len(blob):,} bytes; {max_bytes:,} are the limit")
     try:
         return build(blob)
     except Exception as trouble:  # whatever a decoder raises at a peer's bytes is the peer's mistake: see the law
