@@ -8,7 +8,8 @@ anything breaks, the whole session is void.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
@@ -59,7 +60,7 @@ class Session:
         self._leading = False
         self._flowing = True
         self._token: Delivery | None = None
-        self._chores: asyncio.Queue[Coroutine[Any, Any, None]] = asyncio.Queue()
+        self._chores: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._acts: dict[type, Callable[[Any], None]] = {
             say.Append: self._append,
             say.Settle: self._settle,
@@ -107,7 +108,8 @@ class Session:
     async def do_chores(self) -> None:
         """Acts that take several frames (declare, consume, pause), one after another, in the order they were asked."""
         while True:
-            await (await self._chores.get())
+            chore = await self._chores.get()
+            await chore()
 
     async def renew_token(self) -> None:
         """A held message makes brokers suspicious after half an hour: lay down a new token, then settle the old one."""
@@ -215,7 +217,7 @@ class Session:
         self.link.send(topology.RESULTS, command.reply_to, encode(command.answer), mandatory=False, persistent=False)
 
     def _open_intake(self, command: say.OpenIntake) -> None:
-        self._chores.put_nowait(self._consume_service(command.service))
+        self._chores.put_nowait(partial(self._consume_service, command.service))
 
     async def _consume_service(self, service: str) -> None:
         settings = self._settings
@@ -233,7 +235,7 @@ class Session:
             await consumer.pause()
 
     def _flow(self, command: say.Flow) -> None:
-        self._chores.put_nowait(self._switch(command.intake))
+        self._chores.put_nowait(partial(self._switch, command.intake))
 
     async def _switch(self, on: bool) -> None:
         self._flowing = on
@@ -241,7 +243,7 @@ class Session:
             await (consumer.resume() if on else consumer.pause())
 
     def _lead(self, command: say.Lead) -> None:
-        self._chores.put_nowait(self._consume_work())
+        self._chores.put_nowait(self._consume_work)
 
     async def _consume_work(self) -> None:
         if self._leading:
@@ -263,4 +265,4 @@ class Session:
             await asyncio.sleep(wait_s)
             raise LinkLost(Broken(BrokenBy.CLOSED, "coordinator", why), "leading")
 
-        self._chores.put_nowait(leave())
+        self._chores.put_nowait(leave)
