@@ -17,6 +17,8 @@ from yarl import URL
 from orchestrator.amqp.errors import CannotConnect, Fault, cannot_connect
 from orchestrator.amqp.tap import Tap, TapFactory
 
+FRAME_MAX = 131_072
+"""The broker's own default."""
 CLOSE_S = 1.0
 """How long a polite goodbye may take before the socket is dropped."""
 
@@ -30,7 +32,7 @@ class Connection:
         self.tap = tap
         self.user = user
         self.vhost = library.vhost
-        self.frame_max: int = library.connection_tune.frame_max
+        self.frame_max: int = library.connection_tune.frame_max or FRAME_MAX  # 0 means: no limit
         self.server_version = str((library.server_properties or {}).get("version", "unknown"))
         self.blocked = False
 

@@ -1,16 +1,23 @@
-"""A consumer: one queue, one channel that does nothing else, one sink."""
+"""Consumers: each one queue, one channel that does nothing else, one sink; and all those of a session together, for whom
+a handle is looked up when it is settled."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from orchestrator.amqp.channels import ConsumeChannel
-from orchestrator.amqp.errors import Broken
+from orchestrator.amqp.connection import Connection
+from orchestrator.amqp.delivery import Delivery
+from orchestrator.amqp.errors import Broken, BrokenBy
 from orchestrator.amqp.requests import Subject, asking
 from orchestrator.amqp.tap import DEAF, Tap
+
+PREFETCH_MAX = 65_535
 
 
 class Consumer:
@@ -106,6 +113,92 @@ class Consumer:
                 async with asking(self._broken, self._timeout_s, Subject(f"Ending {self.queue}", self.queue)):
                     await self._channel.close()
             self._tap.channels.pop(number, None)
+
+
+class Consumers:
+    """All consumers of one session. ``stale`` counts the handles that fitted none."""
+
+    def __init__(
+        self, session: int, broken: asyncio.Future[Broken], timeout_s: float, on_broken: Callable[[Broken], None]
+    ) -> None:
+        self.stale = 0
+        self._session = session
+        self._broken = broken
+        self._timeout_s = timeout_s
+        self._on_broken = on_broken
+        self._entries: dict[int, ConsumeChannel] = {}
+        self._keys = itertools.count(1)
+
+    async def consume(
+        self,
+        connection: Connection,
+        queue: str,
+        sink: Callable[[Delivery], None],
+        *,
+        prefetch: int,
+        no_ack: bool,
+        exclusive: bool,
+        arguments: Mapping[str, str | int | bool],
+        body_bytes_max: int,
+    ) -> Consumer:
+        """As ``Link.consume``."""
+        if not (0 < prefetch <= PREFETCH_MAX or (no_ack and prefetch == 0)):
+            raise ValueError(f"a prefetch of {prefetch} on {queue}: must be 1 to {PREFETCH_MAX} (0 with no_ack only)")
+        tap = connection.tap
+        endings: list[Broken] = []
+        started = False
+
+        def ended(closed: bool, reason: str) -> None:
+            if closed:
+                endings.append(Broken(BrokenBy.CHANNEL, f"the channel of {queue}", reason))
+            else:
+                endings.append(Broken(BrokenBy.CONSUMER, queue, reason))
+            if started and not consumer.over:
+                self._on_broken(endings[0])
+
+        async with asking(self._broken, self._timeout_s, Subject(f"Consuming from {queue}", queue)):
+            channel = await connection.channel()
+            entry = ConsumeChannel(
+                tap, channel.number, session=self._session, key=next(self._keys), sink=sink, no_ack=no_ack,
+                stream="x-stream-offset" in arguments, body_bytes_max=body_bytes_max, on_end=ended,
+            )  # fmt: skip
+            consumer = Consumer(
+                queue, tap=tap, channel=channel, entry=entry, exclusive=exclusive, arguments=arguments,
+                broken=self._broken, timeout_s=self._timeout_s, forget=partial(self._entries.pop, entry.key, None),
+            )  # fmt: skip
+            tap.channels[channel.number] = entry
+            self._entries[entry.key] = entry
+            try:
+                if prefetch:
+                    await channel.basic_qos(prefetch_count=prefetch)
+                await consumer.resume()
+                started = True
+            finally:
+                if not started:
+                    del self._entries[entry.key]
+                    tap.channels.pop(channel.number, None)
+        if endings:
+            self._on_broken(endings[0])  # it began, and ended before we were told that it began
+        return consumer
+
+    def settle(self, deliveries: Iterable[Delivery]) -> None:
+        """As ``Link.settle``."""
+        for entry, tags in self._by_channel(deliveries):
+            self.stale += entry.settle(tags)
+
+    def reject(self, deliveries: Iterable[Delivery], *, requeue: bool) -> None:
+        """As ``Link.reject``."""
+        for entry, tags in self._by_channel(deliveries):
+            self.stale += entry.reject(tags, requeue=requeue)
+
+    def _by_channel(self, deliveries: Iterable[Delivery]) -> Iterable[tuple[ConsumeChannel, list[int]]]:
+        groups: dict[int, list[int]] = {}
+        for delivery in deliveries:
+            if delivery.session == self._session and delivery.channel in self._entries and not self._broken.done():
+                groups.setdefault(delivery.channel, []).append(delivery.tag)
+            else:
+                self.stale += 1
+        return [(self._entries[key], tags) for key, tags in groups.items()]
 
 
 async def _never(_: DeliveredMessage) -> None:

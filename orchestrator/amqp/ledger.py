@@ -7,8 +7,10 @@ What a stream does that a queue does not, and what is made of it here (each seen
 
 * Messages travel in chunks. A reader that attaches somewhere gets the whole chunk; what is below the place asked for is
   left out. ``last`` attaches at the beginning of the newest chunk.
+* Offsets grow, but not by one: at the beginning of each segment but the first the stream writes a note of its own, which
+  takes an offset and is never delivered. So a single missing offset is no loss.
 * The old end is cut off by whole segments. A reader that asks for an offset that is gone gets the first that is left,
-  without a word: that is a ``Gap``.
+  without a word: that is a ``Gap``. Since a note stands between two segments, a loss always misses two offsets or more.
 * A reader that asks for an offset beyond the end gets *nothing until that offset is reached*, without a word. After the
   stream was made anew (offsets begin again at 0) or a power cut took its tail, such a reader would miss all of it. So
   the end is looked at first: ``LedgerRewound``. (A stream made anew that has already grown past the offset cannot be
@@ -39,7 +41,7 @@ PREFETCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets ``expected`` to ``found - 1`` are gone for ever; ``found`` comes next."""
+    """What was between is gone for ever: ``expected`` should have come, ``found`` comes next."""
 
     expected: int
     found: int
@@ -126,7 +128,7 @@ class LedgerTail:
             offset = delivery.offset
             if offset is None or offset < expected:
                 return  # a chunk may begin before the place asked for
-            if expected >= 0 and offset > expected:
+            if expected >= 0 and offset > expected + 1:
                 on_gap(Gap(expected, offset))
             expected = offset + 1
             sink(delivery)

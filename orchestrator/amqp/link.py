@@ -25,11 +25,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeAlias, Unpack
 
-from orchestrator.amqp.channels import ConsumeChannel, PublishChannel
+from orchestrator.amqp.channels import PublishChannel
 from orchestrator.amqp.connection import Connection, shown
-from orchestrator.amqp.consumer import Consumer
+from orchestrator.amqp.consumer import Consumer, Consumers
 from orchestrator.amqp.delivery import Delivery, How, Published
-from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, LinkLost, PublishTimeout
+from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, LinkLost, NoAnswer, PublishTimeout
 from orchestrator.amqp.requests import QueueStat, Requests, Subject, asking
 from orchestrator.amqp.topology import Binding, Topology
 
@@ -37,7 +37,6 @@ Role: TypeAlias = Literal["consume", "publish", "beats"]
 
 BODY_BYTES_MAX = 64 << 20
 """The longest body a consumer takes unless it says otherwise; a longer one arrives empty, with a flaw."""
-PREFETCH_MAX = 65_535
 
 _sessions = itertools.count(1)
 
@@ -49,15 +48,12 @@ class Link:
         """Use ``open``."""
         self.session = next(_sessions)
         self.name = name
-        self.stale_settles = 0
-        """Handles settled twice, or after their channel or session was gone. They are ignored, and counted here."""
         self._broken: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self._timeout_s = timeout_s
         self._on_blocked = on_blocked
         self._connections: dict[Role, Connection] = {}
         self._publishers: dict[Role, PublishChannel] = {}
-        self._consumers: dict[int, ConsumeChannel] = {}
-        self._keys = itertools.count(1)
+        self._consumers = Consumers(self.session, self._broken, timeout_s, self._break)
 
     @classmethod
     async def open(
@@ -85,6 +81,9 @@ class Link:
         except TimeoutError as error:
             await link.close()
             raise CannotConnect(Fault.TIMEOUT, shown(url), f"after {timeout_s} s") from error
+        except (LinkLost, NoAnswer) as error:
+            await link.close()
+            raise CannotConnect(Fault.PROTOCOL, shown(url), str(error)) from error
         except BaseException:
             await link.close()
             raise
@@ -102,7 +101,8 @@ class Link:
         )
         self._connections[role] = connection
         if role != "consume":
-            channel = await connection.confirming_channel()
+            async with asking(self._broken, self._timeout_s, Subject("Opening the channel to publish", "")):
+                channel = await connection.confirming_channel()
             publisher = PublishChannel(
                 connection.tap,
                 channel.number,
@@ -162,9 +162,8 @@ class Link:
         Mind ``congested``: nothing here stops a caller that sends more than the broker takes. Raises ValueError for
         what AMQP cannot carry (a key beyond 255 bytes) and for a connection that was not opened.
         """
-        publisher = self._publishers.get(over)
-        if publisher is None:
-            raise ValueError(f"link {self.name!r} has no connection {over!r} to publish over")
+        self._connection(over)
+        publisher = self._publishers[over]
         future = publisher.send(exchange, key, body, **how)
         if self._broken.done():
             publisher.lose()
@@ -201,11 +200,11 @@ class Link:
 
     def congested(self, over: Role = "publish") -> bool:
         """Megabytes wait in our own socket buffer: the broker takes less than we send."""
-        return self._connections[over].tap.congested
+        return self._connection(over).tap.congested
 
     async def room(self, over: Role = "publish") -> None:
         """Wait until that is over (or the session)."""
-        await self._connections[over].tap.room()
+        await self._connection(over).tap.room()
 
     # ----------------------------------------------------------------------------------------------------- consuming
 
@@ -225,48 +224,18 @@ class Link:
         ``prefetch``: at most so many deliveries are unsettled (1 to 65,535; 0, no limit, only with ``no_ack``: on a
         quorum queue 0 would mean 2,000). Raises Missing, AccessRefused, QueueLocked, LinkLost.
         """
-        if not (0 < prefetch <= PREFETCH_MAX or (no_ack and prefetch == 0)):
-            raise ValueError(f"a prefetch of {prefetch} on {queue}: must be 1 to {PREFETCH_MAX} (0 with no_ack only)")
-        connection = self._connections["consume"]
-        tap = connection.tap
-        started = False
-
-        def ended(closed: bool, reason: str) -> None:
-            if started and not consumer.over:
-                by = BrokenBy.CHANNEL if closed else BrokenBy.CONSUMER
-                self._break(Broken(by, f"{'the channel of ' if closed else ''}{queue}", reason))
-
-        async with asking(self._broken, self._timeout_s, Subject(f"Consuming from {queue}", queue)):
-            channel = await connection.channel()
-            entry = ConsumeChannel(
-                tap, channel.number, session=self.session, key=next(self._keys), sink=sink, no_ack=no_ack,
-                stream="x-stream-offset" in (arguments or {}), body_bytes_max=body_bytes_max, on_end=ended,
-            )  # fmt: skip
-            consumer = Consumer(
-                queue, tap=tap, channel=channel, entry=entry, exclusive=exclusive, arguments=arguments or {},
-                broken=self._broken, timeout_s=self._timeout_s,
-                forget=partial(self._consumers.pop, entry.key, None),
-            )  # fmt: skip
-            tap.channels[channel.number] = entry
-            self._consumers[entry.key] = entry
-            try:
-                if prefetch:
-                    await channel.basic_qos(prefetch_count=prefetch)
-                await consumer.resume()
-                started = True
-            finally:
-                if not started:
-                    del self._consumers[entry.key]
-                    tap.channels.pop(channel.number, None)
-        return consumer
+        connection = self._connection("consume")
+        return await self._consumers.consume(
+            connection, queue, sink, prefetch=prefetch, no_ack=no_ack, exclusive=exclusive,
+            arguments=arguments or {}, body_bytes_max=body_bytes_max,
+        )  # fmt: skip
 
     def settle(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge. Handles of another session or of an ended consumer are ignored and counted (``stale_settles``).
 
         Settles of one consumer that reach from the oldest open delivery upwards cost one frame together.
         """
-        for entry, tags in self._by_channel(deliveries):
-            self.stale_settles += entry.settle(tags)
+        self._consumers.settle(deliveries)
 
     def reject(self, deliveries: Iterable[Delivery], *, requeue: bool) -> None:
         """Give back (``requeue``), or let the queue's dead-letter exchange have them. Stale handles are as for
@@ -274,17 +243,12 @@ class Link:
 
         Not to delay anything: on a quorum queue what is given back comes last, on a classic one at once.
         """
-        for entry, tags in self._by_channel(deliveries):
-            self.stale_settles += entry.reject(tags, requeue=requeue)
+        self._consumers.reject(deliveries, requeue=requeue)
 
-    def _by_channel(self, deliveries: Iterable[Delivery]) -> Iterable[tuple[ConsumeChannel, list[int]]]:
-        groups: dict[int, list[int]] = {}
-        for delivery in deliveries:
-            if delivery.session == self.session and delivery.channel in self._consumers and not self._broken.done():
-                groups.setdefault(delivery.channel, []).append(delivery.tag)
-            else:
-                self.stale_settles += 1
-        return [(self._consumers[key], tags) for key, tags in groups.items()]
+    @property
+    def stale_settles(self) -> int:
+        """Handles settled twice, or after their channel or session was gone. They are ignored, and counted here."""
+        return self._consumers.stale
 
     # ------------------------------------------------------------------------------------------------------- requests
 
@@ -316,6 +280,12 @@ class Link:
     def _requests(self) -> Requests:
         # over the connection that consumes where there is one: exclusive queues belong there, and alarms do not stop it
         return Requests(self._any(), self._broken, self._timeout_s)
+
+    def _connection(self, role: Role) -> Connection:
+        connection = self._connections.get(role)
+        if connection is None:
+            raise ValueError(f"link {self.name!r} was opened without a connection to {role}")
+        return connection
 
     def _any(self) -> Connection:
         return self._connections.get("consume") or next(iter(self._connections.values()))

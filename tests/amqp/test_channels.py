@@ -98,8 +98,7 @@ def test_the_broker_never_sees_a_tag_it_does_not_know(steps: list[tuple[str, lis
             ours.clear()
         else:
             fresh = {tag for tag in tags if tag in ours}
-            call = bench.channel.settle if step == "settle" else bench.channel.reject
-            stale = call(tags) if step == "settle" else bench.channel.reject(tags, requeue=True)
+            stale = bench.channel.settle(tags) if step == "settle" else bench.channel.reject(tags, requeue=True)
             assert stale == len(tags) - len(fresh)
             ours -= fresh
             rejected |= fresh if step == "reject" else set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import cast
 
 import pamqp.commands as spec
 import pamqp.frame
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp.body import ContentBody
+from pamqp.common import FieldTable
 from pamqp.header import ContentHeader
 
 from orchestrator.amqp import frames
@@ -108,7 +110,7 @@ def test_we_read_properties_as_another_implementation_writes_them(
 ) -> None:
     """The properties we want are found among all that there are, tables and lists included."""
     properties = spec.Basic.Properties(
-        headers=headers or None, correlation_id=correlation_id, reply_to=reply_to, message_id=message_id,
+        headers=cast(FieldTable, headers) or None, correlation_id=correlation_id, reply_to=reply_to, message_id=message_id,
         user_id=user_id,
     )  # fmt: skip
     if others:
