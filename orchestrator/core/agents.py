@@ -86,6 +86,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
             _adopt(desk, instance, one.task, one.attempt, vector(one.grant), one.state)
     _reconcile(desk, now, instance, said.drained, [one.attempt for one in said.attempts])
     leadership.answered(desk, instance)
+    if instance.unwanted and instance.state == "ready":
+        drain(desk, instance, order=True)
     desk.retouch(instance)
     for service in desk.backlog.queues:
         desk.stir(service)  # one that depends on this service may go now

@@ -138,6 +138,7 @@ def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     if not found:
         raise Unanswerable("unknown_instance", f"no instance {name!r} is here; `orchestrator services` lists those that are.")
     for instance in found:
+        instance.unwanted = True
         if instance.state in ("ready", "draining"):
             agents.drain(desk, instance, order=True)
     return {"draining": [one.name for one in found], "holds": sum(len(one.holdings) for one in found)}

@@ -69,6 +69,8 @@ class Instance:
     """Its ``Joined`` is committed."""
     asked_epoch: int = 0
     """The epoch in which we proposed its ``Joined``."""
+    unwanted: bool = False
+    """An operator wants it to leave, whatever state it is in."""
     started: bool = False
     """Everything it needed to start has been there."""
     announced: Announce | None = None
