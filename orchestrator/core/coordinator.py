@@ -104,8 +104,9 @@ class Coordinator:
         moments = [when for when in (desk.timers.next(),) if when is not None]
         if desk.phase in ("leading", "claiming"):
             moments.append(desk.appended_ns + config.tick_ns if desk.flight is None else desk.read_ns + config.close_ns)
-            moments.append(desk.echo_ns)
             moments.append(desk.forget_ns)
+        if desk.leading:
+            moments.append(desk.echo_ns)
         return min(moments, default=None)
 
     # --- coming to rest -----------------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ class Coordinator:
                 service = next(iter(desk.stirred))
                 del desk.stirred[service]
                 placing.place(desk, now, service)
-            self._echo(now)
+        self._echo(now)
         self._append(now)
         if desk.settled:
             desk.out.append(Settle(tuple(desk.settled)))
@@ -162,11 +163,13 @@ class Coordinator:
         desk.out.append(Append(entry))
 
     def _echo(self, now: Nanos) -> None:
-        """Renew the windows of all instances heard since the last echo, in one broadcast (R9)."""
+        """Renew the windows of all instances heard since the last echo, in one broadcast (R9), while we are fresh (R10)."""
         desk = self.desk
         if now < desk.echo_ns:
             return
         desk.echo_ns = now + desk.config.echo_ns
+        if not rules.r10_fresh(now, desk.read_ns, desk.config.fresh_ns):
+            return
         heard: dict[str, int] = {}
         for incarnation, instance in desk.registry.instances.items():
             if instance.heard > instance.echoed and instance.answered == desk.epoch and instance.state in ("ready", "draining"):

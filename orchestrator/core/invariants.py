@@ -67,9 +67,8 @@ def holdings_mutual(desk: Desk) -> None:
     for record in desk.custody.live.values():
         for attempt, incarnation in record.live.items():
             where = desk.registry.instances.get(incarnation)
-            assert where is not None and attempt in where.holdings, (
-                f"{record.id}: {attempt} lives on {incarnation}, which has it not"
-            )
+            has = where is not None and attempt in where.holdings
+            assert has, f"{record.id}: {attempt} lives on {incarnation}, which has it not"
 
 
 def one_live_attempt(desk: Desk) -> None:

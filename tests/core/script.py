@@ -1,0 +1,389 @@
+"""Scenarios as text: events in, what the coordinators want done out, to be read aloud by somebody who knows the rules.
+
+A block is one or more lines of what happens, ``----``, and what follows from it; ``#`` starts prose. After each line
+everything that is under way arrives, except on wires that are held. Agents are puppets: they answer a sync, start what
+they get and beat, unless their strings are cut.
+
+    coordinator c1 | token c2 | cut c1 [lost|late] | crash c1 [lost|late] | land      processes, sessions, the ledger
+    hold c1 append | free c1 append | move c1 append                                   wires (see stage.py)
+    agent a thumbs.resize,crop slots=2 [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
+    a dies [unseen] | vanishes | returns | leaves | beats | drains | announces
+    a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
+    a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1
+    a lazy | silent | deaf | stubborn | unanswering | willing
+    submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
+           [need=cpu:1..4,mem:2] [args=text] [tenant=x]
+    ask why t1 | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
+    wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1 | garbage | ticks | echoes
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.core import commands as c
+from orchestrator.core import events as e
+from orchestrator.core.config import Config
+from orchestrator.vocabulary import Attempt, ns
+from orchestrator.wire import facts as f
+from orchestrator.wire.messages import Control, Dependency, Edge, Error, Handler, Need, Note, Orders, Range, Result, Submit, Task
+from tests.core.actors import Job, Puppet
+from tests.core.stage import START_NS, Stage
+
+NOTED = ("instance_gone", "deaf", "retry", "draining", "refused", "resigned", "full")
+STRINGS = {"lazy": "starts", "silent": "beats", "deaf": "reads", "stubborn": "stops", "unanswering": "answers"}
+
+
+def split(text: str) -> list[tuple[str, list[str], str]]:
+    """The blocks of a script: prose, lines of what happens, expected output."""
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        head, _, expected = block.partition("----\n")
+        lines = head.splitlines()
+        prose = "\n".join(line for line in lines if line.startswith("#"))
+        blocks.append((prose, [line for line in lines if line and not line.startswith("#")], expected.strip("\n")))
+    return blocks
+
+
+def play(text: str) -> tuple[str, Stage]:
+    """The script as it should read: its own events with the output that they have now, and the stage as it ends."""
+    script = Script()
+    told = []
+    for prose, lines, _ in split(text):
+        output = [said for line in lines for said in script.line(line)]
+        parts = [prose] if prose else []
+        if lines:
+            parts.append("\n".join([*lines, "----", *(output or ["nothing"])]))
+        told.append("\n".join(parts))
+    return "\n\n".join(told) + "\n", script.stage
+
+
+class Script:
+    """One scenario under way."""
+
+    def __init__(self) -> None:
+        self.stage = Stage()
+        self.stage.heard = self._heard
+        self.stage.replies["p"] = []
+        self.agents: dict[str, Puppet] = {}
+        self.shown: set[str] = set()
+        self.out: list[str] = []
+        self.waiting = False
+
+    def line(self, line: str) -> list[str]:
+        """Do one line; gives what the coordinators said."""
+        self.out = []
+        words = line.split()
+        verb, rest = words[0], words[1:]
+        plain = [word for word in rest if "=" not in word]
+        named = dict(word.split("=", 1) for word in rest if "=" in word)
+        self.stage.witness.story.append(f"== {line}")
+        if verb in self.agents:
+            self._agent(self.agents[verb], plain[0], plain[1:], named)
+        else:
+            getattr(self, f"do_{verb}")(plain, named)
+        self.stage.pump()
+        return self.out
+
+    # --- processes and wires --------------------------------------------------------------------------------------------
+
+    def do_config(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.config = replace(Config(), **{name: int(value) for name, value in named.items()})
+
+    def do_coordinator(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.coordinator(plain[0])
+
+    def do_token(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.give_token(self.stage.nodes[plain[0]])
+
+    def do_open(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.open(self.stage.nodes[plain[0]])
+
+    def do_cut(self, plain: list[str], named: dict[str, str]) -> None:
+        node = self.stage.nodes[plain[0]]
+        self.stage.lose(node, late=_fate(plain[1:]))
+        node.reopen_ns = None
+
+    def do_crash(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.crash(self.stage.nodes[plain[0]], late=_fate(plain[1:]))
+
+    def do_land(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.land_stray()
+
+    def do_hold(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.held.add((plain[0], plain[1]))
+
+    def do_free(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.held.discard((plain[0], plain[1]))
+
+    def do_move(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.move((plain[0], plain[1]))
+
+    def do_drop(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.wire((plain[0], plain[1])).clear()
+
+    def do_wait(self, plain: list[str], named: dict[str, str]) -> None:
+        self.waiting = True
+        self.stage.wait(ns(float(plain[0])))
+        self.waiting = False
+
+    def do_blocked(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.step(self.stage.nodes[plain[0]], e.BrokerBlocked(True))
+
+    def do_unblocked(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.step(self.stage.nodes[plain[0]], e.BrokerBlocked(False))
+
+    def do_ticks(self, plain: list[str], named: dict[str, str]) -> None:
+        self.shown.add("ticks")
+
+    def do_echoes(self, plain: list[str], named: dict[str, str]) -> None:
+        self.shown.add("echoes")
+
+    # --- producers and operators ------------------------------------------------------------------------------------------
+
+    def do_producer(self, plain: list[str], named: dict[str, str]) -> None:
+        if plain[1:] == ["leaves"]:
+            del self.stage.replies[plain[0]]
+        else:
+            self.stage.replies[plain[0]] = []
+
+    def do_submit(self, plain: list[str], named: dict[str, str]) -> None:
+        at = {key: self.stage.now_ns + ns(float(named[key])) for key in ("deadline", "start") if key in named}
+        tasks = [
+            Task(
+                name, plain[1], named.get("args", "").encode() or b"\x80", _need(named.get("need", "")),
+                int(named.get("priority", 0)), named.get("tenant", ""), at.get("deadline"), at.get("start"),
+                ns(float(named["timeout"])) if "timeout" in named else None,
+                int(named["retries"]) if "retries" in named else None,
+                overlap=named.get("overlap", "lease"),  # type: ignore[arg-type]
+                after=[Edge(named["after"])] if "after" in named else [],
+            )
+            for name in plain[0].split(",")
+        ]  # fmt: skip
+        reply_to = named.get("reply", "p")
+        self.stage.durable("intake", Submit(tasks), "" if reply_to == "-" else reply_to)
+
+    def do_garbage(self, plain: list[str], named: dict[str, str]) -> None:
+        node = next(node for node in self.stage.nodes.values() if node.consuming)
+        delivery = self.stage.durable("intake", Submit([Task("none", "none.none")]))
+        self.stage.wire(("intake", "durable")).remove(delivery)
+        delivery.message = Control("garbage", "")
+        node.unsettled[delivery.number] = delivery
+        self.stage.step(node, e.Garbled("orchestrator.tasks", "kind is missing", b"\x80", delivery.number))
+
+    def do_ask(self, plain: list[str], named: dict[str, str]) -> None:
+        args: dict[str, Any] = dict(named)
+        if plain[0] in ("why", "task", "cancel", "priority"):
+            args["task"] = plain[1]
+        if plain[0] == "priority":
+            args["priority"] = int(plain[2])
+        if plain[0] == "drain":
+            args["instance"] = plain[1]
+        known = len(self.stage.answers)
+        self.only = plain[1].split(",") if plain[0] in ("status", "services") and plain[1:] else None
+        self.stage.durable("control", Control("q", plain[0], args), "operator")
+        self.stage.pump()
+        assert len(self.stage.answers) == known + 1, "nobody answered"
+
+    # --- agents -----------------------------------------------------------------------------------------------------------
+
+    def do_agent(self, plain: list[str], named: dict[str, str]) -> None:
+        service, _, handlers = plain[1].partition(".")
+        offers = [
+            Handler(
+                name,
+                retries=int(named.pop(f"retries.{name}", 2)),
+                need=_need(named.pop(f"need.{name}", "")),
+                timeout_ns=ns(float(span)) if (span := named.pop(f"timeout.{name}", "")) else None,
+            )
+            for name in handlers.split(",")
+        ]
+        needs = [word.split(":") for word in named.pop("needs", "").split(",") if word]
+        depends_on = [Dependency(needed, at) for needed, at in needs]  # type: ignore[arg-type]
+        capacity = {name: float(amount) for name, amount in named.items()} or {"slots": 1.0}
+        agent = Puppet(self.stage, plain[0], service, offers, capacity, depends_on)
+        self.agents[plain[0]] = agent
+        self.stage.actors.append(agent)
+        agent.connect()
+
+    def _agent(self, agent: Puppet, verb: str, plain: list[str], named: dict[str, str]) -> None:
+        if verb in STRINGS:
+            setattr(agent, STRINGS[verb], False)
+        elif verb == "willing":
+            for string in STRINGS.values():
+                setattr(agent, string, True)
+        elif verb == "dies":
+            agent.die(evidence=plain != ["unseen"])
+        elif verb == "vanishes":
+            agent.alive = False
+        elif verb == "returns":
+            agent.connect()
+        elif verb == "drains":
+            agent.beat(draining=True)
+        elif verb == "has":
+            agent.capacity = {name: float(amount) for name, amount in named.items()}
+            agent.announce()
+        elif verb in ("leaves", "beats", "announces"):
+            {"leaves": agent.leave, "beats": agent.beat, "announces": agent.announce}[verb]()
+        elif verb == "refuses":
+            job = agent.job(plain[0])
+            del agent.jobs[job.attempt]
+            agent.note(Note(job.task, job.attempt, "refused", text=plain[1], epoch=int(named.get("epoch", 0))))
+        elif verb == "claims":
+            attempt = Attempt(*map(int, plain[1].split("#")))
+            agent.jobs[attempt] = Job(plain[0], attempt, {"slots": 1.0}, plain[2])
+        else:
+            self._work(agent, verb, agent.job(plain[0]), plain[1:])
+
+    def _work(self, agent: Puppet, verb: str, job: Job, plain: list[str]) -> None:
+        match verb:
+            case "starts":
+                agent.start(job.attempt)
+            case "finishes":
+                agent.finish(job, " ".join(plain).encode() or b"\x01")
+            case "fails":
+                agent.fail(job, Error(plain[0], f"{plain[0]} it was"), retry="fatal" not in plain)
+            case "checkpoints":
+                agent.checkpoint(job, plain[0].encode())
+            case "repeats":
+                assert job.report is not None
+                agent.report(job.report)
+            case "forgets":
+                del agent.jobs[job.attempt]
+            case "stopped":
+                del agent.jobs[job.attempt]
+                agent.note(Note(job.task, job.attempt, "stopped"))
+            case _:
+                raise ValueError(f"an agent cannot {verb}")
+
+    # --- hearing ------------------------------------------------------------------------------------------------------------
+
+    def _heard(self, name: str, command: c.Command) -> None:
+        said = self._tell(command)
+        if said:
+            at = f"{(self.stage.now_ns - START_NS) / 1e9:.1f} s  " if self.waiting else ""
+            self.out.append(f"{at}{name} {said}")
+
+    def _tell(self, command: c.Command) -> str:
+        match command:
+            case c.Append(entry=entry):
+                tick = f" (replay from {entry.replay_from}, answered to {entry.answered_to})" if "ticks" in self.shown else ""
+                return f"writes {'; '.join(map(fact, entry.facts)) or 'a tick'}{tick}" if entry.facts or tick else ""
+            case c.Settle(handles=handles):
+                return "settles " + ", ".join(self._delivery(handle) for handle in handles)
+            case c.Send(orders=orders):
+                return f"-> {orders.incarnation}: {', '.join(order(orders))}"
+            case c.Broadcast(echo=echo):
+                return f"echoes {', '.join(sorted(echo.heard))}" if "echoes" in self.shown else ""
+            case c.SendResults(reply_to=reply_to, results=results):
+                return f"-> {reply_to}: {', '.join(map(outcome, results))}"
+            case c.Bury(letter=letter):
+                story = " and ".join(f"{one['cause']} on {one['instance']}" for one in letter.get("story", ()))
+                return f"buries {letter['task'] or 'bytes'}: {letter['error']['kind']}{', after ' + story if story else ''}"
+            case c.Reply(answer=answer):
+                return "answers " + self._answer(answer.value if answer.ok else answer.error)
+            case c.OpenIntake(service=service):
+                return f"opens the intake of {service}"
+            case c.Flow(intake=intake):
+                return "takes tasks in again" if intake else "takes no more tasks in"
+            case c.Lead(epoch=epoch):
+                return f"leads, epoch {epoch}"
+            case c.Resign(why=why, wait_ns=wait_ns):
+                return f"resigns for {wait_ns / 1e9:g} s: {why}"
+            case c.Noted(what=what, fields=fields) if what in NOTED and what != "resigned":
+                return f"notes {what}: " + ", ".join(f"{key}={value}" for key, value in fields.items() if key != "incarnation")
+            case _:
+                return ""
+
+    def _delivery(self, handle: int) -> str:
+        node = next(node for node in self.stage.nodes.values() if handle in node.unsettled)
+        message = node.unsettled[handle].message
+        match message:
+            case Submit(tasks=tasks):
+                return f"the submission of {' '.join(task.id for task in tasks)}"
+            case Control(op=op):
+                return f"the question {op!r}" if op else "the garbage"
+            case _:
+                about = [*message.items, *message.checkpoints]  # type: ignore[union-attr]
+                return f"the report of {' '.join(one.task for one in about)}"
+
+    def _answer(self, value: Any) -> str:
+        if isinstance(value, Error):
+            return f"{value.kind}: {value.message}"
+        if isinstance(value, dict) and "reason" in value:
+            lines = [f"{value.get('state')}, ahead {value.get('ahead')}: {value['reason']}"]
+            return "\n    ".join([*lines, *(f"{one['instance']}: {one['reason']}" for one in value["refusals"])])
+        if isinstance(value, dict) and self.only:
+            value = {name: value[name] for name in self.only}
+        elif self.only:
+            value = [{name: one[name] for name in self.only} for one in value]
+        return json.dumps(value, default=str)
+
+
+def _fate(words: list[str]) -> bool | None:
+    """What becomes of the append under way: written (the default), lost, or late."""
+    return {"": False, "lost": None, "late": True}["".join(words)]
+
+
+def _need(text: str) -> Need:
+    need: Need = {}
+    for part in filter(None, text.split(",")):
+        name, _, amount = part.partition(":")
+        low, _, high = amount.partition("..")
+        need[name] = Range(float(low), float(high)) if high else float(low)
+    return need
+
+
+# --- facts, orders, results in words --------------------------------------------------------------------------------------
+
+
+def fact(one: f.AnyFact) -> str:
+    """A fact of the ledger."""
+    match one:
+        case f.Accepted(tasks=tasks):
+            return f"accepted {' '.join(task.id for task in tasks)}"
+        case f.Failed():
+            return f"failed {one.task} {one.attempt} ({one.cause}: {one.error.kind})"
+        case f.Ended():
+            return f"ended {one.task} {one.outcome}{f' ({one.error.kind})' if one.error else ''}"
+        case f.Checkpointed():
+            return f"checkpointed {one.task} {one.attempt}"
+        case f.Asked():
+            about = f" {one.task}" if one.task else ""
+            return f"asked {one.what}{about}{f' {one.value}' if one.value is not None else ''}"
+        case f.Joined():
+            return f"joined {one.incarnation}"
+        case f.Parted():
+            return f"parted {one.incarnation}"
+        case f.Served():
+            return f"served {one.service}"
+        case f.Claim():
+            return f"claim{f' above {one.floor}' if one.floor else ''}"
+        case f.Carried():
+            return f"carried {one.task.id}"
+        case f.Tombstone():
+            return f"tombstone {one.task}"
+
+
+def order(orders: Orders) -> list[str]:
+    """What orders say."""
+    words = ["sync"] if orders.sync else []
+    for item in orders.assign:
+        grant = " ".join(f"{name}={amount:g}" for name, amount in item.grant.items())
+        number = f", try {item.number}" if item.number > 1 else ""
+        left = f", from {item.checkpoint.decode()!r}" if item.checkpoint else ""
+        words.append(f"run {item.task} as {Attempt(orders.epoch, item.n)} ({grant}{number}{left})")
+    words += [f"stop {stop.task} {stop.attempt} ({stop.reason})" for stop in orders.stop]
+    words += [f"release {' '.join(map(str, orders.release))}"] if orders.release else []
+    return words + (["drain"] if orders.drain else [])
+
+
+def outcome(result: Result) -> str:
+    """A result."""
+    if result.outcome == "done":
+        value = "" if result.value == b"\x01" else f" {(result.value or b'').decode()!r}"
+        return f"{result.task} done{value}, {result.attempts} tried"
+    error = result.error
+    return f"{result.task} {result.outcome}{f' ({error.kind}: {error.message})' if error else ''}"

@@ -1,0 +1,130 @@
+"""A witness of the stage: knows nothing of the machine's insides, keeps its own account of what was written, sent and run, and
+fails a test at the step at which a promise is broken, with the story so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.core import commands as c
+from orchestrator.vocabulary import Attempt
+from orchestrator.wire.facts import Accepted, Carried, Ended, Entry, Tombstone
+from orchestrator.wire.messages import Orders, Report, Reports, Result, Submit
+
+if TYPE_CHECKING:
+    from tests.core.stage import Node, Stage
+
+
+class Witness:
+    """Its books are the ledger's text and what passed over the stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.story: list[str] = []
+        self.accepted: dict[str, int] = {}
+        """Offset at which a task was first taken in."""
+        self.ended: dict[str, tuple[int, Ended]] = {}
+        """Offset and content of a task's first end."""
+        self.never: set[str] = set()
+        self.assigned: dict[Attempt, str] = {}
+        self.done: dict[Attempt, Report] = {}
+        self.told: dict[str, Result] = {}
+        """What was said of each task to anybody, first."""
+
+    # --- the ledger -------------------------------------------------------------------------------------------------------
+
+    def landed(self, offset: int, entry: Entry) -> None:
+        """An entry reached the ledger."""
+        self.story.append(f"    [{offset}] {entry}")
+        for fact in entry.facts:
+            match fact:
+                case Accepted(tasks=tasks):
+                    for task in tasks:
+                        self.accepted.setdefault(task.id, offset)
+                        if task.overlap == "never":
+                            self.never.add(task.id)
+                case Carried(task=task):
+                    self.accepted.setdefault(task.id, offset)
+                case Ended(task=task):
+                    self.ended.setdefault(task, (offset, fact))
+                case Tombstone(task=task):
+                    assert task in self.ended, self.tell(f"a tombstone for {task}, which never ended")
+                case _:
+                    pass
+
+    # --- what leaves ------------------------------------------------------------------------------------------------------
+
+    def command(self, node: Node, command: c.Command) -> None:
+        """A coordinator wants this done."""
+        self.story.append(f"    {node.name} {command}")
+        match command:
+            case c.Settle(handles=handles):
+                for handle in handles:
+                    assert handle in node.unsettled, self.tell(f"settled {handle}, which it does not have")
+                    self._settled(node, node.unsettled[handle].message)
+            case c.Send(orders=orders):
+                self._ordered(node, orders)
+            case c.SendResults(results=results):
+                for result in results:
+                    self._told(node, result)
+            case _:
+                pass
+
+    def _read(self, node: Node, offset: int) -> bool:
+        return offset < node.cursor
+
+    def _settled(self, node: Node, message: object) -> None:
+        if isinstance(message, Submit):
+            for task in message.tasks:
+                known = min(self.accepted.get(task.id, 1 << 60), self.ended.get(task.id, (1 << 60,))[0])
+                assert self._read(node, known), self.tell(f"settled the submission of {task.id} before it had read it back")
+        elif isinstance(message, Reports):
+            for report in message.items:
+                if report.outcome == "done":
+                    self._must_be_over(node, report.task, "settled the report of")
+
+    def _must_be_over(self, node: Node, task: str, what: str) -> None:
+        over = self.ended.get(task, (1 << 60,))[0]
+        assert self._read(node, over), self.tell(f"{what} {task} before its end was committed")
+
+    def _ordered(self, node: Node, orders: Orders) -> None:
+        for item in orders.assign:
+            attempt = Attempt(orders.epoch, item.n)
+            assert attempt not in self.assigned, self.tell(f"{attempt} assigned twice")
+            self.assigned[attempt] = item.task
+            ours = self._read(node, self.accepted.get(item.task, 1 << 60))
+            assert ours, self.tell(f"assigned {item.task} before it was committed")
+            over = self.ended.get(item.task)
+            assert over is None or not self._read(node, over[0]), self.tell(f"assigned {item.task}, known to be over")
+        for attempt in orders.release:
+            if attempt in self.done:
+                self._must_be_over(node, self.done[attempt].task, "released the report of")
+
+    def _told(self, node: Node, result: Result) -> None:
+        if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
+            return
+        self._must_be_over(node, result.task, "told the result of")
+        fact = self.ended[result.task][1]
+        same = (result.outcome, result.value) == (fact.outcome, fact.value)
+        assert same, self.tell(f"told {result.outcome} of {result.task}, which ended as {fact.outcome}")
+
+    def reported(self, report: Report) -> None:
+        """An agent said how an attempt ended."""
+        if report.outcome == "done":
+            self.done[report.attempt] = report
+
+    # --- what runs --------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """P2: no second attempt of a task runs while the first agent is connected; of some, none at all."""
+        where: dict[str, list[tuple[Attempt, bool]]] = {}
+        for actor in self.stage.actors:
+            for attempt, task in actor.running().items():
+                where.setdefault(task, []).append((attempt, bool(actor.incarnation)))
+        for task, attempts in where.items():
+            connected = [attempt for attempt, here in attempts if here]
+            assert len(connected) <= 1, self.tell(f"{task} runs as {connected} on connected agents")
+            assert len(attempts) <= 1 or task not in self.never, self.tell(f"{task} must never overlap and runs as {attempts}")
+
+    def tell(self, what: str) -> str:
+        """The sentence of a failed assertion, with the story."""
+        return "\n".join([what, *self.story[-120:]])
