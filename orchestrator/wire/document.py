@@ -4,7 +4,7 @@
     python -m orchestrator.wire.document --check  say which of them are not up to date; exit 1 if any is not
 
 A drawn part stands between ``<!-- drawn: NAME -->`` and ``<!-- end -->``. ``types``, ``limits``; ``message KIND`` and
-``part NAME`` (a table of fields, see ``source``); ``example NAME`` (bytes, and what they say).
+``part NAME`` (a table of fields, see ``source``); ``examples`` (bytes, and what they say).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire import asyncapi, codec, messages, source, types, values
-from orchestrator.wire.examples import EXAMPLES
+from orchestrator.wire.examples import EXAMPLES, Example
 
 HERE: Final = Path(__file__).parent
 PROTOCOL: Final = HERE / "PROTOCOL.md"
@@ -79,8 +79,8 @@ def _draw(name: str) -> str:
         case "part":
             part: type[msgspec.Struct] = getattr(messages, which)
             return _fields(part)
-        case "example":
-            return _example(which)
+        case "examples":
+            return "\n".join(f"\n### {example.name}\n\n{_example(example)}" for example in EXAMPLES)
     raise ValueError(f"PROTOCOL.md wants {name!r} drawn, and nobody knows how")
 
 
@@ -208,8 +208,7 @@ def _default(node: ast.expr | None) -> str:
 # --- examples ---------------------------------------------------------------------------------------------------------------
 
 
-def _example(name: str) -> str:
-    example = next(example for example in EXAMPLES if example.name == name)
+def _example(example: Example) -> str:
     body = codec.encode(example.message)
     hexes = textwrap.wrap(body.hex(" "), 32 * 3)
     shown = _shown(msgspec.msgpack.decode(body), "")

@@ -97,15 +97,8 @@ EXAMPLES: Final = (
     ),
     Example(
         "held",
-        "The agent obeys epoch 42 from now on. Were it not new, it would list what it has (as here: one attempt of "
-        "the reign before).",
-        Held(
-            INCARNATION,
-            2,
-            EPOCH,
-            1,
-            [Holding("t0", Attempt(40, 7), "finished"), Holding("t9", Attempt(40, 9), "running", {"slots": 1.0})],
-        ),
+        "The agent obeys epoch 42 from now on. It has nothing but a report of its former incarnation, not released yet.",
+        Held(INCARNATION, 2, EPOCH, 1, [Holding("t0", Attempt(40, 7), "finished")]),
     ),
     Example(
         "orders_assign",
@@ -200,7 +193,21 @@ EXAMPLES: Final = (
         "An operator wants this agent to finish and leave.",
         Control("q1", "drain", {"instance": "thumbs-1"}),
     ),
-    Example("answer", "It is told to.", Answer("q1", True, {"instance": "thumbs-1", "holds": 0})),
+    Example("answer", "It is told to.", Answer("q1", True, {"draining": ["thumbs-1"], "holds": 0})),
     Example("orders_drain", "This is how it is told.", Orders(INCARNATION, EPOCH, 5, heard=8, drain=True)),
     Example("leave", "It has nothing left.", Leave(INCARNATION, "drained")),
+    Example(
+        "held_takeover",
+        "Another day: the leader of epoch 57 took over and sent `sync` to an agent that was at work for epoch 42.",
+        Held(
+            "thumbs-2.09cc",
+            9120,
+            57,
+            1,
+            [
+                Holding("t7", Attempt(EPOCH, 88), "running", {"cpu": 2.0, "slots": 1.0}),
+                Holding("t8", Attempt(EPOCH, 90), "waiting", {"slots": 1.0}),
+            ],
+        ),
+    ),
 )

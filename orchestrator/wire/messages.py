@@ -90,7 +90,6 @@ class Task(Part, frozen=True):
     priority: Priority = 0
     """Higher goes first."""
     tenant: Annotated[str, Meta(max_length=64)] = ""
-    """On whose behalf."""
     deadline_ns: Instant | None = None
     """A task not started by then ends as ``expired``."""
     start_ns: Instant | None = None
@@ -100,13 +99,11 @@ class Task(Part, frozen=True):
     retries: Tries | None = None
     """Further attempts after a failure; none: the handler's own."""
     estimate_ns: Span | None = None
-    """The producer's guess of the run time."""
     overlap: Literal["lease", "never"] = "lease"
     """``never``: moved only after the lease of a lost instance is over, whatever the evidence."""
     after: Annotated[list[Edge], Meta(max_length=1000)] = []
     """Tasks of the same submission that must have ended before."""
     labels: Labels = {}
-    """Words for people and for filters."""
 
 
 class Submit(Message, frozen=True, tag="submit"):
@@ -147,7 +144,6 @@ class Result(Part, frozen=True):
     task: Id
     outcome: Outcome
     value: Blob | None = None
-    """Done: msgpack of what the handler returned."""
     error: Error | None = None
     """All others: why."""
     attempts: Count = 0
@@ -155,7 +151,6 @@ class Result(Part, frozen=True):
     instance: str = ""
     """Where the last one ran."""
     accepted_ns: Instant = 0
-    """On the coordinator's clock, as the next two."""
     started_ns: Instant = 0
     ended_ns: Instant = 0
 
@@ -197,9 +192,7 @@ class Handler(Part, frozen=True):
     need: Need = {}
     """What its tasks ask for if they say nothing."""
     estimate_ns: Span | None = None
-    """A guess of the run time."""
     doc: Text = ""
-    """What it does, for people."""
 
 
 class Dependency(Part, frozen=True):
@@ -218,15 +211,12 @@ class Announce(Message, frozen=True, tag="announce"):
     incarnation: Id
     """New at every connection, never used again. The queue is ``orchestrator.agent.<incarnation>``."""
     service: Name
-    """What it is an instance of."""
     handlers: Annotated[list[Handler], Meta(max_length=1000)]
     capacity: Annotated[dict[Name, Amount], Meta(max_length=MOST_RESOURCES)]
     """What it has, by resource; ``slots`` is how many tasks that ask for nothing else it runs at once."""
     version: Annotated[str, Meta(max_length=64)] = ""
-    """Of the service, for people."""
     depends_on: Annotated[list[Dependency], Meta(max_length=100)] = []
     labels: Labels = {}
-    """Words for people and for filters."""
 
 
 class Beat(Message, frozen=True, tag="beat"):
@@ -301,7 +291,6 @@ class Leave(Message, frozen=True, tag="leave"):
 
     incarnation: Id
     reason: Text = ""
-    """For people."""
 
 
 # --- agents: durable words --------------------------------------------------------------------------------------------
@@ -314,7 +303,6 @@ class Report(Part, frozen=True):
     attempt: Attempt
     outcome: Literal["done", "failed"]
     value: Blob | None = None
-    """Done: msgpack of what the handler returned."""
     error: Error | None = None
     """Failed: why. Must be there then."""
     retry: bool = True
@@ -365,7 +353,6 @@ class Assignment(Part, frozen=True):
     checkpoint: Blob | None = None
     """What the last attempt left."""
     tenant: str = ""
-    """On whose behalf."""
 
 
 class Stop(Part, frozen=True):
@@ -374,7 +361,6 @@ class Stop(Part, frozen=True):
     task: Id
     attempt: Attempt
     reason: Annotated[str, Meta(max_length=256)] = ""
-    """For people."""
     preempt: bool = False
     """Ask the handler for a checkpoint first."""
 
@@ -384,7 +370,6 @@ class Orders(Message, frozen=True, tag="orders"):
 
     incarnation: Id
     epoch: Count
-    """The reign of the leader that says this."""
     seq: Count
     """Rises by one with each Orders of this epoch to this incarnation, from 1."""
     heard: Count = 0
@@ -405,11 +390,8 @@ class Echo(Message, frozen=True, tag="echo"):
     """To all agents: the leader of this epoch has heard these beats. Said only while its own ticks are read back."""
 
     epoch: Count
-    """The reign of the leader that says this."""
     heard: Annotated[dict[str, Count], Meta(max_length=MOST_BARE)]
     """Incarnation -> last seq heard."""
 
 
-AnyMessage: TypeAlias = (
-    Submit | Control | Results | Answer | Announce | Beat | Held | Notes | Leave | Reports | Orders | Echo
-)
+AnyMessage: TypeAlias = Submit | Control | Results | Answer | Announce | Beat | Held | Notes | Leave | Reports | Orders | Echo

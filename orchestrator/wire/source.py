@@ -16,28 +16,38 @@ from typing import NamedTuple
 import msgspec
 
 SAID_ONCE = {
+    "accepted_ns": "When it was taken.",
     "assign": "To be handled in this order, and before `stop`.",
     "attempt": "Which attempt at it.",
     "attempts": "Waiting, running, or finished and not released.",
+    "backoff_max_ns": "The longest wait before a retry.",
     "checkpoints": "Of attempts that run, or were asked for one.",
     "depends_on": "Services that it needs.",
+    "doc": "What it does, for people.",
     "ended_ns": "When it ended.",
+    "epoch": "The reign of the leader that says this.",
     "error": "Why not.",
+    "estimate_ns": "A guess of the run time.",
     "handler": "Which handler to call.",
     "handlers": "What it can do.",
     "incarnation": "Whose words these are, or for whom.",
     "items": "In any order.",
+    "labels": "Words for people and for filters.",
     "name": "Its name.",
     "outcome": "How it ended.",
+    "reason": "For people.",
     "service": "Which service.",
     "started_ns": "When it started.",
     "state": "How far it is.",
     "stop": "Attempts that are recalled.",
     "task": "Which task.",
+    "tenant": "On whose behalf.",
     "type": "Which handler of which service runs it.",
+    "value": "Done: msgpack of what the handler returned.",
+    "version": "Of the service, for people.",
     "what": "What is said about it.",
 }
-"""Meanings of fields that have the same one wherever they occur."""
+"""Meanings of fields that are the same wherever they occur; a docstring goes before it."""
 
 
 class Field(NamedTuple):
