@@ -1,0 +1,1 @@
+"""Write a service, run it as an agent of the orchestrator."""

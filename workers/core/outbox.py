@@ -1,0 +1,249 @@
+"""What an agent has to say: reports (kept until released), checkpoints, notes.
+
+Two lanes, each with *one publish under way at a time*: what arrives meanwhile forms the next message (group
+commit). So a lone report leaves at once, and ten thousand leave in a few messages; no timer decides.
+
+* ``reports``: durable. A report is *owed* when it must be published (the first time, after a failed publish, at
+  a sync) and
+  *kept* until released. Order is the order of finishing.
+* ``notes``: soft. ``stopped`` and ``refused`` leave as soon as the lane is free. ``started`` and ``progress``
+  travel along, and otherwise wait until no publish of reports is under way: a short job's report then overtakes
+  its ``started``, which is not sent. A ``stopped`` waits for the confirm of its attempt's checkpoint: or the
+  next attempt would start without it.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from orchestrator.vocabulary import Attempt, Nanos, TaskId
+from orchestrator.wire.messages import Checkpoint, Holding, Note, Report
+from workers.core import rules
+from workers.core.holdings import held_bytes
+from workers.core.profile import Limits
+
+_ENVELOPE = 512
+"""Bytes of a message beside its items, from above."""
+_ITEM = 256
+"""Bytes of a report or checkpoint beside its id and texts, from above."""
+
+
+class Kept(Struct, frozen=True):
+    """A finished attempt: its report and what it takes on the wire, from above."""
+
+    report: Report
+    bytes: int
+
+
+class _UnderWay(Struct, frozen=True):
+    token: int
+    reports: tuple[Attempt, ...]
+    checkpoints: tuple[Checkpoint, ...]
+
+
+def report_bytes(report: Report) -> int:
+    """What a report takes in a message, from above."""
+    size = _ITEM + len(report.task) + len(report.value or b"")
+    if report.error is not None:
+        size += sum(len(text.encode()) for text in (report.error.kind, report.error.message, report.error.trace))
+    return size
+
+
+class Outbox:
+    """Owns every word that has not left, or has left and may be needed again."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.kept: dict[Attempt, Kept] = {}
+        """Finished and not released, in order of finishing."""
+        self.kept_bytes = 0
+        self.held_bytes = 0
+        """Room that the kept ones take in ``Held``."""
+        self.owed: dict[Attempt, None] = {}
+        """Those of ``kept`` to be published (again)."""
+        self.checkpoints: dict[Attempt, Checkpoint] = {}
+        """To be published; the newest of each attempt."""
+        self.under_way: _UnderWay | None = None
+        self.notes_token = 0
+        """Of the notes under way; 0: none."""
+        self._urgent: list[Note] = []
+        self._behind: dict[Attempt, Note] = {}
+        self._started: dict[Attempt, Note] = {}
+        self._progress: dict[Attempt, Note] = {}
+        self._progress_due_ns: Nanos = 0
+        """Progress may leave from then on."""
+        self._retry_ns: Nanos = 0
+        """After a failed publish: not before then."""
+
+    # --- what is to be said -----------------------------------------------------------------------
+
+    def report(self, report: Report) -> None:
+        """An attempt is finished."""
+        kept = Kept(report, report_bytes(report))
+        self.kept[report.attempt] = kept
+        self.kept_bytes += kept.bytes
+        self.held_bytes += held_bytes(report.task)
+        self.owed[report.attempt] = None
+        self._started.pop(report.attempt, None)
+        self._progress.pop(report.attempt, None)
+        self.checkpoints.pop(report.attempt, None)
+
+    def checkpoint(self, task: TaskId, attempt: Attempt, state: bytes) -> None:
+        """Work worth keeping; a newer one replaces one that has not left."""
+        self.checkpoints[attempt] = Checkpoint(task, attempt, state)
+
+    def note(self, note: Note) -> None:
+        """A soft word."""
+        if note.what == "started":
+            self._started[note.attempt] = note
+        elif note.what == "progress":
+            self._progress[note.attempt] = note
+        else:
+            self._started.pop(note.attempt, None)
+            self._progress.pop(note.attempt, None)
+            if note.what == "stopped" and self._checkpoint_pending(note.attempt):
+                self._behind[note.attempt] = note
+            else:
+                self._urgent.append(note)
+
+    def release(self, attempt: Attempt) -> None:
+        """The coordinator has this report in its ledger (or the attempt is over for it)."""
+        kept = self.kept.pop(attempt, None)
+        if kept is not None:
+            self.kept_bytes -= kept.bytes
+            self.held_bytes -= held_bytes(kept.report.task)
+            self.owed.pop(attempt, None)
+
+    def owe(self, attempt: Attempt) -> None:
+        """Send this report again (unless it is on its way just now)."""
+        if attempt in self.kept and not (self.under_way and attempt in self.under_way.reports):
+            self.owed[attempt] = None
+
+    def owe_all(self) -> None:
+        """Send every unreleased report again: a sync asked."""
+        flying = frozenset(self.under_way.reports) if self.under_way else frozenset()
+        self.owed = {attempt: None for attempt in self.kept if attempt not in flying}
+
+    def incarnation_ended(self) -> None:
+        """Nothing under way comes back. Reports stay; soft words and checkpoints of stopped attempts do not."""
+        self.under_way, self.notes_token, self._retry_ns = None, 0, 0
+        self.owed.clear()
+        self.checkpoints.clear()
+        self._urgent.clear()
+        self._behind.clear()
+        self._started.clear()
+        self._progress.clear()
+
+    # --- what leaves ------------------------------------------------------------------------------
+
+    def take_reports(self, token: int, now_ns: Nanos) -> tuple[list[Report], list[Checkpoint]]:
+        """The next durable message, within its limits; empty if one is under way or there is nothing to say."""
+        if self.under_way is not None or now_ns < self._retry_ns or not (self.owed or self.checkpoints):
+            return [], []
+        room = self._limits.body_bytes_max - _ENVELOPE
+        reports: list[Report] = []
+        for attempt in self.owed:
+            kept = self.kept[attempt]
+            if (reports and kept.bytes > room) or len(reports) >= self._limits.items_max:
+                break
+            reports.append(kept.report)
+            room -= kept.bytes
+        checkpoints: list[Checkpoint] = []
+        for checkpoint in self.checkpoints.values():
+            size = _ITEM + len(checkpoint.task) + len(checkpoint.state)
+            full = len(reports) + len(checkpoints) >= self._limits.items_max
+            if ((reports or checkpoints) and size > room) or full:
+                break
+            checkpoints.append(checkpoint)
+            room -= size
+        for report in reports:
+            del self.owed[report.attempt]
+        for checkpoint in checkpoints:
+            del self.checkpoints[checkpoint.attempt]
+        self.under_way = _UnderWay(token, tuple(report.attempt for report in reports), tuple(checkpoints))
+        return reports, checkpoints
+
+    def take_notes(self, token: int, now_ns: Nanos) -> list[Note]:
+        """The next soft message; empty if one is under way or nothing is to be said now."""
+        if self.notes_token:
+            return []
+        progress_due = bool(self._progress) and now_ns >= self._progress_due_ns
+        calm = self.under_way is None
+        if not self._urgent and not (calm and (self._started or progress_due)):
+            return []
+        waiting = [*self._urgent, *self._started.values()]
+        if progress_due:
+            waiting += self._progress.values()
+            self._progress_due_ns = now_ns + self._limits.progress_ns
+        notes = self._fitting(waiting)
+        urgent = min(len(notes), len(self._urgent))
+        del self._urgent[:urgent]
+        for note in notes[urgent:]:
+            del (self._started if note.what == "started" else self._progress)[note.attempt]
+        self.notes_token = token
+        return notes
+
+    def _fitting(self, notes: list[Note]) -> list[Note]:
+        room = self._limits.body_bytes_max - _ENVELOPE
+        for index, note in enumerate(notes):
+            room -= _ITEM + len(note.task) + len(note.text.encode())
+            if index and (room < 0 or index >= self._limits.items_max):
+                return notes[:index]
+        return notes
+
+    def flushed(self, token: int, ok: bool, now_ns: Nanos) -> int:
+        """A publish came back. Returns how many of its items must be published again (after a beat's time)."""
+        if token == self.notes_token:
+            self.notes_token = 0  # a lost note is nobody's loss: what matters is asked again
+            return 0
+        flight = self.under_way
+        if flight is None or token != flight.token:
+            return 0  # of a former incarnation
+        self.under_way = None
+        if ok:
+            for attempt in flight.reports:
+                if not rules.keeps_until_released(released=False):
+                    self.release(attempt)
+            self._let_stopped_go()
+            return 0
+        self._retry_ns = now_ns + self._limits.beat_ns
+        for attempt in flight.reports:
+            if attempt in self.kept:
+                self.owed[attempt] = None
+        for checkpoint in flight.checkpoints:
+            if checkpoint.attempt not in self.kept:
+                self.checkpoints.setdefault(checkpoint.attempt, checkpoint)
+        return len(flight.reports) + len(flight.checkpoints)
+
+    # --- looking in -------------------------------------------------------------------------------
+
+    def holdings(self) -> list[Holding]:
+        """How a sync answer shows the finished ones."""
+        return [Holding(kept.report.task, attempt, "finished") for attempt, kept in self.kept.items()]
+
+    def deadline_ns(self) -> Nanos | None:
+        """When something that waits for a time, and for no publish to come back, may leave."""
+        if self.under_way is not None:
+            return None
+        if self.owed or self.checkpoints:
+            return self._retry_ns
+        return self._progress_due_ns if self._progress and not self.notes_token else None
+
+    @property
+    def has_urgent(self) -> bool:
+        """Whether an answer waits to be said."""
+        return bool(self._urgent)
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing to say, nothing under way, nothing unreleased."""
+        words = self.kept or self.checkpoints or self._urgent or self._behind or self._started or self._progress
+        return not words and self.under_way is None and not self.notes_token
+
+    def _checkpoint_pending(self, attempt: Attempt) -> bool:
+        flying = self.under_way.checkpoints if self.under_way else ()
+        return attempt in self.checkpoints or any(checkpoint.attempt == attempt for checkpoint in flying)
+
+    def _let_stopped_go(self) -> None:
+        for attempt in [attempt for attempt in self._behind if not self._checkpoint_pending(attempt)]:
+            self._urgent.append(self._behind.pop(attempt))
