@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator.core import leadership, rules
+from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
-from orchestrator.core.registry import Holding, Instance
+from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.settling import EXPIRED, lose, stop, stop_live, vacate
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire.facts import Checkpointed, Ended, Failed, Joined, Parted, Served
-from orchestrator.wire.messages import Announce, Beat, Error, Held, Leave, Note, Notes, Report, Reports, Stop
+from orchestrator.wire.messages import Announce, Beat, Error, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
+
+STRANGERS_MAX = 1000
+"""Unknown incarnations remembered, so that each is asked who it is only now and then."""
 
 
 def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -38,11 +42,10 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     if said.service not in desk.custody.served:
         desk.propose(Served(said.service))
-    if not instance.joined and instance.asked_epoch != desk.epoch:
-        instance.asked_epoch = desk.epoch
-        desk.propose(Joined(said.instance, said.incarnation, said.service, now))
-    elif instance.joined:
+    if instance.joined:
         _resync(desk, now, instance)
+    else:
+        _invite(desk, now, instance)
 
 
 def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -51,10 +54,14 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     assert isinstance(said, Beat)
     instance = desk.registry.instances.get(said.incarnation)
     if instance is None:
-        return  # it announces itself until it is answered; one that was given up must come back new
+        _greet(desk, now, said.incarnation)
+        return
     instance.heard = max(instance.heard, said.seq)
     _hear(desk, now, instance)
-    if not desk.leading or not instance.joined:
+    if not desk.leading:
+        return
+    if not instance.joined:
+        _invite(desk, now, instance)
         return
     if said.epoch != desk.epoch or instance.answered != desk.epoch:
         _resync(desk, now, instance)
@@ -314,6 +321,24 @@ def _hear(desk: Desk, now: Nanos, instance: Instance) -> None:
     instance.heard_ns = now
     if instance.state != "deaf":
         instance.over_ns = max(instance.over_ns, now + desk.config.lease_ns)
+
+
+def _invite(desk: Desk, now: Nanos, instance: Instance) -> None:
+    """It may hold work once this is in the ledger (R2)."""
+    if instance.asked_epoch != desk.epoch:
+        instance.asked_epoch = desk.epoch
+        desk.propose(Joined(instance.name, instance.incarnation, instance.service, now))
+
+
+def _greet(desk: Desk, now: Nanos, incarnation: str) -> None:
+    """A stranger beats: one that was given up before its window ever opened does not know it. Ask who it is, once a while."""
+    if not desk.leading or now - desk.strangers.get(incarnation, 0) < desk.config.resync_ns:
+        return
+    if len(desk.strangers) >= STRANGERS_MAX:
+        desk.strangers.clear()
+    desk.strangers[incarnation] = now
+    orders = Orders(incarnation, desk.epoch, 0, sync=True, lease_ns=desk.config.lease_ns)
+    desk.out.append(Send(QUEUE_PREFIX + incarnation, orders))
 
 
 def _resync(desk: Desk, now: Nanos, instance: Instance) -> None:

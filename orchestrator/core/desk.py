@@ -98,6 +98,8 @@ class Desk:
         """When any instance was last heard."""
         self.calm_ns: Nanos = 0
         """Nobody is declared dead by silence before this."""
+        self.strangers: dict[Incarnation, Nanos] = {}
+        """When incarnations that we do not know were last asked who they are."""
         self.blocked = False
         self.echo_ns: Nanos = 0
         self.forget_ns: Nanos = 0

@@ -167,13 +167,15 @@ class Pool:
         self.unanswered: dict[Incarnation, None] = {}
         """Joined before our claim, not answered, not known to be gone (R2, R3)."""
         self.turns = 0
+        self._tickets = 0
         self._open: list[Instance] = []
         self._by_load: list[tuple[int, str, int, Instance]] = []
 
     def touch(self, instance: Instance) -> None:
         """Something about this instance changed: keep the index true. O(log n)."""
         room = instance.has_room and instance.incarnation in self.members
-        instance.ticket += 1
+        self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself
+        instance.ticket = self._tickets
         if room:
             if instance.place < 0:
                 instance.place = len(self._open)

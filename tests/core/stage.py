@@ -66,7 +66,6 @@ class Node:
     machine: Coordinator
     nonce: str = ""
     """Of its session; empty: none is open."""
-    sessions: int = 0
     consuming: bool = False
     intake: bool = True
     cursor: int = 0
@@ -95,6 +94,7 @@ class Stage:
         self.own_token = own_token
         self.token: str = ""
         self.deliveries = 0
+        self.sessions = 0
         self.crash_after: int | None = None
         """Perform so many commands of the next step, then the process dies."""
         self.witness = Witness(self)
@@ -106,7 +106,6 @@ class Stage:
     def coordinator(self, name: str) -> Node:
         """A process starts: it reads the ledger from where everything still lives, and opens a session."""
         node = Node(name, Coordinator(name, self.config, Random(name)))
-        node.sessions = self.nodes[name].sessions if name in self.nodes else 0
         node.cursor = self.ledger[-1][1].replay_from if self.ledger else 0
         self.nodes[name] = node
         self.open(node)
@@ -114,8 +113,8 @@ class Stage:
 
     def open(self, node: Node) -> None:
         """A new session."""
-        node.sessions += 1
-        node.nonce, node.reopen_ns = f"{node.name}.{node.sessions}", None
+        self.sessions += 1
+        node.nonce, node.reopen_ns = f"{node.name}.{self.sessions}", None
         self.step(node, e.SessionOpened(node.nonce))
         self._pass_token()
 
