@@ -13,11 +13,12 @@ from orchestrator.core import leadership, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
+from orchestrator.core.records import Record
 from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.settling import EXPIRED, lose, stop, stop_live, vacate
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire.facts import Checkpointed, Ended, Failed, Joined, Parted, Served
-from orchestrator.wire.messages import Announce, Beat, Error, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
+from orchestrator.wire.messages import Announce, Beat, Error, Handler, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
 
 STRANGERS_MAX = 1000
 """Unknown incarnations remembered, so that each is asked who it is only now and then."""
@@ -193,10 +194,11 @@ def _done(desk: Desk, now: Nanos, report: Report, name: str) -> None:
 
 def _failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, name: str) -> None:
     record = desk.custody.live.get(report.task)
-    if record is None or report.attempt not in record.live:
+    aside = record is not None and record.place is not None and record.place.aside
+    if record is None or not (report.attempt in record.live or aside):
         desk.counts["late"] += 1
-        return  # of an attempt that is not alive: no retry comes of it (R8)
-    handler = instance.handlers.get(record.handler) if instance is not None else None
+        return  # of an attempt that is not alive: no retry comes of it (R8); one set aside may be, its agent has yet to say
+    handler = _handler(desk, record, instance)
     retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
     base, most = (handler.backoff_ns, handler.backoff_max_ns) if handler else (10**9, 300 * 10**9)
     wait = min(most, base << min(len(record.failures) - record.losses, 30))
@@ -205,6 +207,13 @@ def _failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, n
     assert error is not None, "the codec refuses a failed report without an error"
     cause: Literal["fatal", "timeout", "error"] = "fatal" if not report.retry else "timeout" if error.kind == "timeout" else "error"
     desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait), 300 + len(error.trace))
+
+
+def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:
+    """What the handler says of its tasks: as the instance that ran it has it, or any of its service."""
+    members = desk.registry.pool(record.service).members.values()
+    known = (one.handlers.get(record.handler) for one in ([instance] if instance is not None else []) + list(members))
+    return next((handler for handler in known if handler is not None), None)
 
 
 def left(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -380,13 +389,15 @@ def _reconcile(desk: Desk, now: Nanos, instance: Instance, drained: int, held: l
 def _adopt(desk: Desk, instance: Instance, task: str, attempt: Attempt, grant: dict[str, int], state: str) -> None:
     """An attempt that an earlier leader assigned and that this instance still has."""
     record = desk.custody.live.get(task)
-    if record is None:
-        if state == "finished":
-            instance.expected.add(attempt)
-        else:  # over, or never known: recall it
-            instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))
-            desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
+    if state == "finished" and not rules.r4_finished_lives(record, attempt):
+        instance.expected.add(attempt)
         return
+    if record is None:  # over, or never known: recall it
+        instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))
+        desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
+        return
+    if any(failure.attempt == attempt for failure in record.failures):
+        return  # finished, and known to be so: not alive, released with the next beat
     instance.hold(attempt, Holding(task, record, grant, 0, running=state != "waiting"))
     older = list(record.live)
     record.live[attempt] = instance.incarnation
@@ -395,7 +406,7 @@ def _adopt(desk: Desk, instance: Instance, task: str, attempt: Attempt, grant: d
     record.follow("adopt")
     if record.cancelled:
         stop_live(desk, record, "cancelled")
-    elif older and state != "finished":  # two alive: the younger yields
+    elif older:  # two alive: the younger yields
         younger = max([*older, attempt])
         where = desk.registry.instances.get(record.live[younger])
         if where is not None and (holding := where.holdings.get(younger)) is not None:

@@ -132,18 +132,21 @@ def _part_with(desk: Desk, record: Record, fact: Ended) -> None:
 
 def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
     """An attempt is over: try again, or end. Decided here, from ledger content only (R8)."""
-    record = desk.custody.failed(fact)
+    record = desk.custody.live.get(fact.task)
+    news = desk.custody.failed(fact) is not None
     if record is None:
         return
-    desk.counts[f"attempt_{fact.cause}"] += 1
-    if (incarnation := record.live.get(fact.attempt)) is not None:
-        if (instance := desk.registry.instances.get(incarnation)) is not None:
+    lived = fact.attempt in record.live
+    if lived:
+        if (instance := desk.registry.instances.get(record.live[fact.attempt])) is not None:
             let_go(desk, instance, fact.attempt)
         record.live.pop(fact.attempt, None)
-    _judge(desk, now, record)
-    if rules.r4_assignable(record):
+    if news:
+        desk.counts[f"attempt_{fact.cause}"] += 1
+        _judge(desk, now, record)
+    if (news or lived) and rules.r4_assignable(record):
         settle_down(desk, now, record)
-    if desk.leading and record.id not in desk.verdicts:
+    if news and desk.leading and record.id not in desk.verdicts:
         desk.note(
             "retry", task=record.id, attempt=str(fact.attempt), cause=fact.cause, error=fact.error.message[:200],
             tries=len(record.failures), wait_s=max(0, record.not_before_ns - now) / 1e9,
