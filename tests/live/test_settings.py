@@ -1,0 +1,47 @@
+"""Settings: flags over environment over file; every fault named at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.live.settings import SettingsError, load_settings
+
+
+def test_flags_beat_environment_beat_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest voice wins; what nobody says has its default."""
+    file = tmp_path / "orchestrator.toml"
+    file.write_text('lease_s = 10\nbacklog_max = 1000\nordering = "fifo"\n')
+    monkeypatch.setenv("ORCHESTRATOR_BACKLOG_MAX", "2000")
+    settings = load_settings(file, ordering="priority", placement=None)
+    assert (settings.lease_s, settings.backlog_max, settings.ordering, settings.placement) == (10, 2000, "priority", "least_loaded")
+    assert settings.core.lease_ns == 10_000_000_000
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three mistakes in three places: one error that names all of them."""
+    file = tmp_path / "orchestrator.toml"
+    file.write_text("leese_s = 10\n")
+    monkeypatch.setenv("ORCHESTRATOR_LEASE_S", "0.1")
+    with pytest.raises(SettingsError) as fault:
+        load_settings(file, broker="http://here", ordering="sfj")
+    for word in ("leese_s", "lease_s", "broker", "ordering", "fifo, priority", "nothing was started"):
+        assert word in str(fault.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    """A --config that does not exist, or is no TOML, stops the start with its name."""
+    with pytest.raises(SettingsError, match="does not exist"):
+        load_settings(tmp_path / "nowhere.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("= what?")
+    with pytest.raises(SettingsError, match=r"broken\.toml"):
+        load_settings(broken)
+
+
+def test_the_reserve_leaves_room_in_a_small_ledger() -> None:
+    """R12: what is kept free for carrying forward never exceeds half the cap."""
+    for size in (64 * 1024**2, 2 * 1024**3, 1024**4):
+        core = load_settings(None, ledger_bytes_max=size).core
+        assert core.reserve_bytes <= core.ledger_bytes_max // 2
