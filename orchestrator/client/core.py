@@ -1,0 +1,358 @@
+"""The producer's machine: what it owes its callers, and what should be published next.
+
+Law: pure. ``step(now, event)`` returns commands; ``next_deadline()`` says when it wants a ``Tick``; time and dice are
+handed in; no loop, socket or bytes. Everything that decides which task is sent when, or who is told what, lives here.
+
+**Group commit.** One message costs the same whatever it carries, so tasks share messages, without ever waiting for
+company: while one message of a *lane* (tasks of one service) is under way, what arrives meanwhile forms the next. A
+message that is full has nothing to wait for and leaves at once, up to ``Limits.depth`` messages deep; a lone task
+leaves at once, alone.
+
+**What is certain.** A message that was confirmed is accepted. One whose answer was lost may or may not be, and *the*
+cure is to say it again: a task with the same id and content is taken once, however often it arrives. So a new session
+(which also means a new reply queue) submits every task again that is not answered: first those nobody confirmed, then
+those whose result is still owed. A result is proof of acceptance too, and may overtake the confirm: they travel on
+different connections.
+
+**What is promised to callers.** Each task gets exactly one of ``Confirmed`` and ``GaveUp``; each confirmed one whose
+results are wanted exactly one of ``Deliver`` and ``Abandoned``. Results that nobody waits for (said twice, or given
+up) are counted. A queue that is full (nack), or not there (return), is tried again with growing pauses until the
+caller's time is up; only then the caller hears of it, with the cause, and with whether the task may run all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from random import Random
+from typing import Any
+
+from msgspec import Struct
+
+from orchestrator.client.events import (
+    Abandoned,
+    Arrived,
+    Blocked,
+    Cause,
+    Close,
+    Command,
+    Confirmed,
+    Deliver,
+    Ended,
+    Event,
+    GaveUp,
+    Opened,
+    Problem,
+    Publish,
+    Published,
+    Submitted,
+    Tick,
+    Verdict,
+    Withdrawn,
+)
+from orchestrator.client.footing import Footing
+from orchestrator.client.lanes import Held, Lane, LaneKey, Limits, Place
+from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId
+from orchestrator.wire.messages import Result
+
+GRAIN_NS = 10 * NS_PER_MS
+"""Times of giving up are rounded up to this, so that a busy producer keeps few of them."""
+
+
+class Counters(Struct):
+    """What happened so far."""
+
+    messages: int = 0
+    """Published, the repeated ones included."""
+    tasks: int = 0
+    """In those messages."""
+    again: int = 0
+    """Tasks that were submitted again because a session was lost."""
+    refused: int = 0
+    """Messages that the broker refused: the queue was full."""
+    returned: int = 0
+    """Messages that no queue took."""
+    duplicates: int = 0
+    """Results nobody waited for: said before, or of a submission that was given up."""
+
+
+class _Flight(Struct):
+    """A message under way."""
+
+    lane: Lane
+    cargo: list[Held]
+    weight: int
+
+
+class Producer:
+    """See the essay above. Events it does not know (questions are another machine's) change nothing."""
+
+    def __init__(self, rng: Random, limits: Limits | None = None) -> None:
+        self.counters = Counters()
+        self.unconfirmed = 0
+        """Tasks submitted and neither confirmed nor given up."""
+        self._limits = limits or Limits()
+        self._rng = rng
+        self._footing = Footing()
+        self._owed: dict[TaskId, Held] = {}  # every task somebody waits for, oldest first
+        self._lanes: dict[LaneKey, Lane] = {}  # those with anything pending, under way or refused
+        self._flights: dict[int, _Flight] = {}
+        self._flying_bytes = 0
+        self._number = 0
+        self._alarms: dict[Nanos, dict[Held, None]] = {}  # when to give up whom, if not confirmed
+        self._alarm_times: list[Nanos] = []  # heap of the keys above
+        self._out: list[Command] = []
+        self._handlers: dict[type[Any], Callable[[Nanos, Any], None]] = {
+            Submitted: self._submitted,
+            Withdrawn: self._withdrawn,
+            Opened: self._opened,
+            Ended: self._ended,
+            Blocked: self._blocked,
+            Published: self._published,
+            Arrived: self._arrived,
+            Tick: self._ignore,
+            Close: self._close,
+        }
+
+    @property
+    def outstanding(self) -> int:
+        """Tasks whose confirm or result somebody waits for."""
+        return len(self._owed)
+
+    def step(self, now: Nanos, event: Event) -> list[Command]:
+        """Take one event in and say what to do, in that order."""
+        self._handlers.get(type(event), self._ignore)(now, event)
+        self._give_up_late(now)
+        self._send(now)
+        out, self._out = self._out, []
+        return out
+
+    def next_deadline(self) -> Nanos | None:
+        """When a ``Tick`` is due; none if nothing waits for time to pass."""
+        while self._alarm_times and not self._alarms[self._alarm_times[0]]:
+            del self._alarms[heappop(self._alarm_times)]
+        times = self._alarm_times[:1]
+        if self._footing.firm:
+            times += [lane.until for lane in self._lanes.values() if lane.until and lane.parcels]
+        return min(times, default=None)
+
+    def trouble(self, key: LaneKey | None = None) -> tuple[Cause, str]:
+        """Why a submission that waits now, waits; and the broker's words, if it said any."""
+        general = self._footing.trouble()
+        if general is not None:
+            return general
+        lane = self._lanes.get(key) if key is not None else None
+        return (lane.refusal if lane is not None and lane.refusal else Cause.SILENT), ""
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def _ignore(self, now: Nanos, event: Event) -> None:
+        pass
+
+    def _submitted(self, now: Nanos, event: Submitted) -> None:
+        for parcel in event.parcels:
+            held = Held(parcel, -(-parcel.by_ns // GRAIN_NS) * GRAIN_NS)
+            for task in parcel.tasks:
+                if task.id in self._owed:
+                    raise AssertionError(f"task {task.id} is outstanding already; the shell must not hand it in twice")
+                self._owed[task.id] = held
+            self.unconfirmed += len(parcel.tasks)
+            alarm = self._alarms.get(held.by)
+            if alarm is None:
+                alarm = self._alarms[held.by] = {}
+                heappush(self._alarm_times, held.by)
+            alarm[held] = None
+            if self._footing.is_open:
+                self._queue(held)
+
+    def _withdrawn(self, now: Nanos, event: Withdrawn) -> None:
+        held = self._owed.get(event.task)
+        if held is not None and not held.accepted:
+            self._forget(held)
+
+    def _opened(self, now: Nanos, event: Opened) -> None:
+        """Everything unanswered is said again, to the new reply queue; first what nobody confirmed."""
+        self._ground()
+        self._footing.heed(event)
+        waiting = dict.fromkeys(self._owed.values())
+        for accepted in (False, True):
+            for held in waiting:
+                if held.accepted == accepted:
+                    self.counters.again += len(held.parcel.tasks) * (held.accepted or held.doubt)
+                    self._queue(held)
+
+    def _ended(self, now: Nanos, event: Ended) -> None:
+        self._ground()
+        self._footing.heed(event)
+
+    def _blocked(self, now: Nanos, event: Blocked) -> None:
+        self._footing.heed(event)
+
+    def _published(self, now: Nanos, event: Published) -> None:
+        if event.number not in self._flights:  # of a session that is over: what it carried was taken back then
+            return
+        if event.verdict is Verdict.LOST:
+            self._ground()
+            self._footing.stumble()
+            return
+        flight = self._flights.pop(event.number)
+        flight.lane.flights -= 1
+        self._flying_bytes -= flight.weight
+        self._land(flight.cargo)
+        if event.verdict is Verdict.CONFIRMED:
+            flight.lane.relieve()
+            self._accept(flight.cargo)
+        else:
+            self._refused(now, flight, event.verdict)
+
+    def _arrived(self, now: Nanos, event: Arrived) -> None:
+        """A result proves that its message arrived, whatever became of the confirm."""
+        known = (self._owed.get(result.task) for result in event.results)
+        self._accept(dict.fromkeys(held for held in known if held is not None and not held.accepted))
+        fresh: list[Result] = []
+        for result in event.results:
+            held = self._owed.pop(result.task, None)
+            if held is None:
+                self.counters.duplicates += 1
+                continue
+            fresh.append(result)
+            held.left -= 1
+            if held.left == 0:
+                self._drop(held)
+        if fresh:
+            self._out.append(Deliver(fresh))
+
+    def _close(self, now: Nanos, event: Close) -> None:
+        self._ground()
+        self._footing.heed(Ended(Cause.CLOSED))
+        for held in dict.fromkeys(self._owed.values()):
+            if not held.accepted:
+                self._give_up(held)
+        if self._owed:
+            self._out.append(Abandoned(list(self._owed)))
+            self._owed.clear()
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    def _queue(self, held: Held) -> None:
+        lane = self._lanes.get(held.key)
+        if lane is None:
+            lane = self._lanes[held.key] = Lane(held.key)
+        lane.push(held)
+
+    def _accept(self, parcels: Iterable[Held]) -> None:
+        """These have certainly arrived."""
+        ids: list[TaskId] = []
+        for held in parcels:
+            if held.accepted or held.over:
+                continue
+            held.accepted = True
+            self._disarm(held)
+            ids += held.ids()
+            if not held.parcel.reply:
+                self._drop(held)
+        if ids:
+            self.unconfirmed -= len(ids)
+            self._out.append(Confirmed(ids))
+
+    def _refused(self, now: Nanos, flight: _Flight, verdict: Verdict) -> None:
+        """The broker did not take it. It goes back to where it was, and the lane pauses, once for all that was under
+        way.
+        """
+        lane = flight.lane
+        if verdict is Verdict.NACKED:
+            lane.refusal = Cause.BACKLOG_FULL
+            self.counters.refused += 1
+        else:
+            lane.refusal = Cause.UNROUTED
+            self.counters.returned += 1
+        lane.push_back(flight.cargo)
+        if lane.until <= now:
+            lane.pause = min(lane.pause * 2 or self._limits.pause_first_ns, self._limits.pause_most_ns)
+            lane.until = now + lane.pause - self._rng.randrange(lane.pause // 4 + 1)
+
+    def _give_up_late(self, now: Nanos) -> None:
+        while self._alarm_times and self._alarm_times[0] <= now:
+            for held in list(self._alarms[self._alarm_times[0]]):
+                self._give_up(held)
+            del self._alarms[heappop(self._alarm_times)]
+
+    def _give_up(self, held: Held) -> None:
+        cause, detail = self.trouble(held.key)
+        may_run = held.doubt or held.place is Place.FLYING
+        self._out.append(GaveUp(held.ids(), Problem(cause, detail, may_run)))
+        self._forget(held)
+
+    def _forget(self, held: Held) -> None:
+        """Nobody waits for this unconfirmed parcel any more."""
+        self.unconfirmed -= len(held.parcel.tasks)
+        self._disarm(held)
+        self._drop(held)
+
+    def _disarm(self, held: Held) -> None:
+        self._alarms[held.by].pop(held, None)
+
+    def _drop(self, held: Held) -> None:
+        """The story of this parcel is over."""
+        held.over = True
+        for task in held.parcel.tasks:
+            self._owed.pop(task.id, None)
+        if held.place is Place.QUEUED:
+            self._lanes[held.key].discard(held)
+
+    def _ground(self) -> None:
+        """No message is under way any more, and nothing is queued: a session begins with a clean table."""
+        for flight in self._flights.values():
+            self._land(flight.cargo)
+            for held in flight.cargo:
+                held.doubt = True
+        self._flights.clear()
+        self._flying_bytes = 0
+        for held in self._owed.values():
+            held.place = Place.NOWHERE
+        self._lanes.clear()
+
+    def _land(self, cargo: Iterable[Held]) -> None:
+        for held in cargo:
+            held.place = Place.NOWHERE
+
+    # --- what leaves ------------------------------------------------------------------------------------------------
+
+    def _send(self, now: Nanos) -> None:
+        """Publish whatever may leave now, the lanes taking turns."""
+        moved = self._footing.firm
+        while moved:
+            moved = False
+            for key in list(self._lanes):
+                lane = self._lanes[key]
+                if self._may_leave(now, lane):
+                    self._depart(lane)
+                    self._lanes[key] = self._lanes.pop(key)  # to the end of the line of lanes
+                    moved = True
+                elif not lane.parcels and not lane.flights:
+                    del self._lanes[key]
+
+    def _may_leave(self, now: Nanos, lane: Lane) -> bool:
+        if lane.until > now or not lane.parcels:
+            return False
+        lane.until = 0
+        if self._flying_bytes >= self._limits.window_bytes:
+            return False
+        if lane.flights == 0:
+            return True
+        if lane.refusal is not None:  # one message tries whether the way is free again
+            return False
+        full = lane.tasks >= self._limits.tasks or lane.bytes >= self._limits.bytes
+        return full and lane.flights < self._limits.depth
+
+    def _depart(self, lane: Lane) -> None:
+        cargo = lane.take(self._limits)
+        tasks = [task for held in cargo for task in held.parcel.tasks]
+        size = sum(held.weight for held in cargo)
+        self._number += 1
+        lane.flights += 1
+        self._flying_bytes += size
+        self._flights[self._number] = _Flight(lane, cargo, size)
+        self.counters.messages += 1
+        self.counters.tasks += len(tasks)
+        self._out.append(Publish(self._number, *lane.key, tasks))
