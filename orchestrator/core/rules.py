@@ -48,6 +48,11 @@ def r4_not_held(attempt: Attempt, sent: int, drained: int, held: Collection[Atte
     return sent <= drained and attempt not in held
 
 
+def r4_finished_lives(record: Record | None, attempt: Attempt) -> bool:
+    """A finished attempt counts as alive until its report is read; not if the ledger knows it as over, or another one is alive."""
+    return record is not None and not record.live and all(failure.attempt != attempt for failure in record.failures)
+
+
 def r8_counts(record: Record, failed: Failed) -> bool:
     """Of each attempt the first ``Failed`` counts, whoever wrote it."""
     return all(failure.attempt != failed.attempt for failure in record.failures)

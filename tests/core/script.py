@@ -7,7 +7,7 @@ they get and beat, unless their strings are cut.
     coordinator c1 | token c2 | cut c1 [lost|late] | crash c1 [lost|late] | land      processes, sessions, the ledger
     hold c1 append | free c1 append | move c1 append                                   wires (see stage.py)
     agent a thumbs.resize,crop slots=2 [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
-    a dies [unseen] | vanishes | returns | leaves | beats | drains | announces
+    a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1
     a lazy | silent | deaf | stubborn | unanswering | willing
@@ -216,6 +216,9 @@ class Script:
                 setattr(agent, string, True)
         elif verb == "dies":
             agent.die(evidence=plain != ["unseen"])
+        elif verb == "cut":
+            agent.beat_ns = None
+            self.stage.delete_queue(agent, evidence=plain != ["unseen"])
         elif verb == "vanishes":
             agent.alive = False
         elif verb == "returns":
