@@ -26,9 +26,7 @@ class PublishChannel:
     body_bytes_max = 0
     """Returned bodies are of no use to anybody: the sender has them."""
 
-    def __init__(
-        self, tap: Tap, number: int, frame_max: int, prefix: str, on_closed: Callable[[int, str], None]
-    ) -> None:
+    def __init__(self, tap: Tap, number: int, frame_max: int, prefix: str, on_closed: Callable[[int, str], None]) -> None:
         self._tap = tap
         self._number = number
         self._frame_max = frame_max

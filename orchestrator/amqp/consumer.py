@@ -118,9 +118,7 @@ class Consumer:
 class Consumers:
     """All consumers of one session. ``stale`` counts the handles that fitted none."""
 
-    def __init__(
-        self, session: int, broken: asyncio.Future[Broken], timeout_s: float, on_broken: Callable[[Broken], None]
-    ) -> None:
+    def __init__(self, session: int, broken: asyncio.Future[Broken], timeout_s: float, on_broken: Callable[[Broken], None]) -> None:
         self.stale = 0
         self._session = session
         self._broken = broken

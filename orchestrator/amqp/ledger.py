@@ -138,6 +138,4 @@ class LedgerTail:
         return consumer
 
     async def _consume(self, start: Place, sink: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
-        return await self._link.consume(
-            self._queue, sink, prefetch=prefetch, arguments={"x-stream-offset": start}
-        )
+        return await self._link.consume(self._queue, sink, prefetch=prefetch, arguments={"x-stream-offset": start})

@@ -102,6 +102,8 @@ class Tap(asyncio.StreamReaderProtocol):
         self._rest = b""
         self._open: dict[int, _Assembly] = {}
         self._heartbeat_at = 0.0
+        self._heard_at = loop.time()
+        self._hung_up = False
         self._wire: asyncio.Transport | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -153,6 +155,7 @@ class Tap(asyncio.StreamReaderProtocol):
         self._room.set()
 
     def eof_received(self) -> bool:
+        self._hung_up = True
         super().eof_received()
         return False  # AMQP has no half-closed state: close, and tell at once
 
@@ -160,9 +163,16 @@ class Tap(asyncio.StreamReaderProtocol):
         self._over = True
         self._room.set()
         super().connection_lost(exc)
-        self._on_lost(f"its socket failed: {exc}" if exc is not None else "its socket was closed without a word")
+        silent_s = self._clock() - self._heard_at
+        if exc is not None:
+            self._on_lost(f"its socket failed: {exc}")
+        elif self._hung_up:
+            self._on_lost("its socket was closed without a word")
+        else:  # the library's watch over heartbeats, or ourselves
+            self._on_lost(f"nothing was heard from the broker for {silent_s:.1f} s, so it was given up")
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = self._clock()
         buffer = self._rest + data if self._rest else bytes(data)
         try:
             self._take(buffer)
@@ -200,11 +210,9 @@ class Tap(asyncio.StreamReaderProtocol):
         self._rest = buffer[at:]
         if passed < at:
             through.append(buffer[passed:at])
-        if taken:
-            now = self._clock()
-            if now - self._heartbeat_at >= _HEARTBEAT_EVERY_S:
-                self._heartbeat_at = now
-                through.append(frames.HEARTBEAT_FRAME)
+        if taken and self._heard_at - self._heartbeat_at >= _HEARTBEAT_EVERY_S:
+            self._heartbeat_at = self._heard_at
+            through.append(frames.HEARTBEAT_FRAME)
         if through:
             super().data_received(b"".join(through))
 

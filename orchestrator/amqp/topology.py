@@ -67,8 +67,6 @@ CONTROL_TTL_MS: Final = 60_000
 DELIVERY_LIMIT: Final = 1_000_000
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A durable exchange. ``kind`` is ``direct`` or ``fanout``."""
@@ -105,9 +103,7 @@ class Topology:
     bindings: tuple[Binding, ...] = ()
 
     def __add__(self, other: Topology) -> Topology:
-        return Topology(
-            self.exchanges + other.exchanges, self.queues + other.queues, self.bindings + other.bindings
-        )
+        return Topology(self.exchanges + other.exchanges, self.queues + other.queues, self.bindings + other.bindings)
 
 
 def base(

@@ -24,9 +24,7 @@ tables = st.dictionaries(
     st.text(min_size=1, max_size=20),
     st.recursive(
         scalars,
-        lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=9), inner, max_size=3)
-        ),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=9), inner, max_size=3),
         max_leaves=8,
     ),
     max_size=5,

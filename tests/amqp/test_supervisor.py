@@ -253,9 +253,7 @@ async def test_a_door_that_never_opens_can_be_left(own_broker: EmbeddedBroker) -
     async def run(link: Link) -> None:
         await asyncio.Event().wait()
 
-    task = asyncio.ensure_future(
-        keep_session(door(own_broker.url), run, rng=Random(1), on_event=told.put_nowait, backoff=QUICK)
-    )
+    task = asyncio.ensure_future(keep_session(door(own_broker.url), run, rng=Random(1), on_event=told.put_nowait, backoff=QUICK))
     assert isinstance(await asyncio.wait_for(told.get(), 5), SessionOpened)
     await own_broker.stop()
     ended = await asyncio.wait_for(told.get(), 5)

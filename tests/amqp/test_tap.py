@@ -49,9 +49,7 @@ class Told:
         self.lost: list[str] = []
         self.alarms: list[tuple[bool, str]] = []
         self.bugs: list[Exception] = []
-        self.tap = Tap(
-            loop, on_lost=self.lost.append, on_blocked=lambda *alarm: self.alarms.append(alarm), on_bug=self.bugs.append
-        )
+        self.tap = Tap(loop, on_lost=self.lost.append, on_blocked=lambda *alarm: self.alarms.append(alarm), on_bug=self.bugs.append)
 
     async def through(self) -> bytes:
         """What the library reads."""

@@ -1,0 +1,115 @@
+"""What networks do to a session."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestrator.amqp import Link, Published
+from orchestrator.amqp.errors import BrokenBy, CannotConnect, Fault, NoAnswer
+from orchestrator.amqp.topology import TASKS, intake, intake_queue
+from tests.amqp.conftest import BASE, Basket
+from tests.amqp.proxy import Proxy
+
+GPU = intake_queue("gpu")
+BASIC_CANCEL = bytes((0, 60, 0, 30))
+
+
+async def test_a_reset_is_told_at_once(amqp_url: str) -> None:
+    """Both connections reset by the network: broken now, and whatever was under way has its answer."""
+    async with Proxy(amqp_url) as proxy, await Link.open(proxy.url, name="test") as link:
+        await link.declare(BASE)
+        proxy.hold()
+        answer = link.send(TASKS, "gpu", b"x")
+        proxy.cut()
+        broken = await asyncio.wait_for(link.broken, 2)
+        assert broken.by is BrokenBy.CONNECTION
+        assert broken.where in ("the connection to consume", "the connection to publish")
+        assert await answer is Published.LOST
+
+
+async def test_silence_is_given_up_after_three_heartbeats(amqp_url: str) -> None:
+    """Half open: packets vanish, no one says so. The session ends by itself, and the reason is the silence."""
+    async with Proxy(amqp_url) as proxy, await Link.open(proxy.url, name="test", heartbeat_s=1) as link:
+        proxy.blackhole()
+        broken = await asyncio.wait_for(link.broken, 10)
+        assert broken.by is BrokenBy.CONNECTION
+        assert "nothing was heard from the broker for" in broken.reason
+
+
+async def test_a_request_that_gets_no_answer_ends_in_time(amqp_url: str) -> None:
+    """The broker hangs: the request is given up, and says that it may still happen."""
+    async with Proxy(amqp_url) as proxy, await Link.open(proxy.url, name="test", timeout_s=0.5) as link:
+        proxy.hold()
+        with pytest.raises(NoAnswer, match="may still happen"):
+            await link.stat(GPU)
+        proxy.release()
+
+
+async def test_bytes_that_come_one_by_one_are_understood(amqp_url: str) -> None:
+    """A network that tears everything apart: greeting, requests, deliveries, confirms."""
+    async with Proxy(amqp_url, crumb_bytes=1) as proxy, await Link.open(proxy.url, name="test") as link:
+        await link.declare(BASE + intake("gpu"))
+        basket = Basket()
+        await link.consume(GPU, basket, prefetch=10)
+        bodies = [b"%d" % number * 20 for number in range(20)]
+        answers = [link.send(TASKS, "gpu", body) for body in bodies]
+        assert {await answer for answer in answers} == {Published.CONFIRMED}
+        await basket.until(10)
+        link.settle(basket.deliveries)
+        await basket.until(20)
+        assert basket.bodies == bodies
+
+
+async def test_a_consumer_that_ends_in_the_breath_in_which_it_begins_is_noticed(amqp_url: str) -> None:
+    """The queue is deleted while the answer to ``consume`` is on its way: begun and ended arrive together."""
+    async with Proxy(amqp_url) as proxy, await Link.open(proxy.url, name="test") as link:
+        async with await Link.open(amqp_url, name="operator") as operator:
+            await operator.declare(BASE + intake("gpu"))
+            proxy.hold()
+            begins = asyncio.ensure_future(link.consume(GPU, Basket(), prefetch=10))
+            while (await operator.stat(GPU)).consumers == 0:
+                proxy.release()  # the answers that come before the one to ``consume``
+                proxy.hold()
+            await operator.delete_queue(GPU)
+            while BASIC_CANCEL not in proxy.held:
+                await operator.stat(TASKS)
+            proxy.release()
+        await asyncio.wait((begins,))
+        broken = await asyncio.wait_for(link.broken, 2)
+        assert (broken.by, broken.where) == (BrokenBy.CONSUMER, GPU)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody signed, and its key."""
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    return key, cert
+
+
+async def test_tls_carries_a_session_and_refuses_a_stranger(amqp_url: str, certificate: tuple[Path, Path]) -> None:
+    """With the authority known everything works; with an unknown one nothing is said but why."""
+    key, cert = certificate
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(cert, key)
+    async with Proxy(amqp_url, tls=server) as proxy:
+        trusted = ssl.create_default_context(cafile=cert)
+        async with await Link.open(proxy.url, name="test", ssl_context=trusted) as link:
+            await link.declare(BASE + intake("gpu"))
+            basket = Basket()
+            await link.consume(GPU, basket, prefetch=10)
+            assert await link.publish(TASKS, "gpu", b"x" * 300_000) is Published.CONFIRMED
+            link.settle(await basket.until(1))
+        with pytest.raises(CannotConnect, match="certificate") as caught:
+            await Link.open(proxy.url, name="test")
+        assert caught.value.fault is Fault.TLS
