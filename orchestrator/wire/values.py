@@ -62,6 +62,8 @@ def unpack(blob: bytes, *, max_bytes: int = MAX_VALUE_BYTES) -> Any:
         raise CannotUnpack(f"{len(blob):,} bytes; {max_bytes:,} are the limit")
     try:
         return build(blob)
+    except msgpack.StackError:
+        raise CannotUnpack("lists and maps are nested too deep") from None
     except Exception as trouble:  # whatever a decoder raises at a peer's bytes is the peer's mistake: see the law
         raise CannotUnpack(line(trouble)) from None
 
