@@ -27,7 +27,7 @@ from orchestrator.wire.facts import (
     Served,
     Tombstone,
 )
-from orchestrator.wire.messages import Result
+from orchestrator.wire.messages import Error, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Custody:
         record = self.live.pop(fact.task, None)
         result = Result(
             fact.task, fact.outcome, fact.value, fact.error,
-            attempts=0 if record is None else len(record.failures) + (fact.outcome == "done"),
+            attempts=(len(record.failures) if record else 0) + (fact.outcome == "done"),
             instance=fact.instance, accepted_ns=record.at_ns if record else fact.accepted_ns,
             started_ns=fact.started_ns, ended_ns=fact.at_ns,
         )  # fmt: skip
@@ -115,9 +115,21 @@ class Custody:
             task = record.task if record is not None else None
             self.owed[fact.task] = Owed(
                 result, reply_to, offset, record.offset if record else offset,
-                letter_of(result, task, story or []) if bury else None, bool(reply_to) + bury,
+                letter_of(result, task, story or []) if bury else None,
             )  # fmt: skip
         return record
+
+    def owe(self, task: TaskId, reply_to: str, offset: int) -> Owed | None:
+        """Someone asks (again) how a task ended, in the fact at ``offset``: owed anew, to where it is asked for now."""
+        grave = self.graves.get(task)
+        if grave is None or not reply_to:
+            return None
+        message = f"the task ended as {grave.outcome}; its result is no longer kept"
+        result = grave.result or Result(task, grave.outcome, ended_ns=grave.at_ns, error=Error("forgotten", message))
+        owed = self.owed.pop(task, None) or Owed(result, reply_to, offset, grave.offset)
+        owed.reply_to, owed.ended, owed.result_token = reply_to, offset, 0
+        self.owed[task] = owed
+        return owed
 
     def tombstone(self, fact: Tombstone, offset: int) -> None:
         """An ended task's id, written again."""

@@ -46,6 +46,14 @@ class Posted:
     gates: list[Handle] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
+class Gate:
+    """A delivery that waits for several things."""
+
+    handle: Handle
+    left: int
+
+
 class Desk:
     """State of one coordinator."""
 
@@ -138,7 +146,7 @@ class Desk:
         elif self.flight is not None:
             self.flight.gates.append(handle)
         else:
-            self.settled.append(handle)
+            self.settle(handle)
 
     def propose_end(self, record: Record, fact: Ended) -> None:
         """The task shall end so, unless an end of it is under way already; ledger order decides."""
@@ -196,19 +204,46 @@ class Desk:
             batch.append(result)
             size += len(result.value or b"") + 200
             if size > self.config.results_message_bytes_max:
-                self.out.append(SendResults(self._post(batch, []), reply_to, tuple(batch)))
+                self.out.append(SendResults(self._post(reply_to, batch, []), reply_to, tuple(batch)))
                 batch, size = [], 0
         if batch:
-            self.out.append(SendResults(self._post(batch, gates), reply_to, tuple(batch)))
+            self.out.append(SendResults(self._post(reply_to, batch, gates), reply_to, tuple(batch)))
 
     def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None) -> None:
         """A letter for the dead."""
         self.token += 1
         self.posted[self.token] = Posted([task] if task else [], [gate] if gate is not None else [])
+        if task is not None and (owed := self.custody.owed.get(task)) is not None:
+            owed.letter_token = self.token
         self.out.append(Bury(self.token, letter))
 
-    def _post(self, results: list[Result], gates: list[Handle]) -> int:
+    def post_owed(self, task: TaskId) -> None:
+        """What is owed about this task leaves (again) at the end of the step."""
+        owed = self.custody.owed.get(task)
+        if owed is None or not self.leading:
+            return
+        if owed.reply_to:
+            self.results.setdefault(owed.reply_to, []).append(owed.result)
+        if owed.letter is not None and not owed.letter_token:
+            self.bury(owed.letter, task)
+
+    def settle(self, gate: Handle | Gate) -> None:
+        """One of the things that this delivery waits for has come true."""
+        if isinstance(gate, Gate):
+            gate.left -= 1
+            if gate.left:
+                return
+            gate = gate.handle
+        if gate is not None:
+            self.settled.append(gate)
+
+    def _post(self, reply_to: str, results: list[Result], gates: list[Handle]) -> int:
         self.token += 1
-        owed = self.custody.owed
-        self.posted[self.token] = Posted([result.task for result in results if result.task in owed], gates)
+        tasks: list[TaskId] = []
+        for result in results:
+            owed = self.custody.owed.get(result.task)
+            if owed is not None and owed.reply_to == reply_to and owed.result is result:
+                owed.result_token = self.token
+                tasks.append(result.task)
+        self.posted[self.token] = Posted(tasks, gates)
         return self.token

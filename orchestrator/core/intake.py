@@ -7,7 +7,7 @@ under a known id is refused, because an id names one thing.
 
 from __future__ import annotations
 
-from orchestrator.core.desk import Desk
+from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.events import Arrived, Garbled, Sent
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
@@ -25,9 +25,10 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
     assert isinstance(message, Submit)
     fresh: list[Task] = []
     size = 0
+    gate = Gate(event.handle, 1)
     for task in message.tasks:
         if task.id in desk.custody.live or task.id in desk.custody.graves or task.id in desk.arriving:
-            _again(desk, now, task, event.reply_to)
+            _again(desk, now, task, event.reply_to, gate)
             continue
         error = judge(desk, task)
         desk.arriving[task.id] = print_of(task)
@@ -39,7 +40,7 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
     desk.counts["submitted"] += len(message.tasks)
     if fresh:
         desk.propose(Accepted(fresh, now, event.reply_to, event.user), size)
-    desk.gate(event.handle)
+    desk.gate(gate)
 
 
 def _refuse(desk: Desk, now: Nanos, task: Task, reply_to: str, error: Error) -> None:
@@ -47,41 +48,35 @@ def _refuse(desk: Desk, now: Nanos, task: Task, reply_to: str, error: Error) -> 
     desk.propose(fact)
 
 
-def _again(desk: Desk, now: Nanos, task: Task, reply_to: str) -> None:
-    """A task that is known already, or about to be."""
+def _again(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> None:
+    """A task that is known already, or about to be.
+
+    Where its result goes is a fact like others: it may end before that is read, and be owed, and we may die before it is told.
+    """
     desk.counts["repeated"] += 1
     record = desk.custody.live.get(task.id)
     if record is not None:
-        if record.task != task:
-            _clash(desk, now, task, reply_to)
-        elif reply_to and reply_to != record.reply_to:
-            desk.propose(Asked("redirect", now, task.id, value=reply_to))
-        return
-    grave = desk.custody.graves.get(task.id)
-    if grave is None:
-        if desk.arriving[task.id] != print_of(task):
-            _clash(desk, now, task, reply_to)
-        elif reply_to:
-            desk.propose(Asked("redirect", now, task.id, value=reply_to))
-        return
-    if grave.print != print_of(task):
-        _clash(desk, now, task, reply_to)
+        same = record.task == task
+    elif (grave := desk.custody.graves.get(task.id)) is not None:
+        same = grave.print in (0, print_of(task))  # 0: it ended before anything was known of its content
+    else:
+        same = desk.arriving[task.id] == print_of(task)
+    if not same:
+        _clash(desk, now, task, reply_to, gate)
     elif reply_to:
-        result = grave.result or Result(
-            task.id, grave.outcome, ended_ns=grave.at_ns,
-            error=Error("forgotten", f"the task ended as {grave.outcome}; its result is no longer kept"),
-        )  # fmt: skip
-        desk.results.setdefault(reply_to, []).append(result)
+        desk.propose(Asked("redirect", now, task.id, value=reply_to))
 
 
-def _clash(desk: Desk, now: Nanos, task: Task, reply_to: str) -> None:
+def _clash(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> None:
     """Another task under a known id: refused, without a trace in the ledger, where the id means the first one."""
+    gate.left += 1  # not settled before the refusal has arrived: if we die meanwhile, the next leader refuses it
     message = f"the id {task.id!r} already names another task; this one was not taken. Give it an id of its own."
     result = Result(task.id, "refused", error=Error("id_taken", message), accepted_ns=now, ended_ns=now)
     if reply_to:
-        desk.post_results(reply_to, [result], [])
+        desk.post_results(reply_to, [result], [gate])
     else:
-        desk.bury({"task": task.id, "type": task.type, "args": task.args, "error": {"kind": "id_taken", "message": message}})
+        letter = {"task": task.id, "type": task.type, "args": task.args, "error": {"kind": "id_taken", "message": message}}
+        desk.bury(letter, gate=gate)
 
 
 def judge(desk: Desk, task: Task) -> Error | None:
@@ -150,11 +145,16 @@ def sent(desk: Desk, now: Nanos, event: Sent) -> None:
     owed = desk.custody.owed
     for task in posted.owed:
         debt = owed.get(task)
-        if debt is not None:
-            debt.left -= 1
-            if debt.left <= 0:
-                del owed[task]
-    desk.settled += posted.gates
+        if debt is None:
+            continue
+        if debt.result_token == event.token:
+            debt.reply_to = ""
+        if debt.letter_token == event.token:
+            debt.letter = None
+        if not debt.reply_to and debt.letter is None:
+            del owed[task]
+    for gate in posted.gates:
+        desk.settle(gate)
 
 
 def flow(desk: Desk) -> bool | None:

@@ -102,8 +102,8 @@ def _valid(row: Row, custody: Custody) -> bool:
             record = custody.live.get(key) or custody.owed.get(key)
             return record is not None and record.offset == offset
         case "grave":
-            grave = custody.graves.get(key)
-            return grave is not None and grave.offset == offset
+            grave, owed = custody.graves.get(key), custody.owed.get(key)
+            return (grave is not None and grave.offset == offset) or (owed is not None and owed.offset == offset)
         case "joined":
             return key in custody.joined and custody.joined[key][1] == offset
         case "served":
@@ -122,8 +122,9 @@ def _again(row: Row, custody: Custody) -> AnyFact | None:
             record = custody.live.get(key)
             return None if record is None else carried(record)
         case "grave":
-            grave = custody.graves[key]
-            return Tombstone(key, grave.outcome, grave.at_ns, grave.print)
+            grave = custody.graves.get(key)
+            stands_here = grave is not None and grave.offset == row.offset
+            return Tombstone(key, grave.outcome, grave.at_ns, grave.print) if grave is not None and stands_here else None
         case "joined":
             return custody.joined[key][0]
         case "served":

@@ -93,10 +93,8 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
             queue.set_aside()
         desk.stir(service)
     for task, owed in desk.custody.owed.items():
-        if owed.reply_to:
-            desk.results.setdefault(owed.reply_to, []).append(owed.result)
-        if owed.letter is not None:
-            desk.bury(owed.letter, task)
+        owed.letter_token = 0
+        desk.post_owed(task)
     for task, verdict in desk.verdicts.items():
         desk.propose_end(desk.custody.live[task], verdict)
     for task in desk.missed:

@@ -49,7 +49,8 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     if flight is not None and desk.flight is flight and rules.r1_committed(entry, desk.nonce, flight.number, desk.leading):
         desk.flight = None
         desk.read_ns = now
-        desk.settled += flight.gates
+        for gate in flight.gates:
+            desk.settle(gate)
         for incarnation, attempt in flight.releases:
             if (instance := desk.registry.instances.get(incarnation)) is not None:
                 desk.order(instance).orders.release.append(attempt)
@@ -61,9 +62,8 @@ def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) ->
     """Tasks are ours: they may be assigned from here on (R3)."""
     for task in fact.tasks:
         desk.arriving.pop(task.id, None)
-        grave = desk.custody.graves.get(task.id)
-        if desk.leading and grave is not None and grave.result is not None and fact.reply_to:
-            desk.results.setdefault(fact.reply_to, []).append(grave.result)  # its report was read before it
+        if desk.custody.owe(task.id, fact.reply_to, offset):  # its report was read before it
+            desk.post_owed(task.id)
     for record in desk.custody.accepted(fact, offset, index):
         desk.counts["accepted"] += 1
         desk.keeping.row(offset, "task", record.id)
@@ -104,12 +104,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
         record.follow("end")
     if not desk.leading:
         return
-    owed = desk.custody.owed.get(fact.task)
-    if owed is not None:
-        if owed.reply_to:
-            desk.results.setdefault(owed.reply_to, []).append(owed.result)
-        if owed.letter is not None:
-            desk.bury(owed.letter, fact.task)
+    desk.post_owed(fact.task)
     desk.note(
         "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
         instance=fact.instance or None, error=fact.error.kind if fact.error else None,
@@ -185,6 +180,8 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
             desk.keeping.row(offset, "policy", kind)
         desk.note("policy", **fact.value)
     elif record is None:
+        if fact.what == "redirect" and desk.custody.owe(fact.task, fact.value, offset):
+            desk.post_owed(fact.task)
         if fact.task in desk.custody.wills:
             desk.keeping.row(offset, "will", fact.task)
     elif fact.what == "cancel":

@@ -99,14 +99,16 @@ class Owed:
 
     result: Result
     reply_to: str
+    """Where its producer waits; empty once the result has arrived there."""
     ended: int
-    """Offset of the ``Ended``."""
+    """Offset of the ``Ended``, or of what asked for the result again."""
     offset: int
     """Offset of the record that says to whom: it counts for ``replay_from`` until the result is answered."""
     letter: dict[str, Any] | None = None
-    """For the dead letters, if it belongs there."""
-    left: int = 1
-    """Confirmations still to come: of the result, of the letter."""
+    """For the dead letters, if it belongs there; none once it has arrived."""
+    result_token: int = 0
+    """Of the newest message with the result. What an older one brought, to another queue perhaps, answers nothing."""
+    letter_token: int = 0
 
 
 def letter_of(result: Result, task: Task | None, story: list[Failure]) -> dict[str, Any]:
