@@ -93,6 +93,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     desk.verdicts.pop(fact.task, None)
     desk.ending.pop(fact.task, None)
     desk.doubtful.pop(fact.task, None)
+    desk.arriving.pop(fact.task, None)  # it was refused
     if grave is not None:
         desk.counts["late"] += 1
         return
