@@ -142,6 +142,8 @@ class ConsumeChannel:
     @property
     def unsettled(self) -> int:
         """Deliveries that are ours to settle."""
+        if self.no_ack:
+            return 0
         return self._last - self._below - len(self._settled)
 
     def on_message(self, envelope: Envelope, properties: Properties, body: bytes) -> None:
@@ -191,7 +193,7 @@ class ConsumeChannel:
 
     def settle_all(self) -> None:
         """Acknowledge everything delivered so far."""
-        last = self._last
+        last = 0 if self.no_ack else self._last
         while last in self._settled:
             last -= 1
         if last > self._below:
@@ -210,6 +212,8 @@ class ConsumeChannel:
         return stale
 
     def _mark(self, tags: Iterable[int]) -> tuple[list[int], int]:
+        if self.no_ack:  # the broker would close the channel over it
+            raise ValueError("deliveries of a consumer with no_ack are settled already")
         fresh: list[int] = []
         stale = 0
         for tag in tags:

@@ -211,6 +211,20 @@ async def test_no_limit_is_for_those_who_need_not_settle(link: Link) -> None:
         await link.consume(LEADER, Basket(), prefetch=0)
 
 
+async def test_what_needs_no_settling_cannot_be_settled(link: Link) -> None:
+    """The broker would end the session over it; it is our mistake, and told at once."""
+    await link.declare(intake("gpu"))
+    basket = Basket()
+    consumer = await link.consume(GPU, basket, prefetch=0, no_ack=True)
+    await link.publish(TASKS, "gpu", b"x")
+    with pytest.raises(ValueError, match="no_ack"):
+        link.settle(await basket.until(1))
+    consumer.settle_all()
+    assert consumer.unsettled == 0
+    assert (await link.stat(GPU)).messages == 0
+    assert not link.is_broken
+
+
 # -------------------------------------------------------------------------------------------------- pausing, looking in
 
 
