@@ -46,7 +46,8 @@ class Shortage:
 def demand_of(need: Need) -> Demand:
     """A task's ``need`` as a demand. A task always takes a slot: one, unless it says otherwise.
 
-    Raises ValueError for a range whose minimum exceeds its maximum.
+    Raises ValueError for a range whose minimum exceeds its maximum, and for no part of a slot: such a task could be given to an
+    instance without end.
     """
     parts = []
     for name, amount in sorted({"slots": 1.0, **need}.items()):
@@ -56,6 +57,8 @@ def demand_of(need: Need) -> Demand:
                 raise ValueError(f"{name}: the least ({plain(low)}) exceeds the most ({plain(high)})")
         else:
             low = high = milli(amount)
+        if name == "slots" and not low:
+            raise ValueError("slots: a task takes one, or a part of one (at least 0.001)")
         if high:
             parts.append((name, low, high))
     return Demand(tuple(parts))

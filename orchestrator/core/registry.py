@@ -122,8 +122,7 @@ class Instance:
 
     def describe(self, announce: Announce) -> None:
         """Take in what it says of itself; a changed capacity changes what is free by as much."""
-        capacity = vector(announce.capacity)
-        capacity.setdefault("slots", 1000)
+        capacity = vector({"slots": 1.0, **announce.capacity})
         free = dict(capacity)
         for holding in self.holdings.values():
             for name, amount in holding.grant.items():
