@@ -16,6 +16,7 @@ from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Retur
 from orchestrator.core.records import Record
 from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.settling import EXPIRED, lose, stop, stop_live, vacate
+from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire.facts import Checkpointed, Ended, Failed, Joined, Parted, Served
 from orchestrator.wire.messages import Announce, Beat, Error, Handler, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
@@ -36,8 +37,7 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
     _hear(desk, now, instance)
     if instance.announced != said:
         instance.describe(said)
-        for handler in said.handlers:
-            desk.backlog.default_need(f"{said.service}.{handler.name}", handler.need)
+        _take_needs(desk, instance, said)
         desk.retouch(instance)
     if not desk.leading:
         return
@@ -47,6 +47,18 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
         _resync(desk, now, instance)
     else:
         _invite(desk, now, instance)
+
+
+def _take_needs(desk: Desk, instance: Instance, said: Announce) -> None:
+    """What its handlers' tasks ask when they say nothing. A need that makes no sense is not taken (P6)."""
+    for handler in said.handlers:
+        try:
+            demand_of(handler.need)
+        except ValueError as fault:
+            desk.counts["bad_needs"] += 1
+            desk.note("bad_need", instance=instance.name, service=said.service, handler=handler.name, why=str(fault))
+        else:
+            desk.backlog.default_need(f"{said.service}.{handler.name}", handler.need)
 
 
 def beat(desk: Desk, now: Nanos, event: Arrived) -> None:

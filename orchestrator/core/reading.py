@@ -16,6 +16,7 @@ from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
 from orchestrator.core.records import Record
 from orchestrator.core.settling import let_go, settle_down, stop_live
+from orchestrator.policies import KINDS
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import (
     Accepted,
@@ -176,10 +177,11 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     """A will: done by whoever leads when it is read, and by every later leader if that one dies."""
     record = desk.custody.asked(fact, offset)
     if fact.what == "policy":
-        desk.use_policies(fact.value)
+        known = {kind: name for kind, name in fact.value.items() if name in KINDS.get(kind, ())}
+        desk.use_policies(known)
         for kind in fact.value:
             desk.keeping.row(offset, "policy", kind)
-        desk.note("policy", **fact.value)
+        desk.note("policy" if known == fact.value else "policy_unknown", **fact.value)
     elif record is None:
         if fact.what == "redirect" and desk.custody.owe(fact.task, fact.value, offset):
             desk.post_owed(fact.task)

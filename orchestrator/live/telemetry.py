@@ -41,7 +41,9 @@ CATALOGUE: Mapping[str, Line] = {
     "broker_unblocked": Line(INFO, "the broker takes messages again"),
     "intake": Line(WARNING, "intake changed: when closed, submissions wait in the broker until the backlog shrinks"),
     "malformed": Line(WARNING, "a message that makes no sense went to the dead letters"),
+    "bad_need": Line(WARNING, "an instance announced a need that makes no sense: its handler's tasks ask for one slot, no more"),
     "policy": Line(INFO, "policy switched; those who wait are ordered anew"),
+    "policy_unknown": Line(WARNING, "the ledger names a policy that this version does not have: the one in force stays"),
     # the shell's own
     "session": Line(INFO, "connected to the broker"),
     "session_ended": Line(WARNING, "the session with the broker ended; connecting again"),
@@ -74,6 +76,7 @@ class Telemetry:
 
 def configure(style: Literal["console", "json"], level: str, **bound: Any) -> Telemetry:
     """Set the log up on stderr; ``bound`` goes on every line."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # says again, less clearly, what our errors say
     number = logging.getLevelNamesMapping()[level.upper()]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     renderer: Any = console if style == "console" else structlog.processors.JSONRenderer()

@@ -1,0 +1,40 @@
+"""P6: whatever a peer says in well-formed messages, the coordinator counts it, explains it, and goes on."""
+
+from __future__ import annotations
+
+from orchestrator.core import events as e
+from orchestrator.core.commands import Noted
+from orchestrator.wire.facts import Asked, Entry
+from orchestrator.wire.messages import Announce, Control, Handler, Range, Submit, Task
+from tests.core.stage import Node, Stage
+
+
+def leading() -> tuple[Stage, Node]:
+    """A coordinator that leads."""
+    stage = Stage()
+    node = stage.coordinator("c1")
+    stage.pump()
+    return stage, node
+
+
+def test_a_handler_whose_need_makes_no_sense() -> None:
+    """A task waits when an instance announces that such tasks need at least four and at most one: it asks for one slot then."""
+    stage, node = leading()
+    stage.durable("intake", Submit([Task("t1", "thumbs.resize")]))
+    stage.pump()
+    handler = Handler("resize", need={"cpu": Range(4, 1)})
+    commands = stage.step(node, e.Arrived(Announce("a", "a.1", "thumbs", [handler], {"slots": 1})))
+    assert [one.fields["why"] for one in commands if isinstance(one, Noted) and one.what == "bad_need"]
+    stage.pump()
+    stage.durable("control", Control("q", "why", {"task": "t1"}), "o")
+    stage.pump()
+    assert stage.answers[-1].value["need"] == "slots=1"
+
+
+def test_a_policy_of_another_version_in_the_ledger() -> None:
+    """A newer coordinator wrote down a policy that this one does not have: it keeps its own and goes on."""
+    stage, node = leading()
+    stage.strays.append(Entry("another", 1, facts=[Asked("policy", 1, value={"ordering": "edf", "placement": "random"})]))
+    stage.land_stray()
+    stage.pump()
+    assert node.machine.desk.policy_names == {"ordering": "priority", "placement": "random", "allocation": "msa"}
