@@ -145,8 +145,11 @@ class Session:
         self._arrived(delivery, delivery)
 
     def _arrived(self, delivery: Delivery, handle: Delivery | None) -> None:
-        message = decode(delivery.body)
         reply_to = delivery.reply_to or ""
+        if delivery.flaw is not None:
+            self._wake(Garbled(delivery.routing_key, f"its envelope: {delivery.flaw}", delivery.body[:1024], handle, reply_to))
+            return
+        message = decode(delivery.body)
         if isinstance(message, Malformed):
             self._wake(Garbled(delivery.routing_key, str(message), message.sample, handle, reply_to))
         else:
