@@ -91,7 +91,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     said = event.message
     assert isinstance(said, Held)
     instance = desk.registry.instances.get(said.incarnation)
-    if instance is None:
+    if instance is None or instance.state == "gone":
         return
     instance.heard = max(instance.heard, said.seq)
     _hear(desk, now, instance)
@@ -266,6 +266,8 @@ def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bo
     if instance.state == "gone":
         return
     instance.follow("lose")
+    if not lease_over and now < instance.over_ns and instance.incarnation in desk.registry.pool(instance.service).unanswered:
+        leadership.fence(desk, instance)
     leadership.answered(desk, instance)
     desk.counts["instances_lost"] += 1
     moved = 0
@@ -280,11 +282,13 @@ def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bo
         "instance_gone", instance=instance.name, service=instance.service, incarnation=instance.incarnation, why=why, moved=moved
     )
     desk.registry.touch(instance)
-    if not instance.holdings:
-        _bury_instance(desk, instance)
+    _bury_instance(desk, instance)
 
 
 def _bury_instance(desk: Desk, instance: Instance) -> None:
+    """Nothing of it may be alive any more: forget it. Every later leader may, too, once that is in the ledger."""
+    if instance.holdings or instance.incarnation in desk.registry.pool(instance.service).fenced:
+        return
     desk.registry.remove(instance)
     if desk.leading and instance.joined:
         desk.propose(Parted(instance.incarnation))
@@ -298,8 +302,9 @@ def fence_over(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
     for attempt, holding in list(instance.holdings.items()):
         if attempt.n == n:
             lose(desk, now, instance, attempt, holding)
-    if not instance.holdings:
-        _bury_instance(desk, instance)
+    if not n:
+        leadership.answered(desk, instance)
+    _bury_instance(desk, instance)
 
 
 def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:

@@ -109,9 +109,21 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
 def answered(desk: Desk, instance: Instance) -> None:
     """One agent fewer that may hold tasks accepted before our claim."""
     pool = desk.registry.pool(instance.service)
-    if pool.unanswered.pop(instance.incarnation, "absent") is None and not pool.unanswered:
-        desk.backlog.queue(instance.service).take_back()
+    known = pool.unanswered.pop(instance.incarnation, "absent") is None or pool.fenced.pop(instance.incarnation, "absent") is None
+    if known and not pool.unanswered:
+        queue = desk.backlog.queue(instance.service)
+        queue.take_back()
+        if pool.fenced:
+            for record in [one for one in queue.records() if not rules.r3_may_go(one, desk.claim, (), pool.fenced)]:
+                desk.backlog.remove(record)
+                desk.backlog.add(record, aside=True)
     desk.stir(instance.service)
+
+
+def fence(desk: Desk, instance: Instance) -> None:
+    """It is gone before it could answer: only what must never overlap waits on, until its lease is over (R10)."""
+    desk.registry.pool(instance.service).fenced[instance.incarnation] = None
+    desk.timers.at(instance.over_ns, "fence", instance.incarnation)
 
 
 def resign(desk: Desk, why: str, wait_ns: Nanos) -> None:
@@ -144,6 +156,7 @@ def forget_soft(desk: Desk) -> None:
         queue.take_back()
     for pool in desk.registry.pools.values():
         pool.unanswered.clear()
+        pool.fenced.clear()
     for instance in list(desk.registry.instances.values()):
         for attempt, holding in list(instance.holdings.items()):
             instance.drop(attempt)
@@ -155,6 +168,8 @@ def forget_soft(desk: Desk) -> None:
         instance.orders = Orderbook()
         instance.sent = instance.drained = instance.answered = 0
         desk.registry.touch(instance)
+        if instance.state == "gone":  # it was kept for its fences; the next leader keeps it for its lease
+            desk.registry.remove(instance)
     for record in desk.doubtful.values():
         record.live.clear()
         record.follow("vacate")

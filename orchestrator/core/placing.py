@@ -38,6 +38,8 @@ def missing_dependencies(desk: Desk, instance: Instance) -> list[Service]:
 
 def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
     """Why this instance cannot take such a task now; none: it can."""
+    if instance.state == "gone":
+        return "is gone"
     if not rules.r2_may_receive(instance, desk.epoch):
         return "has not answered this coordinator yet" if instance.joined else "is joining"
     if instance.state != "ready":

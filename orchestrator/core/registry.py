@@ -165,6 +165,8 @@ class Pool:
         self.members: dict[Incarnation, Instance] = {}
         self.unanswered: dict[Incarnation, None] = {}
         """Joined before our claim, not answered, not known to be gone (R2, R3)."""
+        self.fenced: dict[Incarnation, None] = {}
+        """Gone on evidence before they could answer, their lease not over: what must never overlap waits for them too."""
         self.turns = 0
         self._tickets = 0
         self._open: list[Instance] = []

@@ -33,9 +33,12 @@ def r2_may_receive(instance: Instance, epoch: int) -> bool:
     return instance.joined and instance.answered == epoch
 
 
-def r3_may_go(record: Record, claim: int, unanswered: Collection[str]) -> bool:
-    """A task accepted before the claim waits for every agent of its service that may hold it; others go at once."""
-    return record.accepted > claim or not unanswered
+def r3_may_go(record: Record, claim: int, unanswered: Collection[str], fenced: Collection[str]) -> bool:
+    """A task accepted before the claim waits for every agent of its service that may hold it; others go at once.
+
+    One that must never overlap waits for those, too, that are gone on evidence and whose lease is not over (R10).
+    """
+    return record.accepted > claim or not (unanswered or (fenced and record.task.overlap == "never"))
 
 
 def r4_assignable(record: Record) -> bool:

@@ -46,7 +46,7 @@ def _aside(desk: Desk, record: Record) -> bool:
     if not desk.leading:
         return False
     pool = desk.registry.pools.get(record.service)
-    return pool is not None and not rules.r3_may_go(record, desk.claim, pool.unanswered)
+    return pool is not None and not rules.r3_may_go(record, desk.claim, pool.unanswered, pool.fenced)
 
 
 def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:

@@ -197,6 +197,8 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
         return "its end is being written to the ledger"
     if record.state in ("assigned", "running"):
         where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
+        if all(desk.registry.instances[incarnation].state == "gone" for incarnation in record.live.values()):
+            return f"it must never overlap: {where} is gone and may run it until its lease is over"
         return f"it is {record.state} on {where}"
     if record.state == "doubtful":
         return "its instance is gone; what that means for it is being written to the ledger"
@@ -204,8 +206,12 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
         tries = f" after {len(record.failures)} attempts" if record.failures else ""
         return f"it is not due for another {seconds(record.not_before_ns - now):.1f} s{tries}"
     if record.place is not None and record.place.aside:
-        waiting = ", ".join(_name(desk, one) for one in desk.registry.pool(service).unanswered)
-        return f"accepted before this coordinator took over: {waiting} may hold it and has still to answer"
+        pool = desk.registry.pool(service)
+        if pool.unanswered:
+            waiting = ", ".join(_name(desk, one) for one in pool.unanswered)
+            return f"accepted before this coordinator took over: {waiting} may hold it and has still to answer"
+        fenced = ", ".join(_name(desk, one) for one in pool.fenced)
+        return f"it must never overlap: {fenced} is gone and may run it until its lease is over"
     if not members:
         served = "its last instance is gone" if service in desk.custody.served else "no instance of it has ever announced itself"
         return f"service {service!r} is missing: {served}. Start one: workers run MODULE:SERVICE"

@@ -70,6 +70,8 @@ class Puppet:
     seq: int = 0
     jobs: dict[Attempt, Job] = field(default_factory=dict)
     beat_ns: Nanos | None = None
+    said_ns: Nanos = 0
+    """When it last said that it lives; cut off, it stops what it has a lease later (R6)."""
     alive: bool = True
 
     def connect(self) -> None:
@@ -133,11 +135,13 @@ class Puppet:
 
     def beat(self, **what: Any) -> None:
         self.seq += 1
+        self.said_ns = self.stage.now_ns
         words: dict[str, Any] = {"epoch": self.epoch, "drained": self.drained, "held": sorted(self.jobs), **what}
         self._say(Beat(self.incarnation, self.seq, **words))
 
     def hold(self) -> None:
         self.seq += 1
+        self.said_ns = self.stage.now_ns
         attempts = [Holding(job.task, job.attempt, job.state, dict(job.grant)) for job in self.jobs.values()]  # type: ignore[arg-type]
         self._say(Held(self.incarnation, self.seq, self.epoch, self.drained, attempts))
 
@@ -180,11 +184,16 @@ class Puppet:
     # --- for the stage ----------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        self.beat_ns = self.stage.now_ns + NS_PER_S
-        self.beat()
+        if self.incarnation:
+            self.beat_ns = self.stage.now_ns + NS_PER_S
+            self.beat()
+        else:
+            self.jobs = {attempt: job for attempt, job in self.jobs.items() if job.state == "finished"}
 
     def next_deadline(self) -> Nanos | None:
-        return self.beat_ns if self.alive and self.beats and self.incarnation else None
+        if self.alive and not self.incarnation:
+            return self.said_ns + self.stage.config.lease_ns if self.running() else None
+        return self.beat_ns if self.alive and self.beats else None
 
     def running(self) -> dict[Attempt, str]:
         return {job.attempt: job.task for job in self.jobs.values() if job.state == "running"} if self.alive else {}

@@ -217,7 +217,6 @@ class Script:
         elif verb == "dies":
             agent.die(evidence=plain != ["unseen"])
         elif verb == "cut":
-            agent.beat_ns = None
             self.stage.delete_queue(agent, evidence=plain != ["unseen"])
         elif verb == "vanishes":
             agent.alive = False
