@@ -52,6 +52,7 @@ __all__ = [
     "KINDS",
     "MAX_BODY_BYTES",
     "MAX_ENTRY_BYTES",
+    "MAX_LETTER_BYTES",
     "MAX_LONG_BODY_BYTES",
     "MAX_VALUE_BYTES",
     "CannotPack",
@@ -79,6 +80,9 @@ MAX_LONG_BODY_BYTES: Final = 4 * MAX_VALUE_BYTES
 
 MAX_ENTRY_BYTES: Final = 15 * 1024 * 1024
 """A ledger entry. RabbitMQ 4 refuses messages over 16 MiB by default; 1 MiB of that is left as a margin."""
+
+MAX_LETTER_BYTES: Final = MAX_ENTRY_BYTES
+"""A dead letter: a task with its arguments and the story of its attempts, packed as one value (``pack``, ``max_bytes``)."""
 
 MAX_OPEN_DEPTH: Final = 32
 """Lists in lists within an open value."""

@@ -15,7 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.vocabulary import Attempt
-from orchestrator.wire.codec import MAX_VALUE_BYTES, CannotPack, CannotUnpack, clip, decode, encode, error, pack, unpack
+from orchestrator.wire.codec import (
+    MAX_LETTER_BYTES,
+    MAX_VALUE_BYTES,
+    CannotPack,
+    CannotUnpack,
+    clip,
+    decode,
+    encode,
+    error,
+    pack,
+    unpack,
+)
 from orchestrator.wire.messages import Report, Reports
 from orchestrator.wire.values import line
 
@@ -99,7 +110,7 @@ def test_letters_may_be_longer_than_values() -> None:
     letter = {"task": "t", "args": bytes(MAX_VALUE_BYTES)}
     with pytest.raises(CannotPack):
         pack(letter)
-    assert unpack(pack(letter, max_bytes=2 * MAX_VALUE_BYTES), max_bytes=2 * MAX_VALUE_BYTES) == letter
+    assert unpack(pack(letter, max_bytes=MAX_LETTER_BYTES), max_bytes=MAX_LETTER_BYTES) == letter
 
 
 @pytest.mark.parametrize(
