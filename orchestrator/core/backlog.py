@@ -69,7 +69,9 @@ class Queue:
         """Accepted before the claim, waiting for agents to answer."""
         self.size = 0
         """How many wait, those set aside included."""
-        self._heads: list[tuple[Entry, DemandClass]] = []
+        self._heads: list[tuple[Entry, int, DemandClass]] = []
+        """Numbered, for an entry that moved from one class to another may stand here under both."""
+        self._offers = 0
 
     def add(self, record: Record, demand: Demand, key: float, *, aside: bool = False) -> None:
         """``record`` waits here from now on, in the place that its ``key`` gives it."""
@@ -104,7 +106,7 @@ class Queue:
         """The unblocked class whose head goes next."""
         heads = self._heads
         while heads:
-            entry, group = heads[0]
+            entry, _, group = heads[0]
             if group.queued is not entry:
                 heappop(heads)
                 continue
@@ -179,9 +181,10 @@ class Queue:
         head = group.head()
         group.queued = head
         if head is not None:
-            heappush(self._heads, (head, group))
+            self._offers += 1
+            heappush(self._heads, (head, self._offers, group))
             if len(self._heads) > 4 * len(self.classes) + 64:
-                self._heads = [(entry, other) for entry, other in self._heads if other.queued is entry]
+                self._heads = [one for one in self._heads if one[2].queued is one[0]]
                 heapify(self._heads)
 
 

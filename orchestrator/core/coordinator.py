@@ -9,6 +9,7 @@ most one message per peer leave.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -58,6 +59,10 @@ EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
     SessionLost: leadership.session_lost,
     TokenHeld: leadership.token_held,
 }
+
+
+ECHO_MAX = 10_000
+"""Incarnations named in one echo: every agent decodes all of them."""
 
 
 class Coordinator:
@@ -174,8 +179,9 @@ class Coordinator:
         for incarnation, instance in desk.registry.instances.items():
             if instance.heard > instance.echoed and instance.answered == desk.epoch and instance.state in ("ready", "draining"):
                 heard[incarnation] = instance.echoed = instance.heard
-        if heard:
-            desk.out.append(Broadcast(Echo(desk.epoch, heard)))
+        waves = iter(heard.items())
+        while wave := dict(islice(waves, ECHO_MAX)):
+            desk.out.append(Broadcast(Echo(desk.epoch, wave)))
 
 
 def wake(desk: Desk, now: Nanos, timer: Timer) -> None:

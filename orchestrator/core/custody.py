@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from orchestrator.core import rules
-from orchestrator.core.records import Grave, Owed, Record, letter_of, print_of
+from orchestrator.core.records import TOLD_WHOLE, Grave, Owed, Record, letter_of, print_of, shortened
 from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import (
     Accepted,
@@ -145,7 +145,10 @@ class Custody:
         record = self.live.get(fact.task)
         if record is None or not rules.r8_counts(record, fact):
             return None
-        record.failures.append(Failure(fact.attempt, fact.cause, fact.error, fact.at_ns, fact.instance))
+        failures = record.failures
+        failures.append(Failure(fact.attempt, fact.cause, fact.error, fact.at_ns, fact.instance))
+        if len(failures) > TOLD_WHOLE:  # a thousand retries must not make a story that no message can carry
+            failures[-TOLD_WHOLE - 1] = shortened(failures[-TOLD_WHOLE - 1])
         record.retries = fact.retries
         record.not_before_ns = max(record.not_before_ns, fact.retry_ns)
         return record

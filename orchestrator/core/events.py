@@ -36,6 +36,8 @@ class Garbled:
     sample: bytes
     handle: Handle = None
     reply_to: str = ""
+    tasks: tuple[str, ...] = ()
+    """Ids of tasks in it that can be read all the same: their producer is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,10 @@ def garbled(desk: Desk, now: Nanos, event: Garbled) -> None:
         "at_ns": now,
     }
     desk.bury(letter, gate=event.handle)
+    if event.reply_to and event.tasks:
+        error = Error("malformed", f"the submission made no sense and was not taken: {event.reason}"[:4000])
+        refused = [Result(task, "refused", error=error, accepted_ns=now, ended_ns=now) for task in event.tasks]
+        desk.results.setdefault(event.reply_to, []).extend(refused)
 
 
 def sent(desk: Desk, now: Nanos, event: Sent) -> None:

@@ -11,13 +11,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, service_of
 from orchestrator.wire.facts import Failure
-from orchestrator.wire.messages import Outcome, Result, Task
+from orchestrator.wire.messages import Error, Outcome, Result, Task
 
 if TYPE_CHECKING:
     from orchestrator.core.backlog import DemandClass
+
+
+TOLD_WHOLE = 5
+"""Of so many of its last attempts a task's story keeps everything, of earlier ones a line."""
 
 
 @dataclass(slots=True, eq=False)
@@ -133,6 +139,12 @@ def letter_of(result: Result, task: Task | None, story: list[Failure]) -> dict[s
             for failure in story
         ],
     }
+
+
+def shortened(failure: Failure) -> Failure:
+    """The line of an old attempt: what happened, without its trace."""
+    error = failure.error
+    return replace(failure, error=Error(error.kind, error.message[:200]))
 
 
 def print_of(task: Task) -> int:

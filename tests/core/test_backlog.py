@@ -1,0 +1,131 @@
+"""The backlog against the simplest thing that could be right: a list, sorted anew for every question."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from orchestrator.core.backlog import Backlog
+from orchestrator.core.records import Record
+from orchestrator.policies import ORDERINGS
+from orchestrator.wire.messages import Task
+
+TYPES = ("s.fast", "s.slow")
+NEEDS = ({}, {"cpu": 2.0}, {"slots": 0.5})
+
+
+class BacklogStory(RuleBasedStateMachine):
+    """Tasks enter and leave, are set aside and taken back, classes are blocked: the next one is always the first that may go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backlog = Backlog(ORDERINGS["priority"])
+        self.queue = self.backlog.queue("s")
+        self.waiting: dict[str, Record] = {}
+        self.aside: set[str] = set()
+        self.blocked: set[tuple[str, str]] = set()
+        self.count = 0
+
+    @staticmethod
+    def name(record: Record) -> tuple[str, str]:
+        return record.task.type, repr(record.task.need)
+
+    def order(self, record: Record) -> tuple[float, int, int]:
+        return self.backlog.key(record), record.accepted, record.index
+
+    @rule(type_=st.sampled_from(TYPES), need=st.sampled_from(NEEDS), priority=st.integers(0, 2), aside=st.booleans())
+    def add(self, type_: str, need: dict[str, float], priority: int, aside: bool) -> None:
+        self.count += 1
+        record = Record(Task(f"t{self.count}", type_, need=dict(need)), self.count // 2, self.count % 2, self.count, 0)
+        record.priority = priority
+        self.backlog.add(record, aside=aside)
+        self.waiting[record.id] = record
+        if aside:
+            self.aside.add(record.id)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        self.gone(self.waiting[data.draw(st.sampled_from(sorted(self.waiting)))])
+
+    def gone(self, record: Record) -> None:
+        self.backlog.remove(record)
+        del self.waiting[record.id]
+        self.aside.discard(record.id)
+        if not any(self.name(other) == self.name(record) for other in self.going()):
+            self.blocked.discard(self.name(record))  # a class that is empty is forgotten, and with it that it was blocked
+
+    def going(self) -> list[Record]:
+        return [record for record in self.waiting.values() if record.id not in self.aside]
+
+    @rule()
+    def set_aside(self) -> None:
+        self.queue.set_aside()
+        self.aside = set(self.waiting)
+        self.blocked.clear()
+
+    @rule()
+    def take_back(self) -> None:
+        self.queue.take_back()
+        self.blocked -= {self.name(self.waiting[one]) for one in self.aside}
+        self.aside.clear()
+
+    @rule()
+    def take_or_block_the_best(self) -> None:
+        group = self.queue.best()
+        if group is not None:
+            head = group.head()
+            assert head is not None
+            if self.count % 2:
+                self.gone(head.record)
+            else:
+                self.queue.block(group)
+                self.blocked.add(self.name(head.record))
+
+    @rule()
+    def unblock(self) -> None:
+        self.queue.unblock()
+        self.blocked.clear()
+
+    @rule(name=st.sampled_from(sorted(ORDERINGS)))
+    def reorder(self, name: str) -> None:
+        self.backlog.order_by(ORDERINGS[name])
+        self.blocked.clear()  # everything may try again
+
+    @invariant()
+    def the_next_is_the_first_that_may_go(self) -> None:
+        group = self.queue.best()
+        going = [record for record in self.going() if self.name(record) not in self.blocked]
+        if group is None:
+            assert not going
+        else:
+            head = group.head()
+            assert head is not None
+            assert head.record is min(going, key=self.order)
+
+    @invariant()
+    def nobody_is_counted_twice(self) -> None:
+        assert self.queue.size == len(self.backlog) == len(self.waiting)
+        assert {record.id for record in self.queue.records()} == set(self.waiting)
+
+
+BacklogStory.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+TestBacklogStory = BacklogStory.TestCase
+
+
+def test_an_entry_that_moved_between_classes_does_not_tie_with_itself() -> None:
+    """Two tasks are set aside, a third of their class comes, they come back: it has stood under both classes then."""
+    backlog = Backlog(ORDERINGS["fifo"])
+    queue = backlog.queue("s")
+    records = [Record(Task(f"t{n}", "s.fast"), n, 0, n, 0) for n in range(4)]
+    for record in records[:2]:
+        backlog.add(record)
+    queue.set_aside()
+    backlog.add(records[2])
+    queue.take_back()
+    for record in records[:2]:
+        backlog.remove(record)
+    group = queue.best()
+    assert group is not None
+    assert [entry.record for entry in (group.head(),) if entry] == records[2:3]
