@@ -31,7 +31,7 @@ from orchestrator.core.events import (
 from orchestrator.core.registry import QUEUE_PREFIX
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
-from orchestrator.wire.codec import Malformed, decode, decode_entry, encode, encode_entry, pack
+from orchestrator.wire.codec import MAX_LETTER_BYTES, Malformed, decode, decode_entry, encode, encode_entry, pack
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Results
 
@@ -151,7 +151,7 @@ class Session:
             return
         message = decode(delivery.body)
         if isinstance(message, Malformed):
-            self._wake(Garbled(delivery.routing_key, str(message), message.sample, handle, reply_to))
+            self._wake(Garbled(delivery.routing_key, str(message), message.sample, handle, reply_to, message.tasks))
         else:
             self._wake(Arrived(message, handle, reply_to, delivery.user_id or ""))
 
@@ -203,7 +203,7 @@ class Session:
         future.add_done_callback(lambda done: self._sent(done, command.token))
 
     def _bury(self, command: say.Bury) -> None:
-        future = self.link.send(topology.INTERNAL, topology.KEY_DEAD, pack(command.letter))
+        future = self.link.send(topology.INTERNAL, topology.KEY_DEAD, pack(command.letter, "letter", max_bytes=MAX_LETTER_BYTES))
         future.add_done_callback(lambda done: self._buried(done, command))
 
     def _sent(self, future: asyncio.Future[Published], token: int) -> None:
