@@ -25,6 +25,7 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
     return {
         "coordinator": desk.name,
         "epoch": desk.epoch,
+        "now_ns": now,
         "leading_s": seconds(now - desk.claimed_ns),
         "waiting": len(desk.backlog),
         "live": len(desk.custody.live),
