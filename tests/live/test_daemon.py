@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+import msgpack
 import pytest
 
 from orchestrator.amqp import topology
 from orchestrator.vocabulary import ns
-from orchestrator.wire.codec import encode, unpack
+from orchestrator.wire.codec import MAX_LETTER_BYTES, encode, unpack
 from orchestrator.wire.messages import Note, Notes, Orders, Range, Results, Submit
 from tests.live.peers import Holding, Task, agent, coordinator, producer, running
 
@@ -339,3 +340,26 @@ async def test_a_stopped_note_gives_the_task_back(amqp_url: str) -> None:
         assignment, second = await one.assigned()
         assert (assignment.task, assignment.number) == ("t1", 1)
         assert second != attempt
+
+
+async def test_a_producer_of_nonsense_hears_of_it(amqp_url: str) -> None:
+    """A submission that breaks the protocol but still names its tasks is refused at its sender, with the field that is wrong."""
+    async with coordinator(amqp_url), producer(amqp_url) as client:
+        body = msgpack.packb({"kind": "submit", "tasks": [{"id": "t1", "type": "s.h", "priority": "high"}]})
+        client.link.send(topology.TASKS, "s", body, reply_to=client.reply_to)
+        result = await client.result("t1")
+        assert result.outcome == "refused"
+        assert result.error is not None
+        assert "priority" in result.error.message
+
+
+async def test_a_letter_longer_than_a_message_is_buried_all_the_same(amqp_url: str) -> None:
+    """The largest arguments fit into a dead letter with everything around them; the coordinator goes on."""
+    async with coordinator(amqp_url), producer(amqp_url) as client:
+        blob = b"\xc6" + (1024 * 1024 - 5).to_bytes(4, "big") + bytes(1024 * 1024 - 5)
+        client.submit(Task("t1", "s.h"))
+        client.link.send(topology.TASKS, "s", encode(Submit([Task("t1", "s.h", args=blob)])))
+        while not (letters := await client.link.peek(topology.DEAD, 1)):
+            pass
+        assert unpack(letters[0].body, max_bytes=MAX_LETTER_BYTES)["error"]["kind"] == "id_taken"
+        assert (await client.ask("status"))["live"] == 1
