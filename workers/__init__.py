@@ -1,1 +1,7 @@
-"""Write a service, run it as an agent of the orchestrator."""
+"""Write a service, run it as an instance that the orchestrator gives work to. Begin with ``workers.Service``."""
+
+from workers.context import Context
+from workers.errors import Fatal, ServiceError, Stopped
+from workers.service import Service
+
+__all__ = ["Context", "Fatal", "Service", "ServiceError", "Stopped"]

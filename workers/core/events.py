@@ -13,8 +13,8 @@ from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Echo, Error, Orders
 
 
-class _Event(Struct, frozen=True):
-    pass
+class _Event(Struct, frozen=True, tag=True):
+    """Tagged with its name: the words of a job cross from other processes as bytes."""
 
 
 class TimePassed(_Event, frozen=True):

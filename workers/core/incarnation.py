@@ -45,7 +45,6 @@ class Incarnation:
         self.window = Window()
         self.beat_ns = now_ns
         """When the next beat is due."""
-        self._token = 0
         self._profile = profile
         self._limits = limits
         self._random = random
@@ -113,14 +112,12 @@ class Incarnation:
             return  # reports wait for a sync; only a refusal may be said before
         outbox = self._work.outbox
         if self.epoch:
-            reports, checkpoints = outbox.take_reports(self._token + 1, now_ns)
-            if reports or checkpoints:
-                self._token += 1
-                self._out.do(Publish(Reports(self.name, reports, checkpoints), True, self._token))
-        notes = outbox.take_notes(self._token + 1, now_ns)
+            reports, checkpoints = outbox.take_reports(now_ns)
+            if outbox.under_way is not None and (reports or checkpoints):
+                self._out.do(Publish(Reports(self.name, reports, checkpoints), True, outbox.under_way.token))
+        notes = outbox.take_notes(now_ns)
         if notes:
-            self._token += 1
-            self._out.do(Publish(Notes(self.name, notes, self.drained), False, self._token))
+            self._out.do(Publish(Notes(self.name, notes, self.drained), False, outbox.notes_token))
 
     def _beat(self, now_ns: Nanos, draining: bool) -> None:
         jitter = self._limits.beat_jitter * (2 * self._random.random() - 1)

@@ -74,6 +74,7 @@ class Outbox:
         """Progress may leave from then on."""
         self._retry_ns: Nanos = 0
         """After a failed publish: not before then."""
+        self._tokens = 0
 
     # --- what is to be said -----------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Outbox:
 
     # --- what leaves ------------------------------------------------------------------------------
 
-    def take_reports(self, token: int, now_ns: Nanos) -> tuple[list[Report], list[Checkpoint]]:
+    def take_reports(self, now_ns: Nanos) -> tuple[list[Report], list[Checkpoint]]:
         """The next durable message, within its limits; empty if one is under way or there is nothing to say."""
         if self.under_way is not None or now_ns < self._retry_ns or not (self.owed or self.checkpoints):
             return [], []
@@ -160,10 +161,10 @@ class Outbox:
             del self.owed[report.attempt]
         for checkpoint in checkpoints:
             del self.checkpoints[checkpoint.attempt]
-        self.under_way = _UnderWay(token, tuple(report.attempt for report in reports), tuple(checkpoints))
+        self.under_way = _UnderWay(self._next_token(), tuple(report.attempt for report in reports), tuple(checkpoints))
         return reports, checkpoints
 
-    def take_notes(self, token: int, now_ns: Nanos) -> list[Note]:
+    def take_notes(self, now_ns: Nanos) -> list[Note]:
         """The next soft message; empty if one is under way or nothing is to be said now."""
         if self.notes_token:
             return []
@@ -180,7 +181,7 @@ class Outbox:
         del self._urgent[:urgent]
         for note in notes[urgent:]:
             del (self._started if note.what == "started" else self._progress)[note.attempt]
-        self.notes_token = token
+        self.notes_token = self._next_token()
         return notes
 
     def _fitting(self, notes: list[Note]) -> list[Note]:
@@ -239,6 +240,10 @@ class Outbox:
         """Nothing to say, nothing under way, nothing unreleased."""
         words = self.kept or self.checkpoints or self._urgent or self._behind or self._started or self._progress
         return not words and self.under_way is None and not self.notes_token
+
+    def _next_token(self) -> int:
+        self._tokens += 1  # never used again, so that what comes back late fits nothing
+        return self._tokens
 
     def _checkpoint_pending(self, attempt: Attempt) -> bool:
         flying = self.under_way.checkpoints if self.under_way else ()

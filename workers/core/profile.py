@@ -62,11 +62,11 @@ class Limits(Struct, frozen=True):
     """Progress leaves at most this often: it is for eyes, which are slower than handlers."""
     soft_share: float = 0.8
     """When this share of a grace period is over, what still runs is asked for a checkpoint."""
-    stop_wait_ns: Nanos = 5 * NS_PER_S
+    stop_wait_ns: Nanos = 2 * NS_PER_S
     """How long a shutdown waits for handlers that were told to stop and have not."""
-    release_wait_ns: Nanos = 5 * NS_PER_S
+    release_wait_ns: Nanos = 3 * NS_PER_S
     """How long a shutdown waits until its reports are released."""
-    grace_ns: Nanos = 30 * NS_PER_S
+    grace_ns: Nanos = 10 * NS_PER_S
     """Grace period of a drain that the coordinator orders."""
 
     @property

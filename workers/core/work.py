@@ -57,6 +57,7 @@ class Work:
                 "Check the task's type, or deploy a version of the service that has the handler."
             )
             error = Error("unknown_handler", message)
+            self._out.tell("unknown_handler", text=f"{item.task} {item.handler}", attempt=attempt)
             self._report(item.task, attempt, error=error, retry=False, ended_ns=self._unix(now_ns))
         else:
             lane = self._profile.lane_of.get(item.handler, self._profile.lanes[0].name)
@@ -249,6 +250,8 @@ class Work:
     def heed_timeouts(self, now_ns: Nanos) -> None:
         """What has run for too long is stopped; its end becomes a report."""
         for job in self.holdings.timed_out(now_ns):
+            who = f"{job.assignment.task} {job.assignment.handler}"
+            self._out.tell("timed_out", text=who, attempt=job.attempt)
             if job.state == "stopping":
                 self._stop(job, True, job.cause, "timeout")
             else:

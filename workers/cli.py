@@ -1,0 +1,157 @@
+"""The command ``workers``: make an existing module an instance of a service."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from workers.durations import duration_ns
+from workers.errors import ServiceError
+from workers.service import Service
+
+USAGE = 2
+FAILED = 1
+
+app = typer.Typer(
+    name="workers",
+    help="Runs services: instances that announce themselves to the orchestrator and do the tasks it assigns.",
+    epilog="Example: workers run shop.thumbs:service",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    pass  # makes `run` a command of its own, however few there are
+
+
+@app.command(epilog="Example: workers run shop.thumbs:service --capacity slots=8 --capacity gpu=1")
+def run(
+    spec: Annotated[str, typer.Argument(metavar="MODULE:SERVICE", help="Where the Service is, like shop.thumbs:service")],
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="ORCHESTRATOR_BROKER",
+            help="AMQP URL of the broker [default: that of the `orchestrator up` that runs here]",
+        ),
+    ] = None,
+    capacity: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=AMOUNT", help="A resource of this instance, over what the service declares; repeatable"),
+    ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", envvar="WORKERS_INSTANCE", help="Name of the instance [default: service@host-pid]"),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=0, metavar="N", help="CPU-bound handlers that run at once; 0: one for each CPU")
+    ] = 0,
+    grace: Annotated[str, typer.Option(metavar="SPAN", help="On SIGTERM: how long running handlers may take to finish")] = "10s",
+    log: Annotated[
+        str, typer.Option(metavar="STYLE", envvar="ORCHESTRATOR_LOG", help="How log lines look: console or json")
+    ] = "console",
+    log_level: Annotated[
+        str,
+        typer.Option(metavar="LEVEL", envvar="ORCHESTRATOR_LOG_LEVEL", help="debug, info, warning or error"),
+    ] = "info",
+) -> None:
+    """Be an instance of a service, until SIGTERM or Ctrl-C (twice: at once)."""
+    from workers.live import Options  # here, so that help and mistakes cost no broker's client
+    from workers.live import run as serve
+    from workers.live.logbook import Level, Style
+
+    try:
+        service = load(spec)
+        options = Options(
+            broker=broker or running_broker(),
+            instance=instance or "",
+            capacity=dict(_amount(text) for text in capacity or ()),
+            processes=processes,
+            grace=duration_ns(grace, "--grace") / 1e9,
+            log=_one_of(log, get_args(Style), "--log"),
+            log_level=_one_of(log_level.lower(), get_args(Level), "--log-level"),
+        )
+        serve(service, options)
+    except (ServiceError, ValueError) as trouble:
+        _complain(str(trouble), USAGE)
+
+
+def load(spec: str) -> Service:
+    """The service at ``module:name``. Raises ``ServiceError`` that says what was found instead."""
+    module_name, _, attribute = spec.partition(":")
+    if not module_name or not attribute:
+        raise ServiceError(f"{spec!r} does not say where the service is. Write MODULE:SERVICE, like shop.thumbs:service")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as trouble:
+        if trouble.name is None or not (module_name == trouble.name or module_name.startswith(trouble.name + ".")):
+            raise  # the module is there; something that it imports is not: its author needs the traceback
+        raise ServiceError(
+            f"There is no module {trouble.name!r}. It is looked for in {os.getcwd()} and where Python's packages are. "
+            "Go to the directory that contains it, or set PYTHONPATH."
+        ) from None
+    found: Any = module
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            services = [name for name, value in vars(module).items() if isinstance(value, Service)]
+            there = f"Its services: {', '.join(services)}." if services else "It has no Service at its top level."
+            raise ServiceError(f"Module {module_name!r} has no {attribute!r}. {there}")
+        found = getattr(found, name)
+    if not isinstance(found, Service):
+        raise ServiceError(f"{spec} is a {type(found).__name__}, not a Service. Make one with: workers.Service(NAME)")
+    return found
+
+
+def running_broker() -> str:
+    """The broker of the ``orchestrator up`` that runs here. Raises ``ServiceError`` if there is none."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    folder = Path(os.environ.get("ORCHESTRATOR_DATA_DIR") or state / "orchestrator")
+    try:
+        note = json.loads((folder / "up.json").read_text())
+        os.kill(note["pid"], 0)
+        return str(note["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ServiceError(
+            f"No broker is known: none was named, and no `orchestrator up` runs with its data in {folder}. "
+            "Start everything with `orchestrator up` in another terminal, or name a RabbitMQ of yours: "
+            "--broker amqp://user:password@host:5672/"
+        ) from None
+
+
+def _amount(text: str) -> tuple[str, float]:
+    name, equals, amount = text.partition("=")
+    try:
+        if name and equals:
+            return name, float(amount)
+    except ValueError:
+        pass  # said below, with the rest
+    raise ServiceError(f"--capacity {text!r}: write NAME=AMOUNT, like slots=4")
+
+
+def _one_of(given: str, known: tuple[str, ...], what: str) -> Any:
+    if given not in known:
+        raise ServiceError(f"{what} is {given!r}; it can be: {', '.join(known)}")
+    return given
+
+
+def _complain(text: str, code: int) -> None:
+    print(f"workers: {text}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The entry point."""
+    app()

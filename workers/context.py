@@ -1,0 +1,149 @@
+"""What a handler may know of the task it runs, and say of it while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from orchestrator.vocabulary import Attempt, Nanos, seconds
+from orchestrator.wire.codec import unpack
+from workers.clock import unix_ns
+from workers.packing import packed
+
+
+class About(Struct, frozen=True):
+    """The facts of one attempt. Plain data: it crosses into processes."""
+
+    task: str
+    type: str
+    attempt: Attempt
+    number: int
+    grant: dict[str, float]
+    instance: str
+    tenant: str = ""
+    deadline_ns: Nanos | None = None
+    timeout_ns: Nanos | None = None
+    checkpoint: bytes | None = None
+
+
+Progress: TypeAlias = Callable[[float | None, str], None]
+Save: TypeAlias = Callable[[bytes], None]
+
+
+class Context:
+    """Handed to every handler that has a parameter annotated ``Context``.
+
+    Works alike in async, thread and process handlers.
+    """
+
+    def __init__(self, about: About, on_progress: Progress, on_checkpoint: Save) -> None:
+        """Made by the job runner, or by a test of a handler."""
+        self._about = about
+        self._on_progress = on_progress
+        self._on_checkpoint = on_checkpoint
+        self._asked = threading.Event()
+        self._cancelled = False
+
+    # --- to know ----------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> str:
+        """The task's id: the same in every attempt. The right key for making side effects idempotent."""
+        return self._about.task
+
+    @property
+    def type(self) -> str:
+        """``service.handler``."""
+        return self._about.type
+
+    @property
+    def attempt(self) -> Attempt:
+        """The name of this attempt, unique for ever and rising.
+
+        The right fencing token for whatever is written outside.
+        """
+        return self._about.attempt
+
+    @property
+    def number(self) -> int:
+        """Which try of the task this is, from 1."""
+        return self._about.number
+
+    @property
+    def grant(self) -> Mapping[str, float]:
+        """What this attempt was granted of each resource."""
+        return self._about.grant
+
+    @property
+    def instance(self) -> str:
+        """Name of the service instance that runs it."""
+        return self._about.instance
+
+    @property
+    def tenant(self) -> str:
+        """Whose task it is; empty: nobody said."""
+        return self._about.tenant
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Seconds until the task's deadline (negative: past); none: it has none."""
+        return None if self._about.deadline_ns is None else seconds(self._about.deadline_ns - unix_ns())
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Longest run of this attempt in seconds, enforced by the agent; none: unlimited."""
+        return None if self._about.timeout_ns is None else seconds(self._about.timeout_ns)
+
+    @property
+    def resumed(self) -> Any:
+        """What an earlier attempt saved last with ``checkpoint``; None: nothing, begin at the beginning."""
+        return None if self._about.checkpoint is None else unpack(self._about.checkpoint)
+
+    # --- to say -----------------------------------------------------------------------------------
+
+    def progress(self, fraction: float | None = None, text: str = "") -> None:
+        """How far it is, ``fraction`` from 0 to 1, and a line for people.
+
+        May be called often; only the newest is sent.
+        """
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError(f"progress is {fraction!r}: say it as a fraction from 0 to 1")
+        self._on_progress(None if fraction is None else float(fraction), str(text))
+
+    def checkpoint(self, state: Any) -> None:
+        """Save work worth keeping: plain values, at most 1 MiB packed. The next attempt finds it in ``resumed``.
+
+        Raises ``CannotPack`` for what no message can carry.
+        """
+        self._on_checkpoint(packed(state, "checkpoint"))
+
+    # --- to be told to stop -----------------------------------------------------------------------
+
+    @property
+    def should_stop(self) -> bool:
+        """The attempt is wanted to end soon: save a checkpoint and ``raise Stopped``, or finish if that is nearer.
+
+        Asked when a more urgent task needs the place, when the instance is about to leave, and always before
+        ``cancelled``.
+        """
+        return self._asked.is_set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Nobody wants the attempt any more.
+
+        Async handlers are cancelled and processes killed; a thread must look here.
+        """
+        return self._cancelled
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep, in a thread or a process, until a stop is asked or the time is over. Returns ``should_stop``."""
+        return self._asked.wait(timeout_s)
+
+    def ask_to_stop(self, cancelled: bool) -> None:
+        """For the job runner: it was told to stop this attempt."""
+        self._cancelled = self._cancelled or cancelled
+        self._asked.set()

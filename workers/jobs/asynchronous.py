@@ -1,0 +1,107 @@
+"""Async handlers.
+
+Tasks on the user's loop. Told from the agent's thread; one wake-up of the loop for all that is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from orchestrator.vocabulary import Attempt
+from workers.clock import unix_ns
+from workers.context import Context
+from workers.core.events import JobLate, JobStarted, JobStopped
+from workers.errors import BadArguments
+from workers.jobs.calling import JobEvent, Say, done, ended, failed
+from workers.jobs.job import Job, context_of
+from workers.jobs.permit import Permit
+from workers.mailbox import Mailbox
+
+
+class _Running:
+    __slots__ = ("context", "job", "task", "told")
+
+    def __init__(self, job: Job, context: Context) -> None:
+        self.job = job
+        self.context = context
+        self.told = False
+        """Its end was said."""
+        self.task: asyncio.Task[None] | None = None
+
+
+def _heed(orders: list[Callable[[], None]]) -> None:
+    for order in orders:
+        order()
+
+
+class AsyncJobs:
+    """Runs on ``loop``; ``start``, ``stop`` and ``say`` work from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, permit: Permit, say: Say) -> None:
+        self._loop = loop
+        self._permit = permit
+        self._say = say
+        self._running: dict[Attempt, _Running] = {}
+        self._orders: Mailbox[Callable[[], None]] = Mailbox(loop, _heed)
+
+    def start(self, job: Job) -> None:
+        """Call its handler."""
+        self._orders.put(partial(self._start, job))
+
+    def stop(self, attempt: Attempt, hard: bool) -> None:
+        """Ask it to stop; ``hard``: cancel it."""
+        self._orders.put(partial(self._stop, attempt, hard))
+
+    @property
+    def unfinished(self) -> int:
+        """Handlers that have not come to their end."""
+        return len(self._running)
+
+    # --- on the loop ------------------------------------------------------------------------------
+
+    def _start(self, job: Job) -> None:
+        running = _Running(job, context_of(job.about(), self._say))
+        self._running[job.attempt] = running
+        running.task = self._loop.create_task(self._run(running), name=f"{job.handler.type} {job.attempt}")
+        running.task.add_done_callback(partial(self._over, running))
+
+    def _stop(self, attempt: Attempt, hard: bool) -> None:
+        running = self._running.get(attempt)
+        if running is None or running.task is None:
+            return
+        running.context.ask_to_stop(cancelled=hard)
+        if hard:
+            running.task.cancel()
+
+    async def _run(self, running: _Running) -> None:
+        job = running.job
+        try:
+            arguments = job.signature.bind(job.assignment.args)
+        except BadArguments as trouble:
+            self._end(running, failed(job.attempt, trouble))
+            return
+        if job.signature.context is not None:
+            arguments[job.signature.context] = running.context
+        if not self._permit.allows(job.incarnation):
+            self._end(running, JobLate(job.attempt))
+            return
+        self._say(JobStarted(job.attempt, unix_ns()))
+        try:
+            value = await job.handler.function(**arguments)
+        except BaseException as trouble:  # SystemExit and Stopped too: user code must not end the loop that runs it
+            self._end(running, ended(job.attempt, trouble, running.context))
+        else:
+            self._end(running, done(job.attempt, value))
+
+    def _end(self, running: _Running, event: JobEvent) -> None:
+        running.told = True
+        del self._running[running.job.attempt]
+        self._say(event)
+
+    def _over(self, running: _Running, task: asyncio.Task[None]) -> None:
+        if not running.told:  # cancelled before its first step
+            self._end(running, JobStopped(running.job.attempt))
+        elif not task.cancelled() and (bug := task.exception()) is not None:
+            raise bug

@@ -1,0 +1,117 @@
+"""The process that runs one handler at a time, for an agent that may kill it, and without which it must not live.
+
+Law: when the agent is gone, however it went, this process ends at once: nobody would hear its result, and the
+task runs elsewhere. Linux kills it with its parent; everywhere, the end of the pipe from the agent ends it.
+
+Functions come as ``module:name`` and are imported here; nothing is ever unpickled. What handlers print goes to
+stderr: stdout is the pipe to the agent, kept out of their reach.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from orchestrator.wire import codec
+from workers.arguments import Signature
+from workers.clock import steady_ns, unix_ns
+from workers.context import Context
+from workers.core.events import JobFailed
+from workers.errors import ServiceError
+from workers.handler import find
+from workers.jobs.calling import JobEvent, call
+from workers.jobs.frames import AskToStop, Ready, Run, ToAgent, read, to_child, write
+from workers.jobs.job import context_of
+
+_PR_SET_PDEATHSIG = 1
+_AGENT_GONE = 3
+"""Exit code; nobody is there to read it."""
+
+
+class Child:
+    """Reads orders in a thread of its own, runs handlers in the main one."""
+
+    def __init__(self, orders: BinaryIO, words: BinaryIO) -> None:
+        self._orders = orders
+        self._words = words
+        self._writing = threading.Lock()
+        self._jobs: SimpleQueue[Run] = SimpleQueue()
+        self._context: Context | None = None
+        self._signatures: dict[str, Signature] = {}
+
+    def run(self) -> None:
+        """For ever: the agent kills us, or we end with it."""
+        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+        self._say(Ready())
+        while True:
+            job = self._jobs.get()
+            end = self._do(job)
+            self._context = None
+            self._say(end)
+
+    def _listen(self) -> None:
+        while (body := read(self._orders)) is not None:
+            order = to_child.decode(body)
+            if isinstance(order, AskToStop):
+                context = self._context
+                if context is not None:
+                    context.ask_to_stop(cancelled=False)
+            else:
+                self._context = context_of(order.about, self._say)
+                self._jobs.put(order)
+        os._exit(_AGENT_GONE)
+
+    def _do(self, job: Run) -> JobEvent:
+        context = self._context
+        assert context is not None, "a job comes with its context"
+        try:
+            function = find(job.address)
+            signature = self._signatures.get(job.address)
+            if signature is None:
+                signature = self._signatures[job.address] = Signature(function, job.about.type)
+        except ServiceError as trouble:
+            return JobFailed(job.about.attempt, codec.error("unknown_handler", str(trouble)), False, unix_ns())
+        return call(function, signature, job.args, job.about.attempt, context, lambda: steady_ns() < job.until_ns, self._say)
+
+    def _say(self, word: ToAgent) -> None:
+        with self._writing:
+            try:
+                write(self._words, word)
+            except OSError:
+                os._exit(_AGENT_GONE)
+
+
+def main() -> None:
+    """Started by ``workers.jobs.processes`` with the agent's process id."""
+    _die_with(int(sys.argv[1]))
+    # The agent ends us. A signal to the whole process group (Ctrl-C, a supervisor's SIGTERM) is for the agent, who lets running
+    # handlers finish. Functions, not SIG_IGN: that would be inherited by the programs that handlers start.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    orders = os.fdopen(os.dup(0), "rb")
+    words = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    Child(orders, words).run()
+
+
+def _die_with(parent: int) -> None:
+    """Linux.
+
+    Be killed when the thread that started us ends, whatever this process is doing (even holding the GIL in C).
+    """
+    if sys.platform == "linux":
+        import ctypes  # here: of no use elsewhere
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before we asked
+            os._exit(_AGENT_GONE)
+
+
+if __name__ == "__main__":
+    main()

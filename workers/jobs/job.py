@@ -1,0 +1,53 @@
+"""An attempt that is to be run, with everything its runner needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.wire.messages import Assignment
+from workers.arguments import Signature
+from workers.clock import unix_ns
+from workers.context import About, Context
+from workers.core.events import Checkpointed, Progressed
+from workers.handler import HandlerSpec
+from workers.jobs.calling import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt, its handler, and the incarnation in whose window it may start."""
+
+    attempt: Attempt
+    assignment: Assignment
+    handler: HandlerSpec
+    signature: Signature
+    incarnation: str
+    instance: str
+    timeout_ns: Nanos | None
+
+    def about(self) -> About:
+        """What its context tells the handler."""
+        item = self.assignment
+        return About(
+            task=item.task,
+            type=self.handler.type,
+            attempt=self.attempt,
+            number=item.number,
+            grant=dict(item.grant),
+            instance=self.instance,
+            tenant=item.tenant,
+            deadline_ns=item.deadline_ns,
+            timeout_ns=self.timeout_ns,
+            checkpoint=item.checkpoint,
+        )
+
+
+def context_of(about: About, say: Say) -> Context:
+    """The context of an attempt, whose words go to ``say``."""
+    attempt = about.attempt
+    progress: Callable[[float | None, str], None] = lambda fraction, text: say(  # noqa: E731  # two closures, side by side
+        Progressed(attempt, fraction, text, unix_ns())
+    )
+    return Context(about, progress, lambda state: say(Checkpointed(attempt, state)))

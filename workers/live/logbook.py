@@ -1,0 +1,113 @@
+"""An agent's log.
+
+One line per decision, from a catalogue, with what it means for the work. Never arguments, results or secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import structlog
+
+Style: TypeAlias = Literal["console", "json"]
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+
+class Line(NamedTuple):
+    """How loud a decision is, and what it means."""
+
+    level: int
+    text: str
+    number: str = ""
+    """What the core's number counts."""
+
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+
+CATALOGUE: Mapping[str, Line] = {
+    # decided by the core (``workers.core.commands.Word``)
+    "joined": Line(INFO, "a coordinator has taken us in: ready for work", "epoch"),
+    "epoch_refused": Line(WARNING, "a deposed coordinator gave orders: refused; we obey a later one", "epoch"),
+    "window_missed": Line(
+        ERROR,
+        "no coordinator has heard us within the lease: what was unfinished is stopped and runs elsewhere; coming back anew",
+        "unfinished",
+    ),
+    "cut_off": Line(
+        WARNING,
+        "the connection is lost: what was unfinished is stopped and runs elsewhere; finished reports are kept",
+        "unfinished",
+    ),
+    "still_stopping": Line(
+        WARNING,
+        "handlers that were told to stop still run; no new work is taken until they end (threads: look at ctx.cancelled)",
+        "handlers",
+    ),
+    "draining": Line(INFO, "leaving: no new work is taken, unstarted work is handed back, what runs may finish", "unfinished"),
+    "grace_over": Line(WARNING, "the grace period is over: what still runs is stopped and will run elsewhere", "unfinished"),
+    "full": Line(WARNING, "work refused: too many reports are not released by the coordinator yet", "unreleased"),
+    "expired": Line(INFO, "a task was past its deadline and was not started"),
+    "timed_out": Line(INFO, "a handler runs longer than its timeout and is stopped; the attempt has failed"),
+    "unknown_handler": Line(WARNING, "a task names a handler that this service does not have; it has failed"),
+    "reports_unsent": Line(WARNING, "the broker did not take reports; they are kept and sent again", "reports"),
+    "reports_left": Line(WARNING, "reports could not be handed over before the end: these tasks will run again", "reports"),
+    # seen by the shell
+    "starting": Line(INFO, "starting"),
+    "connected": Line(INFO, "connected to the broker; announcing ourselves until a coordinator answers"),
+    "unreachable": Line(WARNING, "the broker cannot be reached; trying again, for ever"),
+    "nobody_coordinates": Line(
+        WARNING, "no coordinator has ever run on this broker: waiting for one (start it with: orchestrator coordinator)"
+    ),
+    "malformed": Line(WARNING, "a message that makes no sense was dropped"),
+    "blocked": Line(WARNING, "the broker has an alarm and takes nothing from us; if it lasts, unfinished work is stopped"),
+    "unblocked": Line(INFO, "the broker takes messages again"),
+    "started": Line(DEBUG, "task started"),
+    "done": Line(DEBUG, "task done"),
+    "failed": Line(INFO, "an attempt failed; the coordinator decides whether it is tried again"),
+    "stopped": Line(DEBUG, "an attempt was stopped"),
+    "impatient": Line(WARNING, "told to end at once: what runs is cut off and will run elsewhere"),
+    "stuck": Line(ERROR, "handlers block the loop or do not end: ending the process with them"),
+    "ended": Line(INFO, "ended"),
+}
+
+
+class Logbook:
+    """Turns decisions into log lines."""
+
+    def __init__(self, logger: Any, level: int) -> None:
+        self._logger = logger
+        self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
+
+    def say(self, what: str, *, number: int | None = None, **fields: Any) -> None:
+        """One line, if anybody listens. Fields that are None or empty are left out."""
+        line = self._loud.get(what)
+        if line is None:
+            assert what in CATALOGUE, f"{what!r} is not in the catalogue"
+            return
+        if line.number:
+            fields[line.number] = number
+        shown = {name: value for name, value in fields.items() if value is not None and value != ""}
+        self._logger.log(line.level, line.text, what=what, **shown)
+
+
+def logbook(style: Style, level: Level, **bound: Any) -> Logbook:
+    """A log on stderr; ``bound`` goes on every line."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    render: Any = structlog.processors.JSONRenderer()
+    if style == "console":
+        # plain tracebacks: the pretty ones load a library of 15 MB, and our lines have none
+        plain = structlog.dev.plain_traceback
+        render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+    ).bind(**bound)
+    return Logbook(logger, number)

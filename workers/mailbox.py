@@ -1,0 +1,40 @@
+"""From any thread to a loop: everything put since the last look is taken in one turn, for one wake-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """``take`` is called on ``loop`` with all that was put, in order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[list[T]], None]) -> None:
+        self._loop = loop
+        self._take = take
+        self._letters: deque[T] = deque()
+        self._woken = False
+
+    def put(self, letter: T) -> None:
+        """From any thread. Nothing happens once the loop is closed: whoever took letters is gone."""
+        # First the letter, then the look at the flag; the other side lowers the flag first and looks for letters then. So either
+        # it sees this letter, or we see the lowered flag and wake it again. (Waking once too often is harmless.)
+        self._letters.append(letter)
+        if not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._look)
+            except RuntimeError:  # closed
+                self._letters.clear()
+
+    def _look(self) -> None:
+        self._woken = False
+        letters = []
+        while self._letters:
+            letters.append(self._letters.popleft())
+        if letters:
+            self._take(letters)
