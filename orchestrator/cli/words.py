@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d)")
+from orchestrator.vocabulary import seconds
+from workers.durations import duration_ns
+
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -82,7 +83,7 @@ def duration_s(text: str) -> float:
     """Seconds from ``30s``, ``250ms``, ``1h30m``, ``2d`` or a plain number of seconds. Raises Unclear."""
     if _NUMBER.fullmatch(text):
         return float(text)
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise Unclear(f"{text!r} is not a length of time; write for example 30s, 250ms, 5m, 1h30m, 2d")
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    try:
+        return seconds(duration_ns(text))
+    except ValueError:
+        raise Unclear(f"{text!r} is not a length of time; write for example 30s, 250ms, 5m, 1h30m, 2d") from None

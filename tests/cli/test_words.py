@@ -68,7 +68,6 @@ def test_a_demand_that_makes_no_sense_is_named(word: str) -> None:
         ("30s", 30),
         ("250ms", 0.25),
         ("5m", 300),
-        ("5min", 300),
         ("1h30m", 5400),
         ("2d", 172_800),
         ("90", 90),
@@ -81,7 +80,7 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
     assert duration_s(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "5 s", "s", "-5s", "5x", "5s!", "1e3"])
+@pytest.mark.parametrize("text", ["", "soon", "5 min", "s", "-5s", "5x", "5s!", "1e3"])
 def test_what_is_no_length_of_time_is_refused_with_an_example(text: str) -> None:
     """The message shows how to write one."""
     with pytest.raises(Unclear, match="for example 30s"):

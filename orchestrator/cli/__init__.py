@@ -1,0 +1,22 @@
+"""The command line: what a person or a script types.
+
+Law: commands ask and show, they never decide. What a command needs to do its work is imported when it runs, so that help comes at
+once. ``--json`` writes one JSON value to stdout and nothing else; whatever is not the answer (hints, progress, errors) goes to
+stderr. Exit codes: 0 done, 1 failed, 2 bad usage.
+
+    app.py       the commands and their help          words.py     what is typed: k=v, 30s, gpu=1..4
+    frame.py     what all commands share              where.py     which broker is meant
+    faults.py    errors, for people                   show.py      tables and numbers, for people
+    look.py      services, tasks, why, …              act.py       cancel, drain, policy
+    submit.py    work in, results out                 story.py     the life of a task
+    serve.py     up, coordinator, demo                doctor.py    what is wrong here?       dead.py    dead letters
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command line of this process. Never returns: exits with the command's code."""
+    from orchestrator.cli.app import app
+
+    app(prog_name="orchestrator")

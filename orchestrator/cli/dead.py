@@ -1,0 +1,101 @@
+"""The dead letters: tasks that failed for good, with the story of every attempt; and messages that made no sense.
+
+They are read where they lie, and stay there.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.frame import Call, command
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``app``."""
+    command(app, "dead", example="orchestrator dead --limit 5", panel="Look")(dead)
+
+
+def dead(
+    call: Call,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the oldest first")] = 20,
+) -> None:
+    """List what failed for good or made no sense, and why.
+
+    These are the dead letters; they stay in the queue orchestrator.dead.
+    """
+    import asyncio
+
+    letters, total = asyncio.run(peek(call.found.url, limit))
+    call.answer(letters, lambda: dead_view(letters, total))
+
+
+async def peek(url: str, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """The first letters, readable, and how many lie there in all. Raises LinkError."""
+    from orchestrator.amqp import Link, topology
+
+    link = await Link.open(url, name="orchestrator dead", connections=("consume",))
+    try:
+        total = (await link.stat(topology.DEAD)).messages
+        bodies = [delivery.body for delivery in await link.peek(topology.DEAD, min(limit, total))] if total else []
+    finally:
+        await link.close()
+    return [letter(body) for body in bodies], total
+
+
+def letter(body: bytes) -> dict[str, Any]:
+    """A dead letter as plain data. One that cannot be read says so itself: anybody may have put it there."""
+    import msgspec
+
+    from orchestrator.cli.letters import Letter
+    from orchestrator.wire.codec import MAX_LETTER_BYTES, CannotUnpack, unpack
+
+    try:
+        found: dict[str, Any] = msgspec.to_builtins(
+            msgspec.convert(unpack(body, max_bytes=MAX_LETTER_BYTES), Letter), builtin_types=(bytes,)
+        )
+    except (CannotUnpack, msgspec.ValidationError) as trouble:
+        return _unreadable(f"this letter cannot be read ({trouble})", body)
+    args = found.get("args")
+    if isinstance(args, bytes):
+        with suppress(CannotUnpack):  # then they are shown as the bytes that they are
+            found["args"] = unpack(args)
+    return found
+
+
+def _unreadable(why: str, body: bytes) -> dict[str, Any]:
+    return {"task": "", "type": "", "error": {"kind": "unreadable", "message": why}, "sample": body[:200]}
+
+
+def dead_view(letters: list[dict[str, Any]], total: int) -> list[RenderableType]:
+    """For people: one block per letter."""
+    from orchestrator.cli.show import cell, facts, instant, state, to_json
+    from orchestrator.cli.story import attempts_view
+
+    if not letters:
+        return [cell("No dead letters: nothing has failed for good.")]
+    blocks: list[RenderableType] = []
+    for one in letters:
+        error = one.get("error") or {}
+        at = one.get("ended_ns") or one.get("at_ns")
+        blocks.append(facts([
+            ("task", one.get("task") or "(not a task)"),
+            ("type", one.get("type") or None),
+            ("outcome", state(str(one.get("outcome") or error.get("kind", "")))),
+            ("error", f"{error.get('kind', '')}: {error.get('message', '')}" if error else None),
+            ("at", instant(at) if isinstance(at, int) else None),
+            ("from", one.get("where")),
+            ("args", to_json(one["args"]) if one.get("args") else None),
+        ]))  # fmt: skip
+        story = one.get("story")
+        blocks += attempts_view(story) if isinstance(story, list) else []
+        blocks.append("")
+    rest = total - len(letters)
+    if rest > 0:
+        blocks.append(cell(f"{rest} more; --limit shows them."))
+    return blocks

@@ -1,0 +1,190 @@
+"""What is wrong here? Checks from this process outwards: Python, the broker, what is on it, a coordinator, the clocks.
+
+Law: looking changes nothing that lasts (one queue is declared to see whether it may be, and goes with our connection). Each check
+says what it found and, unless all is well, what to do. What cannot be checked because something before it failed is left out.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import typer
+
+from orchestrator.cli.faults import Fault, explain
+from orchestrator.cli.frame import Call, command
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.amqp import Link
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_BROKER = (3, 9)
+"""The first RabbitMQ with streams, which the ledger is."""
+ANSWER_WITHIN_S = 5.0
+CLOCK_WARN_S = 1.0
+CLOCK_FAIL_S = 30.0
+"""Deadlines and start times are said by producers and judged by the coordinator's clock."""
+
+
+class Check(NamedTuple):
+    """One line of the doctor's."""
+
+    check: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    do: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``app``."""
+    command(app, "doctor", example="orchestrator doctor --broker amqp://user:password@rabbit:5672/", panel="Act")(doctor)
+
+
+def doctor(call: Call) -> int:
+    """Check what is needed here, and say what to do.
+
+    Python, the broker, what is on it, a coordinator, the clocks. Exit code 1 if something is missing.
+    """
+    import asyncio
+
+    checks = asyncio.run(examine(call))
+    well = all(check.state != "fail" for check in checks)
+    call.answer({"ok": well, "checks": [check._asdict() for check in checks]}, lambda: doctor_view(checks))
+    return 0 if well else 1
+
+
+async def examine(call: Call) -> list[Check]:
+    """All checks that can be made."""
+    from orchestrator.amqp import Link
+    from orchestrator.amqp.errors import LinkError
+    from orchestrator.cli.where import without_secret
+    from orchestrator.live.settings import SettingsError
+
+    checks = [_python()]
+    try:
+        found = call.found
+    except (Fault, SettingsError) as fault:
+        return [*checks, Check("broker found", "fail", *_split(fault))]
+    checks.append(Check("broker found", "ok", f"{without_secret(found.url)}, {found.source}"))
+    try:
+        link = await Link.open(found.url, name="orchestrator doctor", connections=("consume",), timeout_s=ANSWER_WITHIN_S)
+    except LinkError as fault:
+        return [*checks, Check("broker reachable", "fail", *_split(fault))]
+    try:
+        checks.append(Check("broker reachable", "ok", f"as user {link.user}, virtual host {link.vhost}"))
+        checks += [_version(link.server_version), await _events(link), await _permission(link), *await _queues(link)]
+    finally:
+        await link.close()
+    return [*checks, *await _coordinator(found.url)]
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < OLDEST_PYTHON:
+        return Check("Python", "fail", version, "Use Python 3.11 or newer.")
+    return Check("Python", "ok", f"{version} ({sys.executable})")
+
+
+def _version(version: str) -> Check:
+    numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
+    if numbers < OLDEST_BROKER:
+        return Check("broker version", "fail", f"RabbitMQ {version} has no streams", "Upgrade it to 3.9 or newer.")
+    return Check("broker version", "ok", f"RabbitMQ {version}")
+
+
+async def _events(link: Link) -> Check:
+    from orchestrator.amqp.deaths import watch_deaths
+
+    if await watch_deaths(link, lambda queue: None) is not None:
+        return Check("death notices", "ok", "the broker tells of lost workers within milliseconds (event exchange)")
+    return Check(
+        "death notices",
+        "warn",
+        "no event exchange in this virtual host that this user may read: a lost worker is noticed when its lease is over",
+        "Enable it for milliseconds: rabbitmq-plugins enable rabbitmq_event_exchange (it lives in the virtual host /).",
+    )
+
+
+async def _permission(link: Link) -> Check:
+    from orchestrator.amqp.errors import BrokerRefused
+    from orchestrator.amqp.topology import Queue, Topology
+
+    name = f"orchestrator.doctor.{secrets.token_hex(8)}"
+    queue = Queue(name, exclusive=True, arguments={"x-queue-type": "classic"})
+    try:
+        await link.declare(Topology(queues=(queue,)))
+    except BrokerRefused as fault:
+        return Check("permission to declare", "fail", *_split(fault))
+    return Check("permission to declare", "ok", f"user {link.user} may declare queues orchestrator.*")
+
+
+async def _queues(link: Link) -> list[Check]:
+    from orchestrator.amqp import topology
+    from orchestrator.amqp.errors import BrokerRefused, Missing
+
+    try:
+        await link.check(topology.base(ledger_max_bytes=0, ledger_segment_bytes=0))
+        waiting = (await link.stat(topology.TASKS)).messages
+        reports = (await link.stat(topology.REPORTS)).messages
+        dead = (await link.stat(topology.DEAD)).messages
+    except Missing as fault:
+        what = f"{fault.name} is not there: no coordinator has run on this virtual host yet"
+        return [Check("queues", "fail", what, "Start one, it declares them: orchestrator coordinator (or: orchestrator up).")]
+    except BrokerRefused as fault:
+        return [Check("queues", "fail", *_split(fault))]
+    checks = [Check("queues", "ok", f"all there; {waiting} submissions and {reports} reports wait in them")]
+    if dead:
+        checks.append(Check("dead letters", "warn", f"{dead} failed for good or made no sense", "See why: orchestrator dead"))
+    return checks
+
+
+async def _coordinator(url: str) -> list[Check]:
+    from orchestrator.client import Client
+    from orchestrator.client.errors import OrchestratorError
+
+    try:
+        async with Client(url) as client:
+            asked_ns = time.time_ns()
+            status: dict[str, Any] = await client.ask("status", timeout_s=ANSWER_WITHIN_S)
+            answered_ns = time.time_ns()
+    except OrchestratorError as fault:
+        return [Check("coordinator", "fail", *_split(fault))]
+    took_ms = (answered_ns - asked_ns) / 1e6
+    checks = [
+        Check("coordinator", "ok", f"{status['coordinator']} leads (epoch {status['epoch']}) and answered in {took_ms:.0f} ms")
+    ]
+    if not status["intake_open"]:
+        checks.append(Check("intake", "warn", "closed: the backlog is full, submissions wait in the broker", "Run more workers."))
+    if "now_ns" in status:
+        checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
+    return checks
+
+
+def _clock(off_s: float) -> Check:
+    found = f"the coordinator's clock is {abs(off_s):.3f} s {'ahead of' if off_s > 0 else 'behind'} ours"
+    if abs(off_s) < CLOCK_WARN_S:
+        return Check("clocks", "ok", found)
+    state: Literal["warn", "fail"] = "warn" if abs(off_s) < CLOCK_FAIL_S else "fail"
+    return Check("clocks", state, found, "Synchronise them (NTP): deadlines and delayed starts are off by as much.")
+
+
+def _split(fault: Exception) -> tuple[str, str]:
+    """What happened, and the rest: what it means and what to do."""
+    text, _ = explain(fault)
+    what, dot, rest = text.partition(". ")
+    return (what, rest) if dot else (text.rstrip("."), "")
+
+
+def doctor_view(checks: list[Check]) -> list[RenderableType]:
+    """For people."""
+    from orchestrator.cli.show import cell, state, table
+
+    rows = [[check.check, state(check.state), f"{check.found}\n→ {check.do}" if check.do else check.found] for check in checks]
+    bad = sum(check.state == "fail" for check in checks)
+    end = "All is well." if not bad else f"{bad} of {len(checks)} checks failed." if bad > 1 else "One check failed."
+    return [table(["check", "", "found"], rows), cell(end)]

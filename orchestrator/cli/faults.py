@@ -1,0 +1,52 @@
+"""Errors, for people: what happened, to whom; what it means for the work; what to do. No tracebacks.
+
+Law: everything that we raise on purpose reads like that already and is shown as it is. Whatever else comes is a bug of ours, and is
+called one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+FAILED = 1
+BAD_USAGE = 2
+
+_USAGE_KINDS = frozenset({"bad_argument", "unknown_op", "unknown_policy"})
+"""Refusals of the coordinator that mean: you typed something that makes no sense."""
+
+
+class Fault(Exception):
+    """A command cannot do its work. ``code`` is the exit code of the process."""
+
+    def __init__(self, what: str, means: str = "", do: str = "", *, code: int = FAILED) -> None:
+        super().__init__(" ".join(part for part in (what, means, do) if part))
+        self.code = code
+
+
+def explain(fault: Exception) -> tuple[str, int]:
+    """The sentences to show for an error, and the exit code."""
+    from orchestrator.amqp.errors import LinkError
+    from orchestrator.client.errors import AskRefused, OrchestratorError
+    from orchestrator.live.embedded.errors import EmbeddedBrokerError
+    from orchestrator.live.settings import SettingsError
+
+    match fault:
+        case Fault():
+            return str(fault), fault.code
+        case SettingsError():
+            return str(fault), BAD_USAGE
+        case AskRefused():
+            return str(fault), BAD_USAGE if fault.error.kind in _USAGE_KINDS else FAILED
+        case OrchestratorError() | LinkError() | EmbeddedBrokerError():
+            return str(fault), FAILED
+        case _:
+            return (
+                f"{type(fault).__name__}: {fault}. This is a mistake in the orchestrator, not in what you typed; what was accepted "
+                "before is safe in the ledger. Run it again with --debug and report what it prints.",
+                FAILED,
+            )
+
+
+def complain(text: str) -> None:
+    """An error, to stderr."""
+    print(f"error: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,142 @@
+"""What all commands share: where the broker is, how to answer, how to fail.
+
+``command(app, …)`` turns a function whose first parameter is a ``Call`` into a command: it adds the options that every command
+has, hands their values over as that ``Call``, and turns errors into sentences and exit codes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from orchestrator.cli.faults import FAILED, complain, explain
+from orchestrator.cli.words import Unclear
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.cli.where import Found
+    from orchestrator.live.settings import Settings
+
+ANSWER_WITHIN_S = 10.0
+"""How long a question may take: a coordinator that takes over needs a second or two."""
+
+Body = TypeVar("Body", bound=Callable[..., "int | None"])
+
+COMMON = {
+    "broker": Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="AMQP URL of the broker [env: ORCHESTRATOR_BROKER; default: the `orchestrator up` that runs here]"
+        ),
+    ],
+    "data_dir": Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where `orchestrator up` keeps its data [env: ORCHESTRATOR_DATA_DIR]", file_okay=False),
+    ],
+    "config": Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file (TOML); flags and environment go before it")],
+    "json": Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else")],
+    "debug": Annotated[bool, typer.Option("--debug", help="Show where an error comes from")],
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a command, and what all of them can be told."""
+
+    broker: str | None = None
+    data_dir: Path | None = None
+    config: Path | None = None
+    json: bool = False
+    debug: bool = False
+
+    def load(self, **flags: Any) -> Settings:
+        """Settings, with further flags. Raises SettingsError."""
+        from orchestrator.live.settings import load_settings
+
+        return load_settings(self.config, **{"broker": self.broker, "data_dir": self.data_dir, **flags})
+
+    @cached_property
+    def found(self) -> Found:
+        """The broker that is meant. Raises Fault, SettingsError."""
+        from orchestrator.cli.where import find_broker
+
+        return find_broker(self.load())
+
+    def ask(self, op: str, **args: Any) -> Any:
+        """A coordinator's answer to one question; arguments that are None are left out.
+
+        Raises OrchestratorError, and as ``found``.
+        """
+        import asyncio
+
+        url = self.found.url
+        from orchestrator.client import Client
+
+        async def asked() -> Any:
+            async with Client(url) as client:
+                return await client.ask(
+                    op, timeout_s=ANSWER_WITHIN_S, **{name: value for name, value in args.items() if value is not None}
+                )
+
+        return asyncio.run(asked())
+
+    def answer(self, data: Any, view: Callable[[], Sequence[RenderableType]]) -> None:
+        """The answer, to stdout: ``data`` as JSON if that is wanted, else what ``view`` makes of it."""
+        from orchestrator.cli import show
+
+        if self.json:
+            print(show.to_json(data), flush=True)
+        else:
+            show.show(*view())
+
+
+def command(app: typer.Typer, name: str, *, example: str, panel: str) -> Callable[[Body], Body]:
+    """Register a function as the command ``name``. Its first parameter is the Call, the others are its own options."""
+
+    def register(body: Body) -> Body:
+        own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
+        common = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Call, name), annotation=annotation)
+            for name, annotation in COMMON.items()
+        ]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + common
+
+        def run(**words: Any) -> None:
+            call = Call(**{name: words.pop(name) for name in COMMON})
+            code = _carry_out(call, body, words)
+            if code:
+                raise typer.Exit(code)
+
+        run.__doc__ = body.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what `inspect.signature` looks for
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        app.command(name, epilog=f"Example: {example}", rich_help_panel=panel)(run)
+        return body
+
+    return register
+
+
+def _carry_out(call: Call, body: Callable[..., int | None], words: dict[str, Any]) -> int:
+    try:
+        return body(call, **words) or 0
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except Unclear as fault:
+        raise typer.BadParameter(str(fault)) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return FAILED
+    except Exception as fault:  # the outermost door: nothing goes on after it, a person reads it
+        if call.debug:
+            raise
+        text, code = explain(fault)
+        complain(text)
+        return code

@@ -1,0 +1,241 @@
+"""Questions: services, resources, tasks, task, why, status. Looking changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.frame import Call, command
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PANEL = "Look"
+
+TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id, as `submit` printed it", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``, in the order in which help shows them."""
+    command(app, "status", example="orchestrator status", panel=PANEL)(status)
+    command(app, "services", example="orchestrator services --json", panel=PANEL)(services)
+    command(app, "resources", example="orchestrator resources", panel=PANEL)(resources)
+    command(app, "tasks", example="orchestrator tasks --state waiting --service thumbs --limit 20", panel=PANEL)(tasks)
+    command(app, "task", example="orchestrator task 0190c2f3a7", panel=PANEL)(task)
+    command(app, "why", example="orchestrator why 0190c2f3a7", panel=PANEL)(why)
+
+
+def status(call: Call) -> None:
+    """Show the whole at a glance.
+
+    The coordinator, its backlog, its policies, and what it has counted since it started.
+    """
+    found = call.ask("status")
+    call.answer(found, lambda: status_view(found))
+
+
+def services(call: Call) -> None:
+    """List services, their instances and backlogs."""
+    found = call.ask("services")
+    call.answer(found, lambda: services_view(found))
+
+
+def resources(call: Call) -> None:
+    """List resources: what there is, granted, free."""
+    found = call.ask("resources")
+    call.answer(found, lambda: resources_view(found))
+
+
+def tasks(
+    call: Call,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE", help="Only these: waiting, deferred, assigned, running, doubtful, or ended (the last to end first)"
+        ),
+    ] = None,
+    service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many")] = 100,
+) -> None:
+    """List tasks that wait or run, oldest first."""
+    found = call.ask("tasks", state=state, service=service, limit=limit)
+    call.answer(found, lambda: tasks_view(found, limit))
+
+
+def task(call: Call, id: TaskArgument) -> None:
+    """Show all that is known of one task."""
+    found = call.ask("task", task=id)
+    call.answer(found, lambda: task_view(found))
+
+
+def why(call: Call, id: TaskArgument) -> None:
+    """Say why a task is not running.
+
+    One sentence, and what every instance has against it. The reasons are those by which the coordinator decides.
+    """
+    found = call.ask("why", task=id)
+    call.answer(found, lambda: why_view(found))
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def status_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``status`` answered."""
+    from orchestrator.cli.show import facts, span
+
+    policies = found["policies"]
+    pairs: list[tuple[str, Any]] = [
+        ("coordinator", found["coordinator"]),
+        ("leads", f"since {span(found['leading_s'])}, epoch {found['epoch']}"),
+        ("tasks", f"{found['waiting']} waiting, {found['live']} not ended, {found['remembered']} ended and remembered"),
+        ("services", f"{found['services']} with {found['instances']} instances"),
+        ("policies", ", ".join(f"{kind} {name}" for kind, name in policies.items())),
+        ("intake", "open" if found["intake_open"] else "closed: the backlog is full; submissions wait in the broker"),
+        ("results owed", found["owed_results"] or None),
+        ("ledger", f"offset {found['ledger_offset']}, needed from {found['replay_from']}"),
+    ]
+    counts = found["counts"]
+    if counts:
+        pairs.append(("so far", ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())))
+    return [facts(pairs)]
+
+
+def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
+    """What ``services`` answered."""
+    from orchestrator.cli.show import cell, span, state, table
+
+    if not found:
+        return [cell("No service has announced itself yet, and no task waits for one. Start one: workers run MODULE:SERVICE")]
+    summary = table(
+        ["service", "ready", "waiting", "running", "handlers", "depends on"],
+        [[one["service"], one["ready"], one["waiting"], one["running"], one["handlers"], one["depends_on"]] for one in found],
+        right=["ready", "waiting", "running"],
+    )
+    rows = [
+        [
+            each["instance"], one["service"], state(each["state"]), each["holds"], each["capacity"], each["free"],
+            f"{span(each['heard_s'])} ago", each["version"], each["waits_for"],
+        ]
+        for one in found
+        for each in one["instances"]
+    ]  # fmt: skip
+    if not rows:
+        return [summary]
+    columns = ["instance", "service", "state", "holds", "capacity", "free", "heard", "version", "waits for"]
+    return [summary, table(columns, rows, right=["holds", "heard"])]
+
+
+def resources_view(found: list[dict[str, Any]]) -> list[RenderableType]:
+    """What ``resources`` answered."""
+    from orchestrator.cli.show import cell, table
+
+    if not found:
+        return [cell("No instance is here, so there are no resources. Start one: workers run MODULE:SERVICE")]
+    rows = [
+        [
+            one["service"], one["resource"], one["instances"], one["capacity"], one["granted"], one["free"], f"{one['used']:.0%}",
+        ]
+        for one in found
+    ]  # fmt: skip
+    columns = ["service", "resource", "instances", "capacity", "granted", "free", "used"]
+    return [table(columns, rows, right=columns[2:])]
+
+
+def tasks_view(found: list[dict[str, Any]], limit: int) -> list[RenderableType]:
+    """What ``tasks`` answered: live tasks, or ended ones."""
+    from orchestrator.cli.show import cell, since, span, state, table
+
+    if not found:
+        return [cell("No such task.")]
+    more = [cell(f"These are the first {limit}; --limit shows more.")] if len(found) == limit else []
+    now = time.time_ns()
+    if found[0]["state"] == "ended":
+        rows = [
+            [one["task"], state(one["outcome"]), since(one["ended_ns"], now), one.get("attempts"), one.get("instance"), _error(one)]
+            for one in found
+        ]
+        return [table(["task", "outcome", "ended", "attempts", "instance", "error"], rows, right=["attempts"]), *more]
+    rows = [
+        [
+            one["task"], one["type"], _state_of(one), span(one["age_s"]), one["priority"], one["tries"], _progress(one),
+        ]
+        for one in found
+    ]  # fmt: skip
+    columns = ["task", "type", "state", "age", "priority", "failed tries", "progress"]
+    return [table(columns, rows, right=["age", "priority", "failed tries"]), *more]
+
+
+def task_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``task`` answered."""
+    from orchestrator.cli.show import facts, instant, span, state
+    from orchestrator.cli.story import attempts_view
+
+    now = time.time_ns()
+    live = found["state"] != "ended"
+    pairs = [
+        ("task", found["task"]),
+        ("type", found.get("type")),
+        ("state", _state_of(found) if live else state(found["outcome"])),
+        ("error", _error(found) or None),
+        ("progress", _progress(found) or None),
+        ("accepted", instant(found["accepted_ns"]) if found.get("accepted_ns") else None),
+        ("started", instant(found["started_ns"]) if found.get("started_ns") else None),
+        ("ended", instant(found["ended_ns"]) if found.get("ended_ns") else None),
+        ("age", span(found["age_s"]) if live else None),
+        ("instance", found.get("instance") or None),
+        ("needs", found.get("need")),
+        ("priority", found.get("priority") or None),
+        ("tenant", found.get("tenant") or None),
+        ("deadline", f"in {span((found['deadline_ns'] - now) / 1e9)}" if found.get("deadline_ns") else None),
+        ("submitted by", found.get("submitted_by") or None),
+        ("attempts", found["attempts"] if isinstance(found.get("attempts"), int) else None),
+    ]
+    running = [
+        f"attempt {one['attempt']} on {one['instance']}" for one in found.get("attempts") or [] if isinstance(one, dict)
+    ] if live else []  # fmt: skip
+    if running:
+        pairs.append(("now", ", ".join(running)))
+    return [facts(pairs), *attempts_view(found.get("story") or [])]
+
+
+def why_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``why`` answered."""
+    from orchestrator.cli.show import cell, facts, span, table
+
+    sentence = facts([
+        (f"{found['task']}", _state_of(found) if found["state"] != "ended" else found["state"]),
+        ("why", found["reason"]),
+        ("needs", found.get("need")),
+        ("age", span(found["age_s"]) if "age_s" in found else None),
+        ("ahead of it", _ahead(found.get("ahead"))),
+    ])  # fmt: skip
+    refusals = found["refusals"]
+    if not refusals:
+        return [sentence]
+    rows = [[one["instance"], one["reason"]] for one in refusals]
+    return [sentence, cell(""), table(["instance", "cannot take it because"], rows)]
+
+
+def _ahead(count: int | None) -> str | None:
+    if count is None:
+        return None
+    return "1000 tasks or more" if count >= 1000 else "no task" if count == 0 else f"{count} tasks" if count > 1 else "1 task"
+
+
+def _state_of(found: dict[str, Any]) -> Any:
+    from orchestrator.cli.show import state
+
+    return state(f"{found['state']}, being cancelled") if found.get("cancelled") else state(found["state"])
+
+
+def _progress(found: dict[str, Any]) -> str:
+    fraction, text = found.get("progress"), found.get("progress_text", "")
+    return f"{fraction:.0%} {text}".strip() if fraction is not None else text or ""
+
+
+def _error(found: dict[str, Any]) -> str:
+    error = found.get("error")
+    return f"{error['kind']}: {error['message']}" if error else ""

@@ -1,0 +1,137 @@
+"""What keeps running until it is told to stop: up, coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.frame import Call, command
+
+if TYPE_CHECKING:
+    from orchestrator.live.settings import Settings
+
+PANEL = "Run"
+
+Log = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error [default: info]")]
+Ordering = Annotated[str | None, typer.Option(metavar="NAME", help="Policy: who goes next [default: priority]")]
+Placement = Annotated[str | None, typer.Option(metavar="NAME", help="Policy: on which instance [default: least_loaded]")]
+Allocation = Annotated[str | None, typer.Option(metavar="NAME", help="Policy: how much of an elastic demand [default: msa]")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    command(app, "up", example="orchestrator up --workers shop.thumbs:service --workers shop.mail:service", panel=PANEL)(up)
+    command(app, "coordinator", example="orchestrator coordinator --broker amqp://user:password@rabbit:5672/", panel=PANEL)(
+        coordinator
+    )
+
+
+def up(
+    call: Call,
+    workers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:SERVICE", help="Run an agent for this Python service too; give it again for more", show_default=False
+        ),
+    ] = None,
+    log_level: Log = None,
+    ordering: Ordering = None,
+    placement: Placement = None,
+    allocation: Allocation = None,
+) -> None:
+    """Run broker, coordinator and agents on this machine.
+
+    The broker is a private RabbitMQ, unless --broker names one. A second terminal finds it by itself: orchestrator services.
+
+    With --json one line on stdout says where it runs once it does, and the log on stderr is JSON too.
+    """
+    settings = _settings(call, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
+    asyncio.run(until_told(_up(call, settings, workers or [])))
+
+
+async def _up(call: Call, settings: Settings, workers: list[str]) -> None:
+    from orchestrator.cli.where import without_secret
+    from orchestrator.live.up import UP_FILE, up
+
+    async with up(settings, workers=workers, announce=_note) as running:
+        where = {
+            "broker": without_secret(running.url),
+            "up_file": str(settings.data_dir / UP_FILE),
+            "data_dir": str(settings.data_dir),
+            "workers": workers,
+        }
+        if call.json:
+            call.answer(where, list)
+        else:
+            _note(f"running on {where['broker']}; Ctrl-C stops it. In another terminal: orchestrator services")
+        await running.watch()
+
+
+def coordinator(
+    call: Call,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What it is called in logs [default: host and process id]")
+    ] = None,
+    log_level: Log = None,
+    ordering: Ordering = None,
+    placement: Placement = None,
+    allocation: Allocation = None,
+) -> None:
+    """Run one coordinator, until SIGTERM or Ctrl-C.
+
+    Run several, anywhere, for failover: one leads, the others stand by and know what it knows.
+    """
+    from orchestrator.live.daemon import run
+
+    settings = _settings(call, name=name, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
+    if settings.broker is None:
+        settings = _settings(
+            call,
+            broker=call.found.url,
+            name=name,
+            log_level=log_level,
+            ordering=ordering,
+            placement=placement,
+            allocation=allocation,
+        )
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run(settings))
+    if call.json:
+        call.answer({"coordinator": settings.name, "stopped": True}, list)
+
+
+def _settings(call: Call, **flags: Any) -> Settings:
+    return call.load(log="json" if call.json else None, **flags)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _loop_factory() -> Any:
+    """uvloop where there is one: twice as fast with many small messages."""
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work`` until SIGTERM or Ctrl-C, which end it in an orderly way: that is how it is meant to end."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        _note("stopped")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,139 @@
+"""Work in, results out: submit."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.frame import ANSWER_WITHIN_S, Call, command
+from orchestrator.cli.words import Unclear, arguments, duration_s, needs
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.client import Client, Handle
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``app``."""
+    command(
+        app, "submit", example="orchestrator submit thumbs.resize path=a.png width=200 --need cpu=1 --wait", panel="Work"
+    )(submit)  # fmt: skip
+
+
+def submit(
+    call: Call,
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="SERVICE.HANDLER", show_default=False)],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="K=V", help="Arguments. A value that is JSON is that value (n=3, deep=true), else text", show_default=False
+        ),
+    ] = None,
+    args: Annotated[str | None, typer.Option(metavar="JSON", help="Arguments as one JSON object")] = None,
+    need: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help="What it needs: cpu=1, or gpu=1..4 (least..most); repeat for more", show_default=False),
+    ] = None,
+    priority: Annotated[int, typer.Option(metavar="N", help="Higher goes first", min=-1000, max=1000)] = 0,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not to be started later than this from now: 30s, 5m")
+    ] = None,
+    delay: Annotated[str | None, typer.Option(metavar="TIME", help="Not to be started sooner than this from now")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest run of one attempt [default: the handler's own]")
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option(metavar="N", help="Further attempts after a failure [default: the handler's own]", min=0, max=1000)
+    ] = None,
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="On whose behalf")] = "",
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The task's id: the same id is never taken twice [default: a new one]")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; print the result and the task's life story")] = False,
+    wait_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Wait no longer than this; the task goes on")] = None,
+) -> int:
+    """Submit a task; with --wait, print its result.
+
+    Accepted means that the broker has confirmed it: from then on it is not lost. Without --wait the task's id is printed; with it
+    the result and the task's life story, and the exit code is 1 if the task failed.
+    """
+    import asyncio
+
+    from orchestrator.client import CannotPack, Client
+    from orchestrator.client.calls import form
+
+    options: dict[str, Any] = {
+        "need": needs(need or []),
+        "priority": priority,
+        "deadline": duration_s(deadline) if deadline else None,
+        "delay": duration_s(delay) if delay else 0,
+        "timeout": duration_s(timeout) if timeout else None,
+        "retries": retries,
+        "tenant": tenant,
+        "id": id,
+        "reply": wait,
+    }
+    given = arguments(pairs or [], args)
+    patience_s = duration_s(wait_timeout) if wait_timeout else None
+    try:
+        form(type, **options)
+    except ValueError as fault:
+        raise Unclear(str(fault)) from None
+    url = call.found.url
+
+    async def submitted() -> dict[str, Any]:
+        async with Client(url, name="orchestrator submit") as client:
+            handle = await client.task(type, **options).submit(**given)
+            return await _ended(client, handle, patience_s) if wait else {"task": handle.id, "type": type, "accepted": True}
+
+    try:
+        told = asyncio.run(submitted())
+    except CannotPack as fault:
+        raise Unclear(str(fault)) from None
+    call.answer(told, lambda: submit_view(told))
+    if not (wait or call.json):
+        print(f"accepted; how it goes: orchestrator task {told['task']}", file=sys.stderr)
+    return 0 if told.get("outcome", "done") == "done" else 1
+
+
+async def _ended(client: Client, handle: Handle, patience_s: float | None) -> dict[str, Any]:
+    """How the task ended, with its life story."""
+    from orchestrator.cli.story import life
+    from orchestrator.wire.values import unpack
+
+    result = await handle.outcome(patience_s)
+    error = result.error
+    told: dict[str, Any] = {
+        "task": handle.id,
+        "type": handle.type,
+        "outcome": result.outcome,
+        "value": None if result.value is None else unpack(result.value),
+        "error": None if error is None else {"kind": error.kind, "message": error.message, "trace": error.trace},
+        **life(result),
+        "story": [],
+    }
+    if result.attempts > 1:  # the attempts that failed on the way
+        told["story"] = (await client.ask("task", task=handle.id, timeout_s=ANSWER_WITHIN_S)).get("story", [])
+    return told
+
+
+def submit_view(told: dict[str, Any]) -> list[RenderableType]:
+    """For people: the id; or the result and the life story."""
+    from orchestrator.cli.show import cell, clean, to_json
+    from orchestrator.cli.story import life_view
+
+    if "outcome" not in told:
+        return [cell(told["task"])]
+    blocks: list[RenderableType] = []
+    if told["outcome"] == "done":
+        value = told["value"]
+        blocks.append(cell(value if isinstance(value, str) and value else to_json(value)))
+    error = told["error"]
+    if error is not None:
+        blocks.append(cell(f"{error['kind']}: {error['message']}"))
+        blocks += [cell(clean(error["trace"]))] if error["trace"] else []
+    blocks.append(cell(f"task {told['task']} ({told['type']})"))
+    return [*blocks, *life_view(told["outcome"], told, told["story"])]

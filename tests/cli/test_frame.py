@@ -1,0 +1,143 @@
+"""What all commands have in common: help, usage errors, finding the broker, errors without tracebacks, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.faults import Fault
+from tests.cli.conftest import Type
+
+COMMANDS = [
+    "up", "coordinator", "demo", "submit", "status", "services", "resources", "tasks", "task", "why", "dead", "cancel", "drain",
+    "policy", "doctor",
+]  # fmt: skip
+ROOT = Path(__file__).parents[2]
+
+
+def test_help_lists_every_command_and_comes_at_once() -> None:
+    """Nothing heavy is loaded before it is needed (the best of three: this machine may be busy)."""
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        )  # fmt: skip
+        took.append(time.monotonic() - began)
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert min(took) < 0.4
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name: str) -> None:
+    """What is typed, what it does, and one line to copy."""
+    done = typed(name, "--help")
+    assert done.code == 0
+    assert f"Example: orchestrator {name}" in done.out
+    assert "--json" in done.out
+    assert "--broker URL" in done.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["submit"],
+        ["submit", "a.b", "width"],
+        ["submit", "a.b", "--need", "cpu"],
+        ["submit", "a.b", "--deadline", "soon"],
+        ["submit", "a.b", "--priority", "5000"],
+        ["tasks", "--limit", "0"],
+        ["task"],
+        ["status", "--broker", "http://host/"],
+        ["status", "--config", "/nowhere/orchestrator.toml"],
+        ["coordinator", "--broker", "amqp://h/", "--ordering", "alphabetical"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_exits_with_2_and_says_so_on_stderr(typed: Type, words: list[str]) -> None:
+    """Nothing on stdout, no traceback, code 2."""
+    done = typed(*words)
+    assert done.code == 2
+    assert done.out == ""
+    assert "rror" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_without_any_broker_a_command_says_how_to_get_one(typed: Type) -> None:
+    """What happened, what it means, what to do."""
+    done = typed("services", "--json")
+    assert done.code == 1
+    assert done.out == ""
+    assert "No broker is known" in done.err
+    assert "Nothing was asked" in done.err
+    assert "orchestrator up" in done.err
+    assert "--broker amqp://" in done.err
+
+
+def test_an_up_that_died_is_told_from_one_that_never_ran(typed: Type, tmp_path: Path) -> None:
+    """Its note is still there, its process is not."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    note = tmp_path / "orchestrator" / "up.json"
+    note.parent.mkdir()
+    note.write_text(json.dumps({"url": "amqp://u:secret@127.0.0.1:1/", "pid": gone.pid}))
+    done = typed("status")
+    assert done.code == 1
+    assert "is gone" in done.err
+    assert "secret" not in done.err
+
+
+def test_a_running_up_is_found_and_a_broker_that_is_not_there_is_named_without_its_password(typed: Type, tmp_path: Path) -> None:
+    """The doctor shows which broker is meant and that it cannot be reached."""
+    note = tmp_path / "orchestrator" / "up.json"
+    note.parent.mkdir()
+    note.write_text(json.dumps({"url": "amqp://me:secret@127.0.0.1:1/", "pid": os.getpid()}))
+    done = typed("doctor", "--json")
+    assert done.code == 1
+    told = done.json
+    assert told["ok"] is False
+    assert [(one["check"], one["state"]) for one in told["checks"]] == [
+        ("Python", "ok"),
+        ("broker found", "ok"),
+        ("broker reachable", "fail"),
+    ]
+    assert "amqp://me@127.0.0.1:1/" in done.out
+    assert "secret" not in done.out + done.err
+    assert told["checks"][-1]["do"]
+
+
+def test_flag_goes_before_environment(typed: Type) -> None:
+    """--broker wins over ORCHESTRATOR_BROKER."""
+    environment = {"ORCHESTRATOR_BROKER": "amqp://env@127.0.0.1:1/"}
+    assert "flag@" in typed("doctor", "--json", "--broker", "amqp://flag@127.0.0.1:1/", **environment).json["checks"][1]["found"]
+    assert "env@" in typed("doctor", "--json", **environment).json["checks"][1]["found"]
+
+
+def test_a_settings_file_names_the_broker(typed: Type, tmp_path: Path) -> None:
+    """--config FILE."""
+    file = tmp_path / "orchestrator.toml"
+    file.write_text('broker = "amqp://file@127.0.0.1:1/"\n')
+    told = typed("doctor", "--json", "--config", str(file)).json
+    assert "file@" in told["checks"][1]["found"]
+
+
+def test_all_faults_of_the_settings_are_told_at_once(typed: Type) -> None:
+    """Two wrong values, one message, code 2."""
+    done = typed("coordinator", "--broker", "amqp://h/", ORCHESTRATOR_LEASE_S="0.1", ORCHESTRATOR_ORDERING="alphabetical")
+    assert done.code == 2
+    assert "lease_s" in done.err
+    assert "alphabetical" in done.err
+
+
+def test_debug_shows_where_an_error_comes_from(typed: Type) -> None:
+    """For whoever reports a bug: the error itself reaches the interpreter, with its traceback."""
+    done = typed("services", "--debug")
+    assert done.code == 1
+    assert isinstance(done.raised, Fault)

@@ -1,0 +1,153 @@
+"""The command line against a real broker, a real coordinator and a real worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Start, Type
+
+pytestmark = pytest.mark.broker
+
+SHOP = "tests.cli.shop:thumbs"
+
+
+def test_without_a_worker_why_says_which_service_is_missing(ask: Type) -> None:
+    """Submitted, accepted, waiting; and one command tells what to start."""
+    told = ask("submit", "thumbs.resize", "path=a.png", "--id", "t1", "--json")
+    assert (told.code, told.json) == (0, {"task": "t1", "type": "thumbs.resize", "accepted": True})
+    why = ask("why", "t1")
+    assert why.code == 0
+    assert "service 'thumbs' is missing" in why.out
+    assert "workers run" in why.out
+    assert ask("why", "t1", "--json").json["state"] == "waiting"
+    assert [one["task"] for one in ask("tasks", "--service", "thumbs", "--json").json] == ["t1"]
+    assert ask("services", "--json").json[0]["waiting"] == 1
+
+
+def test_submit_prints_the_id_alone_so_that_a_script_can_keep_it(ask: Type) -> None:
+    """id=$(orchestrator submit …); the hint goes to stderr."""
+    told = ask("submit", "thumbs.resize", "path=a.png")
+    assert told.code == 0
+    (name,) = told.out.split()
+    assert f"orchestrator task {name}" in told.err
+    assert ask("task", name, "--json").json["state"] == "waiting"
+
+
+def test_a_waiting_task_is_cancelled_once(ask: Type) -> None:
+    """It will not run; cancelling it again says so; one that nobody knows is no task."""
+    ask("submit", "thumbs.resize", "path=a.png", "--id", "t1")
+    assert "is cancelled" in ask("cancel", "t1").out
+    again = ask("cancel", "t1")
+    assert (again.code, "was cancelled before" in again.out) == (0, True)
+    assert "cancelled" in ask("task", "t1").out
+    assert [one["outcome"] for one in ask("tasks", "--state", "ended", "--json").json] == ["cancelled"]
+    unknown = ask("task", "nobody")
+    assert unknown.code == 1
+    assert unknown.out == ""
+    assert "'nobody'" in unknown.err
+
+
+def test_policies_are_found_by_name_and_switched(ask: Type) -> None:
+    """`policy fifo` knows that fifo is an ordering; a name that nobody knows is bad usage."""
+    assert ask("policy", "--json").json["now"]["ordering"] == "priority"
+    assert ask("policy", "fifo", "--json").json["now"]["ordering"] == "fifo"
+    assert ask("policy", "--ordering", "priority", "--placement", "random", "--json").json["now"] == {
+        "ordering": "priority", "placement": "random", "allocation": "msa",
+    }  # fmt: skip
+    for words in (["alphabetical"], ["fifo", "priority"], ["fifo", "--ordering", "priority"], ["--placement", "nowhere"]):
+        wrong = ask("policy", *words)
+        assert (wrong.code, wrong.out) == (2, ""), words
+    assert ask("policy", "--json").json["now"]["placement"] == "random"
+
+
+def test_the_doctor_finds_nothing_wrong(ask: Type) -> None:
+    """Broker, queues, a coordinator that answers, clocks that agree; the event exchange is not in this virtual host."""
+    told = ask("doctor", "--json")
+    assert told.code == 0, told.out
+    states = {one["check"]: one["state"] for one in told.json["checks"]}
+    assert states["death notices"] == "warn"
+    assert {name for name, state in states.items() if state == "ok"} >= {
+        "Python", "broker found", "broker reachable", "broker version", "permission to declare", "queues", "coordinator", "clocks",
+    }  # fmt: skip
+    assert "All is well" in ask("doctor").out
+
+
+def test_the_doctor_names_what_is_missing_before_any_coordinator_ran(amqp_url: str, typed: Type) -> None:
+    """A broker without our queues: it says so, and how to get them."""
+    told = typed("doctor", "--json", "--broker", amqp_url)
+    assert told.code == 1
+    failed = {one["check"]: one for one in told.json["checks"] if one["state"] == "fail"}
+    assert set(failed) == {"queues", "coordinator"}
+    assert "orchestrator coordinator" in failed["queues"]["do"]
+
+
+def test_submit_and_wait_prints_the_result_and_the_life_of_the_task(ask: Type, start: Start) -> None:
+    """Value first, then when it was accepted, how long it waited and ran, and where."""
+    start("workers", "run", SHOP)
+    told = ask("submit", "thumbs.resize", "path=a.png", "width=7", "--wait", "--wait-timeout", "30s", "--json")
+    assert told.code == 0, told.err
+    said = told.json
+    assert said["value"] == {"path": "a.png", "width": 7, "thumb": "a.png@7"}
+    assert (said["outcome"], said["attempts"], said["error"]) == ("done", 1, None)
+    assert said["accepted_ns"] <= said["started_ns"] <= said["ended_ns"]
+    shown = ask("submit", "thumbs.resize", "path=b.png", "--wait", "--wait-timeout", "30s")
+    assert shown.code == 0
+    assert '"thumb": "b.png@100"' in shown.out
+    assert all(word in shown.out for word in ("accepted", "waited", "started", "ran", "ended", "attempts"))
+
+
+def test_a_task_that_fails_exits_with_1_and_tells_every_attempt(ask: Type, start: Start) -> None:
+    """The error, the attempt that failed before; then its letter among the dead."""
+    start("workers", "run", SHOP)
+    told = ask("submit", "thumbs.fail", "why=no such picture", "--wait", "--wait-timeout", "30s", "--json")
+    assert told.code == 1
+    said = told.json
+    assert (said["outcome"], said["attempts"]) == ("failed", 2)
+    assert said["error"]["kind"] == "ValueError"
+    assert "no such picture" in said["error"]["message"]
+    assert len(said["story"]) >= 1
+    letters = ask("dead", "--json").json
+    assert [(one["task"], one["type"], one["outcome"]) for one in letters] == [(said["task"], "thumbs.fail", "failed")]
+    assert letters[0]["args"] == {"why": "no such picture"}
+    shown = ask("dead").out
+    assert "no such picture" in shown
+    assert "failed attempts" in shown
+    assert ask("dead", "--json").json == letters, "they stay where they are"
+
+
+def test_what_runs_is_seen_and_what_it_holds(ask: Type, start: Start) -> None:
+    """services, resources, tasks, why: an instance with two slots and two GPUs, one of each taken."""
+    start("workers", "run", SHOP)
+    assert ask("submit", "thumbs.resize", "path=a.png", "--wait", "--wait-timeout", "30s").code == 0
+    assert ask("submit", "thumbs.hold", "--need", "gpu=1..2", "--id", "h1").code == 0
+    assert ask("submit", "thumbs.hold", "--need", "gpu=2", "--id", "h2").code == 0
+    service = ask("services", "--json").json[0]
+    assert (service["service"], service["ready"], service["handlers"]) == ("thumbs", 1, ["fail", "hold", "resize"])
+    instance = service["instances"][0]
+    assert instance["capacity"] == {"slots": 2, "gpu": 2}
+    assert instance["free"] == {"slots": 1, "gpu": 1}
+    assert instance["instance"] in ask("services").out
+    gpu = {one["resource"]: one for one in ask("resources", "--json").json}["gpu"]
+    assert (gpu["capacity"], gpu["granted"], gpu["free"]) == (2, 1, 1)
+    assert "50%" in ask("resources").out
+    why = ask("why", "h2")
+    assert "gpu short by 1" in why.out
+    assert instance["instance"] in why.out
+    assert ask("why", "h1", "--json").json["state"] in ("assigned", "running")
+    assert "h1" in ask("tasks").out
+    never = ask("submit", "thumbs.resize", "path=a", "--need", "gpu=64", "--wait", "--wait-timeout", "30s")
+    assert never.code == 1
+    assert "the nearest has 2" in never.out
+    assert "finishes the task it holds" in ask("drain", instance["instance"]).out
+    assert "takes no new work" in ask("drain", instance["instance"]).out
+
+
+def test_nothing_a_handler_says_is_obeyed_by_the_terminal(ask: Type, start: Start) -> None:
+    """Escape codes and markup in an error are shown, not carried out."""
+    start("workers", "run", SHOP)
+    told = ask(
+        "submit", "thumbs.fail", "--args", '{"why": "\\u001b[31mred [bold]x[/bold] [/nonsense]"}', "--wait", "--wait-timeout", "30s"
+    )
+    assert told.code == 1
+    assert "\x1b" not in told.out
+    assert "[bold]x[/bold] [/nonsense]" in told.out
