@@ -21,6 +21,8 @@ from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire.facts import Checkpointed, Ended, Failed, Joined, Parted, Served
 from orchestrator.wire.messages import Announce, Beat, Error, Handler, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
 
+FLOOR_MAX = 2**52
+"""An agent that claims to know a higher epoch lies: epochs above would soon be more than messages can carry."""
 STRANGERS_MAX = 1000
 """Unknown incarnations remembered, so that each is asked who it is only now and then."""
 
@@ -122,7 +124,7 @@ def notes(desk: Desk, now: Nanos, event: Arrived) -> None:
     if instance is None or not desk.leading:
         return
     for note in said.items:
-        if note.what == "refused" and note.epoch > desk.epoch:
+        if note.what == "refused" and desk.epoch < note.epoch <= FLOOR_MAX:
             desk.floor = max(desk.floor, note.epoch)
             desk.reclaim = True
         holding = instance.holdings.get(note.attempt)

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from orchestrator.core import agents, intake, leadership, operators, placing, reading, rules
-from orchestrator.core.commands import Append, Broadcast, Command, Flow, Settle
+from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import (
@@ -34,7 +34,7 @@ from orchestrator.core.events import (
 from orchestrator.core.settling import EXPIRED, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.vocabulary import NS_PER_S, Nanos
-from orchestrator.wire.facts import AnyFact, Ended, Entry
+from orchestrator.wire.facts import AnyFact, Ended
 from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leave, Notes, Reports, Submit
 
 MESSAGES: dict[type, Callable[[Desk, Nanos, Arrived], None]] = {
@@ -83,14 +83,14 @@ class Coordinator:
         """Take in events at ``now`` (ns, never going back), come to rest, and say what is to be done, in this order."""
         desk = self.desk
         for event in events:
-            if type(event) is Arrived:
-                handler = MESSAGES.get(type(event.message))
-                if handler is None:
-                    desk.counts["misplaced"] += 1
-                else:
-                    handler(desk, now, event)
-            elif type(event) is not TimePassed:
-                EVENTS[type(event)](desk, now, event)
+            if desk.phase == "claiming" and isinstance(event, Arrived | Garbled) and event.handle is not None:
+                desk.postponed.append(event)  # we claim again within a session: nobody else is given this delivery
+            else:
+                take(desk, now, event)
+        if desk.leading:
+            postponed, desk.postponed = desk.postponed, []
+            for event in postponed:
+                take(desk, now, event)
         for timer in desk.timers.due(now):
             wake(desk, now, timer)
         if desk.leading:
@@ -163,9 +163,7 @@ class Coordinator:
         gates.number = desk.number
         desk.flight = gates
         desk.appended_ns = now
-        custody = desk.custody
-        entry = Entry(desk.nonce, desk.number, desk.keeping.replay_from(custody), custody.answered_to(), facts)
-        desk.out.append(Append(entry))
+        desk.append(facts)
 
     def _echo(self, now: Nanos) -> None:
         """Renew the windows of all instances heard since the last echo, in one broadcast (R9), while we are fresh (R10)."""
@@ -182,6 +180,18 @@ class Coordinator:
         waves = iter(heard.items())
         while wave := dict(islice(waves, ECHO_MAX)):
             desk.out.append(Broadcast(Echo(desk.epoch, wave)))
+
+
+def take(desk: Desk, now: Nanos, event: Event) -> None:
+    """One event, to whom it concerns."""
+    if type(event) is Arrived:
+        handler = MESSAGES.get(type(event.message))
+        if handler is None:
+            desk.counts["misplaced"] += 1
+        else:
+            handler(desk, now, event)
+    elif type(event) is not TimePassed:
+        EVENTS[type(event)](desk, now, event)
 
 
 def wake(desk: Desk, now: Nanos, timer: Timer) -> None:

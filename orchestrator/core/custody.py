@@ -55,6 +55,8 @@ class Custody:
         """Cancels of tasks not known yet."""
         self.policies: dict[str, tuple[Asked, int]] = {}
         self.reign: Reign | None = None
+        self.epoch = 0
+        """The highest there ever was."""
         self.next_offset = 0
         self._results_bytes_max = results_bytes_max
         self._results_bytes = 0
@@ -193,8 +195,9 @@ class Custody:
         return news
 
     def claim(self, fact: Claim, offset: int) -> Reign:
-        """Someone leads from here. Epochs start at 1, since 0 says "none" among agents."""
-        self.reign = Reign(max(offset + 1, fact.floor + 1), offset, fact.nonce, fact.coordinator)
+        """Someone leads from here. Epochs start at 1, since 0 says "none" among agents, and no two reigns share one."""
+        self.epoch = max(offset, fact.floor, self.epoch) + 1
+        self.reign = Reign(self.epoch, offset, fact.nonce, fact.coordinator)
         return self.reign
 
     # --- answering, forgetting ------------------------------------------------------------------------------------------

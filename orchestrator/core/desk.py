@@ -13,17 +13,17 @@ from random import Random
 from typing import Any, Literal, TypeAlias
 
 from orchestrator.core.backlog import Backlog
-from orchestrator.core.commands import Bury, Command, Noted, Send, SendResults
+from orchestrator.core.commands import Append, Bury, Command, Noted, Send, SendResults
 from orchestrator.core.config import Config
 from orchestrator.core.custody import Custody
-from orchestrator.core.events import Handle
+from orchestrator.core.events import Arrived, Garbled, Handle
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Registry
 from orchestrator.core.timers import Timers
 from orchestrator.policies import ALLOCATIONS, ORDERINGS, PLACEMENTS, pick
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
-from orchestrator.wire.facts import AnyFact, Ended
+from orchestrator.wire.facts import AnyFact, Ended, Entry
 from orchestrator.wire.messages import Result
 
 Phase: TypeAlias = Literal["away", "following", "claiming", "leading"]
@@ -90,6 +90,8 @@ class Desk:
         self.floor = 0
         """The highest epoch agents said they know."""
         self.attempts = 0
+        self.postponed: list[Arrived | Garbled] = []
+        """Deliveries that came while we claimed again."""
         # the ledger's mouth
         self.number = 0
         self.proposed: list[AnyFact] = []
@@ -136,6 +138,12 @@ class Desk:
         """Write this fact with the next append. It counts when it is read (R1)."""
         self.proposed.append(fact)
         self.proposed_bytes += size
+
+    def append(self, facts: list[AnyFact]) -> None:
+        """The next entry of the ledger leaves."""
+        custody = self.custody
+        head = (self.nonce, self.number, self.keeping.replay_from(custody), custody.answered_to(), custody.epoch)
+        self.out.append(Append(Entry(*head, facts)))
 
     def gate(self, handle: Handle) -> None:
         """Settle this delivery once all that is proposed by now is committed."""

@@ -9,12 +9,12 @@ R3).
 from __future__ import annotations
 
 from orchestrator.core import rules
-from orchestrator.core.commands import Append, Lead, OpenIntake, Resign
+from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
 from orchestrator.core.registry import Instance, Orderbook
 from orchestrator.vocabulary import Nanos
-from orchestrator.wire.facts import Claim, Entry
+from orchestrator.wire.facts import Claim
 
 
 def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
@@ -48,10 +48,7 @@ def claim(desk: Desk, now: Nanos) -> None:
     desk.number += 1
     desk.flight = Flight(desk.number)
     desk.appended_ns = now
-    fact = Claim(desk.name, desk.nonce, desk.floor)
-    custody = desk.custody
-    entry = Entry(desk.nonce, desk.number, desk.keeping.replay_from(custody), custody.answered_to(), [fact])
-    desk.out.append(Append(entry))
+    desk.append([Claim(desk.name, desk.nonce, desk.floor)])
     desk.note("claiming", floor=desk.floor)
 
 
@@ -142,6 +139,7 @@ def step_down(desk: Desk) -> None:
     desk.boarding = Flight()
     desk.flight = None
     desk.arriving.clear()
+    desk.postponed.clear()
     desk.posted.clear()
     desk.results.clear()
     desk.settled.clear()

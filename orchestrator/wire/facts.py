@@ -107,7 +107,7 @@ class Parted(Fact, frozen=True, tag="parted"):
 
 
 class Claim(Fact, frozen=True, tag="claim"):
-    """I lead from here. The offset of its entry is the epoch (or ``floor + 1``, if agents know a higher one)."""
+    """I lead from here. The offset of its entry, plus 1, is the epoch; more if the ledger or agents (``floor``) know a higher one."""
 
     coordinator: str
     nonce: str
@@ -166,4 +166,6 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """Whoever reads from this offset has everything that still lives (computed from what the writer had read, R11)."""
     answered_to: int = 0
     """The results of all ends below this offset have been published (R7)."""
+    epoch: int = 0
+    """The highest epoch that its writer knows of: a later claim is above it, also for a reader that did not see the last one."""
     facts: list[AnyFact] = []

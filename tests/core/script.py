@@ -13,7 +13,7 @@ they get and beat, unless their strings are cut.
     a lazy | silent | deaf | stubborn | unanswering | willing
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
-    ask why t1 | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
+    ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1 | garbage | ticks | echoes
 """
 
@@ -181,7 +181,8 @@ class Script:
             args["priority"] = int(plain[2])
         if plain[0] == "drain":
             args["instance"] = plain[1]
-        known = len(self.stage.answers)
+        late = plain[-1:] == ["late"]
+        known = len(self.stage.answers) - late
         self.only = plain[1].split(",") if plain[0] in ("status", "services") and plain[1:] else None
         self.stage.durable("control", Control("q", plain[0], args), "operator")
         self.stage.pump()

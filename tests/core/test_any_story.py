@@ -101,6 +101,11 @@ class CoordinatorStory(RuleBasedStateMachine):
     def token(self, which: int) -> None:
         self.world.token(which)
 
+    @precondition(lambda self: "tokens" in self.faults)
+    @rule(which=which)
+    def higher_epoch(self, which: int) -> None:
+        self.world.higher_epoch(which)
+
     @precondition(lambda self: "words" in self.faults)
     @rule(which=which)
     def lose_word(self, which: int) -> None:

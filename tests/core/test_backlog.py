@@ -12,7 +12,7 @@ from orchestrator.policies import ORDERINGS
 from orchestrator.wire.messages import Task
 
 TYPES = ("s.fast", "s.slow")
-NEEDS = ({}, {"cpu": 2.0}, {"slots": 0.5})
+NEEDS: tuple[dict[str, float], ...] = ({}, {"cpu": 2.0}, {"slots": 0.5})
 
 
 class BacklogStory(RuleBasedStateMachine):

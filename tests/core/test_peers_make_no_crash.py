@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from orchestrator.core import events as e
 from orchestrator.core.commands import Noted
+from orchestrator.vocabulary import Attempt
 from orchestrator.wire.facts import Asked, Entry
-from orchestrator.wire.messages import Announce, Control, Handler, Range, Submit, Task
+from orchestrator.wire.messages import Announce, Control, Handler, Note, Notes, Range, Submit, Task
 from tests.core.stage import Node, Stage
 
 
@@ -38,3 +39,14 @@ def test_a_policy_of_another_version_in_the_ledger() -> None:
     stage.land_stray()
     stage.pump()
     assert node.machine.desk.policy_names == {"ordering": "priority", "placement": "random", "allocation": "msa"}
+
+
+def test_an_agent_that_lies_about_the_epoch() -> None:
+    """It claims to know an epoch so high that no message could carry the next: nobody believes it. A lower lie costs one claim."""
+    stage, node = leading()
+    announce = e.Arrived(Announce("a", "a.1", "thumbs", [Handler("resize")], {"slots": 1}))
+    for said, epoch in ((2**53, 1), (2**52 + 1, 1), (9, 10)):
+        lie = Note("t1", Attempt(1, 0), "refused", text="epoch", epoch=said)
+        stage.step(node, announce, e.Arrived(Notes("a.1", [lie])))
+        stage.pump()
+        assert node.machine.desk.epoch == epoch

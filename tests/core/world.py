@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
-from orchestrator.wire.messages import Control, Error, Handler, Range, Submit, Task
+from orchestrator.wire.messages import Control, Error, Handler, Note, Notes, Range, Submit, Task
 from tests.core.actors import RealAgent
 from tests.core.stage import Stage
 
@@ -177,6 +177,15 @@ class World:
     def drop(self, which: int, evidence: bool) -> None:
         """The broker drops an agent's connection; the agent has not noticed yet."""
         self.agents[which % 2].drop(evidence=evidence)
+
+    def higher_epoch(self, which: int) -> None:
+        """The ledger was made anew, or an agent lies: it refuses in the name of an epoch that nobody here has seen."""
+        incarnation = self.agents[which % 2].incarnation
+        if incarnation:
+            for node in self.stage.nodes.values():
+                if node.machine.desk.leading:
+                    note = Note("sync", Attempt(1, 0), "refused", text="epoch", epoch=node.machine.desk.epoch + 3)
+                    self.stage.wire((incarnation, node.name)).append(e.Arrived(Notes(incarnation, [note])))
 
     def notice(self, which: int) -> None:
         self.agents[which % 2].notice()
