@@ -415,8 +415,6 @@ def _adopt(desk: Desk, instance: Instance, task: str, attempt: Attempt, grant: d
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))
         desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
         return
-    if any(failure.attempt == attempt for failure in record.failures):
-        return  # finished, and known to be so: not alive, released with the next beat
     instance.hold(attempt, Holding(task, record, grant, 0, running=state != "waiting"))
     older = list(record.live)
     record.live[attempt] = instance.incarnation

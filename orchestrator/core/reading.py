@@ -15,6 +15,7 @@ from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
 from orchestrator.core.records import Record
+from orchestrator.core.registry import Instance
 from orchestrator.core.settling import let_go, settle_down, stop_live
 from orchestrator.policies import KINDS
 from orchestrator.vocabulary import Nanos
@@ -134,15 +135,13 @@ def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
     news = desk.custody.failed(fact) is not None
     if record is None:
         return
-    lived = fact.attempt in record.live
-    if lived:
-        if (instance := desk.registry.instances.get(record.live[fact.attempt])) is not None:
-            let_go(desk, instance, fact.attempt)
-        record.live.pop(fact.attempt, None)
+    over = fact.attempt in record.live and rules.r8_over(fact)
+    if over and (instance := desk.registry.instances.get(record.live[fact.attempt])) is not None:
+        let_go(desk, instance, fact.attempt)
     if news:
         desk.counts[f"attempt_{fact.cause}"] += 1
         _judge(desk, now, record)
-    if (news or lived) and rules.r4_assignable(record):
+    if (news or over) and rules.r4_assignable(record):
         settle_down(desk, now, record)
     if news and desk.leading and record.id not in desk.verdicts:
         desk.note(
@@ -202,7 +201,13 @@ def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:
     desk.custody.join(fact, offset)
     desk.keeping.row(offset, "joined", fact.incarnation)
     instance = desk.registry.instances.get(fact.incarnation)
-    if not desk.leading or instance is None or instance.joined:
+    if not desk.leading:
+        return
+    if instance is None:  # an earlier leader's, that we have not heard of: it answers, or its lease runs out
+        instance = desk.registry.add(Instance(fact.incarnation, fact.instance, fact.service))
+        instance.over_ns = rules.r10_over_after_claim(now, desk.config.fresh_ns, desk.config.lease_ns)
+        desk.timers.at(instance.over_ns, "lease", fact.incarnation)
+    if instance.joined:
         return
     instance.joined = True
     instance.follow("joined")
@@ -211,10 +216,16 @@ def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:
 
 
 def parted(desk: Desk, now: Nanos, fact: Parted, offset: int) -> None:
-    """This incarnation is gone for good."""
+    """This incarnation is gone for good, says its writer. We know better if it lives with us: then the ledger shall know too."""
+    known = desk.custody.joined.get(fact.incarnation)
     desk.custody.part(fact)
-    if not desk.leading and (instance := desk.registry.instances.get(fact.incarnation)) is not None:
+    instance = desk.registry.instances.get(fact.incarnation)
+    if instance is None:
+        return
+    if not desk.leading:
         desk.registry.remove(instance)
+    elif instance.joined and known is not None:
+        desk.propose(known[0])
 
 
 def served(desk: Desk, now: Nanos, fact: Served, offset: int) -> None:

@@ -61,6 +61,11 @@ def r8_counts(record: Record, failed: Failed) -> bool:
     return all(failure.attempt != failed.attempt for failure in record.failures)
 
 
+def r8_over(failed: Failed) -> bool:
+    """A failure written on evidence (``lost``) never overrides an agent that answers that it still holds the attempt."""
+    return failed.cause != "lost"
+
+
 def r8_tried_enough(record: Record, losses_max: int, fatal: bool) -> bool:
     """Whether the task ends as failed: decided when ``Failed`` is read, from ledger content only."""
     losses = record.losses
