@@ -1,0 +1,177 @@
+"""Handlers that the tests of the job runners run, at the top level of a module: other processes find them here."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from workers import Context, Fatal, Service, Stopped
+
+service = Service("jobs")
+
+
+@service.task(kind="process")
+def pid() -> int:
+    """Who runs it."""
+    print("handlers may print")
+    return os.getpid()
+
+
+@service.task(kind="process")
+def spin(path: str) -> None:
+    """Burns a CPU and never looks at anything."""
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        pass
+
+
+@service.task(kind="process")
+def hold_the_gil(path: str) -> None:
+    """Sleeps in C without letting any other thread of its process run."""
+    Path(path).write_text(str(os.getpid()))
+    ctypes.PyDLL(None).sleep(600)
+
+
+@service.task(kind="process")
+def die(how: int) -> None:
+    """The system kills it, say."""
+    os.kill(os.getpid(), how)
+    time.sleep(600)
+
+
+@service.task(kind="process")
+def count_in_process(ctx: Context, to: int) -> int:
+    """Counts, saves what it has when asked to stop."""
+    return _count(ctx, to)
+
+
+@service.task
+def count_in_thread(ctx: Context, to: int) -> int:
+    """The same."""
+    return _count(ctx, to)
+
+
+def _count(ctx: Context, to: int) -> int:
+    reached = ctx.resumed or 0
+    while reached < to:
+        reached += 1
+        ctx.progress(reached / to, f"at {reached}")
+        if ctx.wait(0.005):
+            ctx.checkpoint(reached)
+            raise Stopped
+    return int(reached)
+
+
+@service.task
+async def count(ctx: Context, to: int) -> int:
+    """The same."""
+    for reached in range(ctx.resumed or 0, to):
+        ctx.progress(reached / to, f"at {reached}")
+        await asyncio.sleep(0.005)
+        if ctx.should_stop:
+            ctx.checkpoint(reached)
+            raise Stopped
+    return to
+
+
+@service.task(kind="process")
+async def async_in_process(value: Any) -> Any:
+    """A loop of its own."""
+    await asyncio.sleep(0)
+    return value
+
+
+@service.task
+def about(ctx: Context) -> dict[str, Any]:
+    """What the context knows."""
+    return _about(ctx)
+
+
+@service.task(kind="process")
+def about_in_process(ctx: Context) -> dict[str, Any]:
+    """What the context knows."""
+    return _about(ctx)
+
+
+@service.task
+async def about_async(ctx: Context) -> dict[str, Any]:
+    """What the context knows."""
+    return _about(ctx)
+
+
+def _about(ctx: Context) -> dict[str, Any]:
+    return {
+        "task": ctx.task, "type": ctx.type, "attempt": list(ctx.attempt), "number": ctx.number, "grant": dict(ctx.grant),
+        "instance": ctx.instance, "tenant": ctx.tenant, "timeout_s": ctx.timeout_s, "resumed": ctx.resumed,
+        "deadline_s": ctx.deadline_s is not None and 0 < ctx.deadline_s <= 60,
+    }  # fmt: skip
+
+
+@service.task
+def boom() -> None:
+    """Fails."""
+    raise KeyError("missing thing")
+
+
+@service.task
+def hopeless() -> None:
+    """Fails for good."""
+    raise Fatal("no such picture")
+
+
+@service.task
+async def leave() -> None:
+    """User code that thinks it owns the process."""
+    sys.exit(3)
+
+
+@service.task
+async def odd() -> object:
+    """No message carries it."""
+    return object()
+
+
+@service.task
+async def stubborn() -> str:
+    """Does not want to be cancelled."""
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        return "all the same"
+    return "never"
+
+
+@service.task
+async def sleep(seconds: float) -> str:
+    """Waits."""
+    await asyncio.sleep(seconds)
+    return "woke"
+
+
+@service.task
+async def freeze(seconds: float) -> str:
+    """Blocks the loop, as people do."""
+    time.sleep(seconds)  # noqa: ASYNC251  # the mistake is the point
+    return "thawed"
+
+
+@service.task
+def nap(seconds: float) -> str:
+    """Cannot be killed."""
+    time.sleep(seconds)
+    return "rested"
+
+
+@service.task(kind="process")
+def start_program() -> int:
+    """A program that a handler starts can be stopped like any other."""
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    program.send_signal(signal.SIGTERM)
+    return program.wait(10)
