@@ -125,7 +125,7 @@ class Coordinator:
         if desk.reclaim and desk.flight is None:
             leadership.claim(desk, now)
             return
-        if rules.r10_fresh(now, desk.read_ns, desk.config.fresh_ns):
+        if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
             while desk.stirred:
                 service = next(iter(desk.stirred))
                 del desk.stirred[service]
@@ -171,7 +171,7 @@ class Coordinator:
         if now < desk.echo_ns:
             return
         desk.echo_ns = now + desk.config.echo_ns
-        if not rules.r10_fresh(now, desk.read_ns, desk.config.fresh_ns):
+        if not rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
             return
         heard: dict[str, int] = {}
         for incarnation, instance in desk.registry.instances.items():

@@ -100,7 +100,9 @@ class Desk:
         self.flight: Flight | None = None
         self.appended_ns: Nanos = 0
         self.read_ns: Nanos = 0
-        """When something of our own was last read back (R10)."""
+        """When something of our own was last read back."""
+        self.proven_ns: Nanos = 0
+        """When that was written: nobody had claimed by then (R10)."""
         self.arriving: dict[TaskId, int] = {}
         """Tasks proposed and not read yet, with their prints."""
         # liveness

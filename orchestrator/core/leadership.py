@@ -67,7 +67,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     """Lead from here."""
     forget_soft(desk)
     desk.phase, desk.epoch, desk.claim, desk.claimed_ns = "leading", epoch, offset, now
-    desk.read_ns = now
+    desk.read_ns, desk.proven_ns = now, desk.appended_ns
     desk.calm_ns = now
     desk.attempts = 0
     desk.out.append(Lead(epoch))

@@ -51,7 +51,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     desk.keeping.read(event.size)
     if flight is not None and desk.flight is flight and rules.r1_committed(entry, desk.nonce, flight.number, desk.leading):
         desk.flight = None
-        desk.read_ns = now
+        desk.read_ns, desk.proven_ns = now, desk.appended_ns
         for gate in flight.gates:
             desk.settle(gate)
         for incarnation, attempt in flight.releases:
@@ -59,6 +59,8 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
                 desk.order(instance).orders.release.append(attempt)
     elif entry.by != desk.nonce:
         desk.custody.answered(entry.answered_to)
+    if desk.phase == "claiming":
+        desk.read_ns = now  # the ledger answers, it may have much to say before it comes to our claim
 
 
 def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) -> None:

@@ -72,9 +72,9 @@ def r8_tried_enough(record: Record, losses_max: int, fatal: bool) -> bool:
     return fatal or losses >= losses_max or len(record.failures) - losses > record.retries
 
 
-def r10_fresh(now: Nanos, last_read: Nanos, fresh_ns: Nanos) -> bool:
-    """A leader echoes, assigns and settles only while its own last tick was read back recently."""
-    return now - last_read < fresh_ns
+def r10_fresh(now: Nanos, proven: Nanos, fresh_ns: Nanos) -> bool:
+    """A leader echoes and assigns only while what it read back last was *written* recently: nobody had claimed before."""
+    return now - proven < fresh_ns
 
 
 def r10_over_after_claim(claimed: Nanos, fresh_ns: Nanos, lease_ns: Nanos) -> Nanos:
