@@ -10,9 +10,6 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.vocabulary import seconds
-from workers.durations import duration_ns
-
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -81,6 +78,9 @@ def needs(words: Iterable[str]) -> dict[str, float | tuple[float, float]]:
 
 def duration_s(text: str) -> float:
     """Seconds from ``30s``, ``250ms``, ``1h30m``, ``2d`` or a plain number of seconds. Raises Unclear."""
+    from orchestrator.vocabulary import seconds
+    from workers.durations import duration_ns  # here: it comes with all that a worker needs
+
     if _NUMBER.fullmatch(text):
         return float(text)
     try:

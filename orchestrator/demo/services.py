@@ -14,7 +14,7 @@ WITNESS = "witness.jsonl"
 INDEX = "index.sqlite"
 """Both in the directory that every task names as ``work``."""
 
-parse = Service("parse", slots=2)
+parse = Service("parse", slots=1)  # one at a time in each process: CPU-bound work gains nothing from threads
 index = Service("index", slots=1)
 summarise = Service("summarise", slots=1)
 
