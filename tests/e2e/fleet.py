@@ -1,0 +1,87 @@
+"""Processes of the end-to-end tests: coordinators and workers that can be killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+class Fleet:
+    """Named processes, all gone at the end."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._folder = folder
+        self.witness_file = folder / "witness"
+        self.witness_file.touch()
+        self._environment = os.environ | {
+            "ORCHESTRATOR_BROKER": url,
+            "WITNESS": str(self.witness_file),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._commands: dict[str, list[str]] = {}
+        self.processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str, *arguments: str) -> None:
+        """Start a process of this name, or the one that was killed again."""
+        command = self._commands.setdefault(name, [sys.executable, *arguments])
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = await asyncio.create_subprocess_exec(
+                *command, env=self._environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    async def coordinator(self, name: str = "coordinator") -> None:
+        await self.start(name, "-m", "orchestrator", "coordinator")
+
+    async def worker(self, name: str, spec: str = "tests.e2e.services:service") -> None:
+        await self.start(name, "-m", "workers", "run", spec)
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is gone."""
+        process = self.processes[name]
+        assert process.returncode is None, f"{name} had ended by itself:\n{self.log(name)}"
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+    async def close(self) -> None:
+        """Stop everything that runs."""
+        for process in self.processes.values():
+            if process.returncode is None:
+                process.terminate()
+        for process in self.processes.values():
+            try:
+                async with asyncio.timeout(5):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    def log(self, name: str) -> str:
+        """The end of what it said."""
+        return (self._folder / f"{name}.log").read_text()[-4000:]
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {name}\n{self.log(name)}" for name in self.processes)
+
+    def completed(self) -> Counter[str]:
+        """How often each task's handler came to its end, by the witness."""
+        lines = (line.split() for line in self.witness_file.read_text().splitlines())
+        return Counter(words[1] for words in lines if words[0] == "end")
+
+
+@asynccontextmanager
+async def fleet(url: str, folder: Path) -> AsyncIterator[Fleet]:
+    """A fleet that is stopped at the end, whatever happened."""
+    one = Fleet(url, folder)
+    try:
+        yield one
+    finally:
+        await one.close()
