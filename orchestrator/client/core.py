@@ -168,7 +168,7 @@ class Producer:
     def _withdrawn(self, now: Nanos, event: Withdrawn) -> None:
         held = self._owed.get(event.task)
         if held is not None and not held.accepted:
-            self._forget(held)
+            self._give_up(held, Cause.WITHDRAWN)
 
     def _opened(self, now: Nanos, event: Opened) -> None:
         """Everything unanswered is said again, to the new reply queue; first what nobody confirmed."""
@@ -277,14 +277,11 @@ class Producer:
                 self._give_up(held)
             del self._alarms[heappop(self._alarm_times)]
 
-    def _give_up(self, held: Held) -> None:
-        cause, detail = self.trouble(held.key)
+    def _give_up(self, held: Held, cause: Cause | None = None) -> None:
+        """Nobody waits for this unconfirmed parcel any more; without a ``cause`` it is what is in the way now."""
+        why, detail = (cause, "") if cause is not None else self.trouble(held.key)
         may_run = held.doubt or held.place is Place.FLYING
-        self._out.append(GaveUp(held.ids(), Problem(cause, detail, may_run)))
-        self._forget(held)
-
-    def _forget(self, held: Held) -> None:
-        """Nobody waits for this unconfirmed parcel any more."""
+        self._out.append(GaveUp(held.ids(), Problem(why, detail, may_run)))
         self.unconfirmed -= len(held.parcel.tasks)
         self._disarm(held)
         self._drop(held)

@@ -75,6 +75,10 @@ class TaskRefused(TaskError):
     """It was never taken: what it asks for cannot be, or its id stands for other content."""
 
 
+class ValueUnreadable(TaskError):
+    """It is done, but what the handler returned is not what a value may be."""
+
+
 class ResultTimeout(OrchestratorError, TimeoutError):
     """The wait for a result is over; the task is not."""
 
@@ -113,6 +117,7 @@ _WHY = {
     Cause.UNROUTED: "the message came back: no queue is bound where it should go",
     Cause.BACKLOG_FULL: "the backlog of this service has reached its limit and the broker refuses more",
     Cause.SILENT: "the broker has not confirmed it yet",
+    Cause.WITHDRAWN: "whoever submitted it was cancelled",
     Cause.CLOSED: "the client was closed",
 }
 
@@ -123,6 +128,7 @@ _DO = {
     Cause.UNROUTED: "Start a coordinator: it declares the queues that are missing.",
     Cause.BACKLOG_FULL: "Submit less, or later, or run more workers (`orchestrator services` lists them).",
     Cause.SILENT: "The broker is slow or overloaded: look at its queues, or allow more time.",
+    Cause.WITHDRAWN: "",
     Cause.CLOSED: "",
 }
 

@@ -41,6 +41,8 @@ class Cause(Enum):
     """The broker refused the message: the queue for this service has reached its limit."""
     SILENT = "silent"
     """Sent, and no answer yet."""
+    WITHDRAWN = "withdrawn"
+    """Whoever submitted it was cancelled."""
     CLOSED = "closed"
     """This client was closed."""
 
@@ -164,7 +166,7 @@ class Confirmed(Struct, frozen=True):
 
 
 class GaveUp(Struct, frozen=True):
-    """These tasks were not confirmed in time and are forgotten here."""
+    """These tasks were not confirmed in time, or withdrawn before, and are forgotten here."""
 
     tasks: list[TaskId]
     problem: Problem
@@ -187,6 +189,8 @@ class Say(Struct, frozen=True):
 
     number: int
     question: Control
+    by_ns: Nanos
+    """Nobody waits for an answer after that: let it expire."""
 
 
 class Reply(Struct, frozen=True):

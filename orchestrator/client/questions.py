@@ -159,4 +159,4 @@ class Questions:
     def _say(self, each: _Open) -> None:
         self._number -= 1
         each.number = self._number
-        self._out.append(Say(each.number, each.question))
+        self._out.append(Say(each.number, each.question, each.by))

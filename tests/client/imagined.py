@@ -99,8 +99,6 @@ class World:
         return self.do(Submitted(parcels))
 
     def withdraw(self, name: str) -> list[Command]:
-        if name not in self.confirmed:
-            self.withdrawn |= {each.id for each in self.parcels[name].tasks}
         return self.do(Withdrawn(name))
 
     def answer(self, number: int, verdict: Verdict, *, landed: bool = False) -> list[Command]:
@@ -162,8 +160,11 @@ class World:
             case GaveUp(names, problem):
                 for name in names:
                     assert name in self.waiting(), "who waits is told once"
-                    assert problem.cause is Cause.CLOSED or self.now >= self.parcels[name].by_ns, "not before the time"
-                    assert problem.cause is Cause.CLOSED or self.now < self.parcels[name].by_ns + GRAIN_NS, "nor later"
+                    if problem.cause is Cause.WITHDRAWN:
+                        self.withdrawn.add(name)
+                    elif problem.cause is not Cause.CLOSED:
+                        by = self.parcels[name].by_ns
+                        assert by <= self.now < by + GRAIN_NS, "neither before its time nor later"
                     self.gave_up[name] = problem
                     if not problem.may_run:
                         assert name not in self.taken, "what certainly was not accepted was not"

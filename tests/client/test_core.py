@@ -241,10 +241,19 @@ def test_a_withdrawn_task_is_not_sent(world: World) -> None:
     """Whoever was cancelled while waiting for a full lane leaves nothing behind."""
     world.submit(task("t1"))
     world.submit(task("t2"))
-    world.withdraw("t2")
+    assert [type(each) for each in world.withdraw("t2")] == [GaveUp]
     assert sent(world.answer(1, Verdict.CONFIRMED)) == []
     assert world.withdraw("t1") == []  # confirmed already: that cannot be taken back
     assert world.machine.outstanding == 1
+
+
+def test_a_pause_that_ends_during_an_alarm_asks_for_no_tick(world: World) -> None:
+    """Nothing could be done with it; when the alarm is over the lane goes on at once."""
+    world.submit(task("t1"))
+    world.answer(1, Verdict.NACKED)
+    world.blocked("low on disk")
+    world.pass_time(NS_PER_S)
+    assert sent(world.blocked(None)) == [["t1"]]
 
 
 def test_a_workflow_is_said_again_whole_while_any_result_is_owed(world: World) -> None:

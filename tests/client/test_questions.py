@@ -45,7 +45,7 @@ def problems(commands: list[Command]) -> list[tuple[Cause, bool]]:
 def test_a_question_leaves_at_once_and_its_answer_is_told_once() -> None:
     """Also if the answer overtakes the confirm, or is said twice."""
     machine = opened()
-    assert machine.step(1, ask()) == [Say(-1, Control("q1", "ping"))]
+    assert machine.step(1, ask()) == [Say(-1, Control("q1", "ping"), 5 * NS_PER_S)]
     assert machine.step(2, Answered(Answer("q1", True, 7))) == [Reply(Answer("q1", True, 7))]
     assert machine.step(3, Published(-1, Verdict.CONFIRMED)) == []
     assert machine.step(4, Answered(Answer("q1", True, 7))) == []

@@ -1,0 +1,217 @@
+"""A task as its producer words it: type and options first, then arguments.
+
+Law: pure; time and ids are handed in. **Keyword arguments are the handler's, always; options have a place of their
+own.** So a handler may have an argument named ``priority`` or ``timeout``, now or later, and no new option of ours
+will ever take an argument away from somebody's handler. Options are said where the task is named:
+``client.task("thumbs.resize", priority=3)``; arguments where it is called: ``.run(path="a.png")``. Options are judged
+once, when they are said, by the very types that judge them on the wire."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId
+from orchestrator.wire.codec import MAX_BODY_BYTES, pack
+from orchestrator.wire.messages import Edge, Range, Task
+
+Span: TypeAlias = float | str | timedelta
+"""A length of time: seconds, or a text with a unit (``"500ms"``, ``"30s"``, ``"5m"``, ``"2h"``, ``"1d"``), or a
+timedelta.
+"""
+
+Amount: TypeAlias = float | tuple[float, float] | Mapping[str, float] | Range
+"""How much of a resource: a number, or least and most: ``(1, 4)``, ``{"min": 1, "max": 4}``."""
+
+ENVELOPE_BYTES = 64
+"""What a message takes besides its tasks."""
+
+_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class HasId(Protocol):
+    """Whatever stands for a task: a ``Call``, a ``Handle``."""
+
+    @property
+    def id(self) -> TaskId: ...
+
+
+Parent: TypeAlias = HasId | TaskId | Edge | tuple[HasId | TaskId, Literal["fail", "skip", "continue"]]
+"""A task of the same submission that must have ended before; with what its failure means, ``"fail"`` if not said."""
+
+
+class Call(Struct, frozen=True):
+    """A task that is ready to be submitted."""
+
+    task: Task
+    reply: bool
+    accept_within_ns: Nanos | None
+    """How long its submission may take; none: the client's usual."""
+
+    @property
+    def id(self) -> TaskId:
+        return self.task.id
+
+
+class Form(Struct, frozen=True):
+    """A task type with its options, judged; arguments make it a ``Call``."""
+
+    shape: Task
+    """Everything but id, arguments, and what counts from now."""
+    deadline: Nanos | datetime | None
+    delay: Nanos
+    id: TaskId | None
+    reply: bool
+    accept_within_ns: Nanos | None
+
+    def fill(self, args: Mapping[str, Any], fresh_id: TaskId, unix_ns: Nanos) -> Call:
+        """A call with these arguments, now. Raises CannotPack, naming what in them no peer could read, or that they
+        are too large.
+        """
+        shape = self.shape
+        task = Task(
+            self.id or fresh_id,
+            shape.type,
+            pack(dict(args), "args") if args else b"\x80",
+            shape.need,
+            shape.priority,
+            shape.tenant,
+            shape.deadline_ns if self.deadline is None else instant_ns(self.deadline, unix_ns),
+            unix_ns + self.delay if self.delay else None,
+            shape.timeout_ns,
+            shape.retries,
+            shape.estimate_ns,
+            shape.overlap,
+            shape.after,
+            shape.labels,
+        )
+        return Call(task, self.reply, self.accept_within_ns)
+
+
+def form(
+    task_type: str,
+    *,
+    priority: int = 0,
+    need: Mapping[str, Amount] | None = None,
+    deadline: Span | datetime | None = None,
+    delay: Span = 0,
+    timeout: Span | None = None,
+    retries: int | None = None,
+    tenant: str = "",
+    id: TaskId | None = None,
+    estimate: Span | None = None,
+    overlap: Literal["lease", "never"] = "lease",
+    after: Iterable[Parent] = (),
+    labels: Mapping[str, str] | None = None,
+    reply: bool = True,
+    accept_within: Span | None = None,
+) -> Form:
+    """A task type with options. Raises ValueError or TypeError, naming the option that cannot be.
+
+    ``priority``: higher goes first. ``need``: amounts by resource (``{"cpu": 1}``, ``{"cpu": (1, 4)}``); nothing
+    said: one slot. ``deadline``: not started by then (a span from the call, or an aware datetime), it ends as
+    expired. ``delay``: not started before. ``timeout``: longest run of one attempt. ``retries``: further attempts
+    after a failure (both: else the handler's own). ``tenant``: on whose behalf. ``id``: yours instead of a new one;
+    the same id with the same content is taken once, so give the deadline as a datetime then: a span counts from each
+    call anew. ``estimate``: your guess of the run time. ``overlap="never"``: not even a lost instance's attempt may
+    overlap with the next. ``after``: parents in the same ``submit_many``. ``labels``: words for people.
+    ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take."""
+    shape = Task(
+        id="x" if id is None else id,
+        type=task_type,
+        need={name: _amount(amount) for name, amount in (need or {}).items()},
+        priority=priority,
+        tenant=tenant,
+        timeout_ns=None if timeout is None else span_ns(timeout, "timeout"),
+        retries=retries,
+        estimate_ns=None if estimate is None else span_ns(estimate, "estimate"),
+        overlap=overlap,
+        after=[_edge(parent) for parent in after],
+        labels=dict(labels or {}),
+    )
+    try:
+        plain = msgspec.to_builtins(shape, builtin_types=(bytes,))
+        judged = msgspec.convert(plain, Task, builtin_types=(bytes,))
+    except (msgspec.ValidationError, TypeError) as fault:
+        raise ValueError(f"{task_type}: {fault}") from None
+    for name, amount in judged.need.items():
+        if isinstance(amount, Range) and amount.min > amount.max:
+            raise ValueError(f"{task_type}: need: of {name} at least {amount.min:g} and at most {amount.max:g} cannot be")
+    if isinstance(deadline, datetime) and deadline.tzinfo is None:
+        raise ValueError(f"{task_type}: deadline: {deadline} has no time zone; give it one, such as tzinfo=datetime.UTC")
+    return Form(
+        judged,
+        deadline=deadline if deadline is None or isinstance(deadline, datetime) else span_ns(deadline, "deadline"),
+        delay=span_ns(delay, "delay"),
+        id=id,
+        reply=reply,
+        accept_within_ns=None if accept_within is None else span_ns(accept_within, "accept_within"),
+    )
+
+
+def span_ns(span: Span, what: str) -> Nanos:
+    """A person's length of time in nanoseconds. Raises ValueError or TypeError; ``what`` names it there."""
+    match span:
+        case timedelta():
+            length_s = span.total_seconds()
+        case str():
+            found = _SPAN.fullmatch(span)
+            if found is None:
+                raise ValueError(f"{what}: {span!r} is no length of time; write 500ms, 30s, 5m, 2h, 1d, or a number of seconds")
+            length_s = float(found[1]) * _UNIT_S[found[2]]
+        case bool():
+            raise TypeError(f"{what}: a length of time, not {span!r}")
+        case int() | float():
+            length_s = span
+        case _:
+            raise TypeError(f"{what}: seconds, a text such as '30s', or a timedelta; not {type(span).__name__}")
+    if not (math.isfinite(length_s) and 0 <= length_s <= 366 * 86400):
+        raise ValueError(f"{what}: {span!r} is not between 0 and 366 days")
+    return round(length_s * NS_PER_S)
+
+
+def instant_ns(deadline: Nanos | datetime, unix_ns: Nanos) -> Nanos:
+    """Unix time in nanoseconds of a deadline: an instant, or a span from ``unix_ns``."""
+    if not isinstance(deadline, datetime):
+        return unix_ns + deadline
+    whole = deadline.replace(microsecond=0)
+    return round(whole.timestamp()) * NS_PER_S + deadline.microsecond * 1000
+
+
+def judge_batch(calls: Sequence[Call], size: int) -> None:
+    """Raises ValueError unless these calls, ``size`` bytes together, can be one submission."""
+    if size + ENVELOPE_BYTES > MAX_BODY_BYTES:
+        what = f"task {calls[0].id}" if len(calls) == 1 else f"the workflow of {len(calls)} tasks"
+        raise ValueError(
+            f"{what} takes about {size:,} bytes; {MAX_BODY_BYTES:,} are the limit of one submission. Nothing of it was submitted. "
+            "Put what is large into a store and pass its address, or split it"
+        )
+
+
+def _amount(amount: Amount) -> float | Range:
+    match amount:
+        case (least, most):
+            return Range(least, most)
+        case Mapping():
+            return msgspec.convert(dict(amount), Range)
+        case _:
+            return amount
+
+
+def _edge(parent: Parent) -> Edge:
+    match parent:
+        case Edge():
+            return parent
+        case str():
+            return Edge(parent)
+        case (task, on_failure):
+            return Edge(task if isinstance(task, str) else task.id, on_failure)
+        case _:
+            return Edge(parent.id)

@@ -1,0 +1,254 @@
+"""The producers' door: submit tasks, await their results, ask the coordinator.
+
+    async with Client("amqp://localhost") as client:
+        thumb = await client.run("thumbs.resize", path="a.png", width=200)
+
+        handle = await client.task("thumbs.resize", priority=3, deadline="30s").submit(path="b.png")
+        thumb = await handle
+
+Keyword arguments are always the handler's, options are always said in ``task(…)``: see ``calls`` for why.
+
+``submit`` returns once the broker has confirmed: from then on the task is not lost, whoever dies. A client that loses
+the broker comes back by itself, and submits again whatever is not answered; that is safe, since a task with the same
+id and content is taken once. So the caller sees either a result, or an error that says whether the task may run all
+the same."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from typing import Any, Self
+
+from orchestrator.client.calls import Call, Form, Span, form, span_ns
+from orchestrator.client.core import Counters
+from orchestrator.client.errors import TaskError
+from orchestrator.client.handle import Handle
+from orchestrator.client.lanes import Limits
+from orchestrator.client.shell import Shell
+
+Inputs = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
+"""The arguments of many calls, one mapping each."""
+
+
+class Client:
+    """A producer. Open it with ``async with``; it belongs to that event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "producer",
+        accept_within: Span = 30,
+        close_within: Span = 5,
+        unconfirmed_max: int = 10_000,
+        limits: Limits | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """``url``: ``amqp://user:password@host:port/vhost`` (``amqps://`` for TLS). ``name``: what operators see of
+        the connections.
+
+        ``accept_within``: how long a submission may wait for the broker's confirm; then it raises SubmitTimeout.
+        ``close_within``: how long closing may wait for confirms. ``unconfirmed_max``: so many tasks may be
+        unconfirmed; who submits more waits."""
+        self._close_within_ns = span_ns(close_within, "close_within")
+        self._shell = Shell(
+            url,
+            name=name,
+            accept_within_ns=span_ns(accept_within, "accept_within"),
+            unconfirmed_max=unconfirmed_max,
+            limits=limits or Limits(),
+            ssl_context=ssl_context,
+        )
+        self._forms: dict[str, Form] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._shell.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for the confirms of what was submitted (bounded), then end. Whoever still waits for a result gets
+        ClientClosed.
+        """
+        await self._shell.close(self._close_within_ns / 1e9)
+
+    @property
+    def counters(self) -> Counters:
+        """What was published, said again, refused so far."""
+        return self._shell.producer.counters
+
+    # --- one task ---------------------------------------------------------------------------------------------------
+
+    def task(self, task_type: str, /, **options: Any) -> Template:
+        """A task type with options, to be called any number of times. ``calls.form`` says what options there are."""
+        return Template(self._shell, form(task_type, **options))
+
+    async def run(self, task_type: str, /, **args: Any) -> Any:
+        """Submit a task with these arguments and wait for its value. Raises as ``submit`` and ``Handle.result``.
+
+        Cancelling this does not cancel a task that is accepted: keep a handle where you may want that.
+        """
+        return await self._plain(task_type).run(**args)
+
+    async def submit(self, task_type: str, /, **args: Any) -> Handle:
+        """Submit a task with these arguments; returns once the broker has confirmed it.
+
+        Raises SubmitTimeout or BacklogFull if it did not in time, CannotPack for arguments that no peer could read or
+        that are too large, ValueError for a type that cannot be, ClientClosed, ClientMisused."""
+        return await self._plain(task_type).submit(**args)
+
+    # --- many -------------------------------------------------------------------------------------------------------
+
+    async def submit_many(self, calls: Iterable[Call]) -> list[Handle]:
+        """Submit all of these (made with ``task(…).call(…)``); returns their handles once the broker has confirmed
+        all.
+
+        If any names parents (``after=…``), they are one workflow, and are accepted or not as a whole. Otherwise the
+        first that is not confirmed in time raises, and others may be accepted: submitting the same calls again is
+        safe."""
+        calls = list(calls)
+        if any(call.task.after for call in calls):
+            handles = await self._shell.enter(calls)
+        else:
+            handles = [handle for call in calls for handle in await self._shell.enter([call])]
+        for handle in handles:
+            await self._shell.accepted(handle)
+        return handles
+
+    def map(
+        self, task_type: str, inputs: Inputs, /, *, ordered: bool = True, window: int = 1000, return_errors: bool = False
+    ) -> AsyncGenerator[Any, None]:
+        """As ``Template.map``, without options for the tasks."""
+        return self._plain(task_type).map(inputs, ordered=ordered, window=window, return_errors=return_errors)
+
+    # --- questions --------------------------------------------------------------------------------------------------
+
+    async def ask(self, op: str, /, *, timeout_s: float = 5.0, **args: Any) -> Any:
+        """Ask the coordinator, or tell it: ``status``, ``services``, ``tasks``, ``task``, ``why``, ``cancel``,
+        ``drain``, ``policy`` ….
+
+        Raises NoCoordinator if nobody answered in time (it says why, and whether it may have been carried out),
+        AskRefused if the answer is no, ClientClosed, ClientMisused."""
+        return await self._shell.ask(op, args, timeout_s)
+
+    def _plain(self, task_type: str) -> Template:
+        known = self._forms.get(task_type)
+        if known is None:
+            known = form(task_type)
+            if len(self._forms) < 1000:
+                self._forms[task_type] = known
+        return Template(self._shell, known)
+
+
+class Template:
+    """A task type with options: give it arguments. Keyword arguments are the handler's, all of them."""
+
+    __slots__ = ("_form", "_shell")
+
+    def __init__(self, shell: Shell, form: Form) -> None:
+        """Made by ``Client.task``."""
+        self._shell = shell
+        self._form = form
+
+    async def run(self, /, **args: Any) -> Any:
+        """As ``Client.run``."""
+        return await (await self.submit(**args))
+
+    async def submit(self, /, **args: Any) -> Handle:
+        """As ``Client.submit``. With ``reply=False`` the handle has no result to wait for."""
+        (handle,) = await self._shell.enter([self.call(**args)])
+        await self._shell.accepted(handle)
+        return handle
+
+    def call(self, /, **args: Any) -> Call:
+        """The task, ready for ``Client.submit_many``, not submitted. Its ``id`` is known; deadline and delay count
+        from now.
+        """
+        return self._form.fill(args, self._shell.fresh_id(), time.time_ns())
+
+    async def map(
+        self, inputs: Inputs, /, *, ordered: bool = True, window: int = 1000, return_errors: bool = False
+    ) -> AsyncGenerator[Any, None]:
+        """The values of one task for each of ``inputs``, in their order, or as they come (``ordered=False``).
+
+        At most ``window`` are submitted and not yet handed out, so inputs may be endless. A task that did not succeed
+        raises its error here and ends the iteration (others go on); with ``return_errors`` the error is handed out in
+        its place."""
+        if self._form.id is not None:
+            raise ValueError(f"{self._form.shape.type}: id: many tasks cannot have the same id; leave it out")
+        if not self._form.reply:
+            raise ValueError(f"{self._form.shape.type}: reply: map hands out results; leave reply=False out")
+        if window < 1:
+            raise ValueError(f"window: {window} is not at least 1")
+        source = _each(inputs)
+        order = _InOrder() if ordered else _AsTheyCome()
+        more = True
+        while True:
+            while more and len(order) < window:
+                try:
+                    args = await anext(source)
+                except StopAsyncIteration:
+                    more = False
+                    break
+                (handle,) = await self._shell.enter([self.call(**args)])
+                order.put(handle)
+            if not len(order):
+                return
+            handle = await order.get()
+            try:
+                value = await handle.result()
+            except TaskError as error:
+                if not return_errors:
+                    raise
+                value = error
+            yield value
+
+
+class _InOrder:
+    """Handles, first in, first out."""
+
+    def __init__(self) -> None:
+        self._line: deque[Handle] = deque()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def put(self, handle: Handle) -> None:
+        self._line.append(handle)
+
+    async def get(self) -> Handle:
+        return self._line.popleft()
+
+
+class _AsTheyCome:
+    """Handles, as they end."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._ended: asyncio.Queue[Handle] = asyncio.Queue()
+
+    def __len__(self) -> int:
+        return self._open
+
+    def put(self, handle: Handle) -> None:
+        self._open += 1
+        handle.when_done(self._ended.put_nowait)
+
+    async def get(self) -> Handle:
+        handle = await self._ended.get()
+        self._open -= 1
+        return handle
+
+
+async def _each(inputs: Inputs) -> AsyncIterator[Mapping[str, Any]]:
+    if isinstance(inputs, AsyncIterable):
+        async for args in inputs:
+            yield args
+    else:
+        for args in inputs:
+            yield args

@@ -1,0 +1,166 @@
+"""What a producer holds of a task that it submitted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from orchestrator.client.calls import Span, span_ns
+from orchestrator.client.errors import ClientMisused, ResultTimeout, ValueUnreadable, not_done
+from orchestrator.vocabulary import TaskId, seconds
+from orchestrator.wire.codec import CannotUnpack, unpack
+from orchestrator.wire.messages import Result, Task
+
+if TYPE_CHECKING:
+    from orchestrator.client.shell import Shell
+
+Lost: TypeAlias = Callable[[], Exception]
+"""Why there will be no result: makes the exception, a new one for everybody who asks."""
+
+
+class Gate:
+    """The wait for the broker's confirms of one or more tasks. Opens when all are there, or with the first that will
+    not come.
+    """
+
+    __slots__ = ("_future", "_left", "_loss", "waiters", "within_s")
+
+    def __init__(self, tasks: int, within_s: float) -> None:
+        self.within_s = within_s
+        """How long it may take."""
+        self.waiters = 0
+        self._left = tasks
+        self._loss: Lost | None = None
+        self._future: asyncio.Future[None] | None = None
+
+    def confirm(self) -> None:
+        """One more is confirmed."""
+        self._left -= 1
+        if self._left <= 0:
+            self._open()
+
+    def fail(self, loss: Lost) -> None:
+        """One will not be."""
+        self._loss = self._loss or loss
+        self._open()
+
+    async def passed(self) -> None:
+        """Wait until all are confirmed. Raises what came instead."""
+        if self._left > 0 and self._loss is None:
+            if self._future is None:
+                self._future = asyncio.get_running_loop().create_future()
+            self.waiters += 1
+            try:
+                await asyncio.shield(self._future)
+            finally:
+                self.waiters -= 1
+        if self._loss is not None:
+            raise self._loss()
+
+    def _open(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+
+class Handle:
+    """One task that was submitted. ``await handle`` is its value, or raises why there is none."""
+
+    __slots__ = ("_end", "_future", "_shell", "gate", "id", "reply", "task", "type")
+
+    def __init__(self, shell: Shell, task: Task, reply: bool, gate: Gate) -> None:
+        """Made by ``Client``."""
+        self.id: TaskId = task.id
+        self.type: str = task.type
+        self.reply = reply
+        self.task: Task | None = task
+        """Until it has ended."""
+        self.gate = gate
+        self._shell = shell
+        self._end: Result | Lost | None = None
+        self._future: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = self._end.outcome if isinstance(self._end, Result) else "lost" if self._end else "submitted"
+        return f"<Handle {self.id} {self.type} {state}>"
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.result().__await__()
+
+    async def result(self, timeout: Span | None = None) -> Any:  # noqa: ASYNC109  # raises an error of ours, with advice
+        """The value that the handler returned. Waits at most ``timeout`` (seconds, ``"5m"``, a timedelta).
+
+        Raises TaskFailed, TaskCancelled, TaskExpired, TaskRefused; ResultTimeout (the task goes on); SubmitTimeout
+        and BacklogFull if it was never confirmed; ClientClosed."""
+        result = await self.outcome(timeout)
+        if result.outcome != "done":
+            raise not_done(self.id, self.type, result)
+        if result.value is None:
+            return None
+        try:
+            return unpack(result.value)
+        except CannotUnpack as fault:
+            raise ValueUnreadable(
+                f"Task {self.id} ({self.type}) is done, but what its handler returned cannot be read: {fault}. It will not run "
+                f"again. Correct the worker that answered ({result.instance or 'unknown'}).",
+                self.id,
+                result,
+            ) from None
+
+    async def outcome(self, timeout: Span | None = None) -> Result:  # noqa: ASYNC109  # as above
+        """How it ended, whichever way: outcome, packed value or error, attempts, times. Raises as ``result``, but for
+        the Task… ones.
+        """
+        self._shell.judge_caller()
+        if not self.reply:
+            raise ClientMisused(
+                f"Task {self.id} ({self.type}) was submitted with reply=False, so nobody here hears how it ends. It runs all the "
+                "same. Leave reply=False out where the result is wanted."
+            )
+        if self._end is None:
+            if self._future is None:
+                self._future = asyncio.get_running_loop().create_future()
+            within_s = None if timeout is None else seconds(span_ns(timeout, "timeout"))
+            try:
+                async with asyncio.timeout(within_s):
+                    await asyncio.shield(self._future)
+            except TimeoutError:
+                if self._end is None:
+                    raise ResultTimeout(
+                        f"Task {self.id} ({self.type}) has not ended within {within_s:g} s. It goes on. Wait longer, "
+                        f"cancel it, or see `orchestrator why {self.id}`.",
+                        self.id,
+                    ) from None
+        if isinstance(self._end, Result):
+            return self._end
+        assert self._end is not None
+        raise self._end()
+
+    def done(self) -> bool:
+        """Whether the end is known here: ``await`` would not wait."""
+        return self._end is not None
+
+    async def cancel(self) -> bool:
+        """Ask for it not to run (any more). Whether it will end as cancelled, as far as can be told now; False: it
+        ended before.
+
+        Raises NoCoordinator if nobody answered in time.
+        """
+        answer = await self._shell.ask("cancel", {"task": self.id}, 5.0)
+        return bool(answer.get("cancelled")) if isinstance(answer, dict) else False
+
+    def when_done(self, call: Callable[[Handle], None]) -> None:
+        """Call back, once, from the loop, as soon as the end is known."""
+        if self._end is not None:
+            asyncio.get_running_loop().call_soon(call, self)
+            return
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_future()
+        self._future.add_done_callback(lambda _: call(self))
+
+    def end(self, how: Result | Lost) -> None:
+        """The shell knows how it ended."""
+        self._end = how
+        self.task = None
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)

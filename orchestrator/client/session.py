@@ -1,0 +1,169 @@
+"""A producer's sessions with the broker, one after another, told as events.
+
+Law: it opens, looks whether what it needs is there, publishes what it is told, and reports; it decides nothing and
+keeps nothing from one session to the next. Each session has a reply queue of its own, exclusive to it and never used
+again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from orchestrator.amqp import Delivery, Link, topology
+from orchestrator.amqp import Published as Fate
+from orchestrator.amqp.errors import AccessRefused, CannotConnect, LinkError, Missing
+from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
+from orchestrator.amqp.topology import Exchange, Topology
+from orchestrator.client import events
+from orchestrator.client.events import Cause, Event, Verdict
+from orchestrator.wire import codec
+from orchestrator.wire.messages import Answer, Control, Results, Submit
+
+log = logging.getLogger("orchestrator.client")
+
+SHARED = Topology(
+    exchanges=(
+        Exchange(topology.TASKS, "direct"),
+        Exchange(topology.RESULTS, "direct"),
+        Exchange(topology.CONTROL, "direct"),
+    )
+)
+"""What coordinators declare and we need. Publishing to what is not there would cost the session."""
+
+LOOK_FIRST_S = 0.1
+LOOK_MOST_S = 1.0
+"""How often to look whether a coordinator has declared it by now."""
+
+
+class Sessions:
+    """The supervisor of one client's sessions. ``tell`` is called with every event, from the loop."""
+
+    def __init__(
+        self, url: str, *, name: str, nonce: str, dice: Random, tell: Callable[[Event], None], ssl_context: ssl.SSLContext | None
+    ) -> None:
+        self.strays = 0
+        """Messages in our queue that are neither results nor answers, or cannot be read. They are ignored."""
+        self.crash: BaseException | None = None
+        """The mistake of ours that ended it."""
+        self._open_link = partial(Link.open, url, name=name, ssl_context=ssl_context, on_blocked=self._blocked)
+        self._nonce = nonce
+        self._dice = dice
+        self._tell = tell
+        self._keeper: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self._refusal: CannotConnect | None = None
+        self._link: Link | None = None
+        self._reply_to = ""
+
+    async def start(self) -> None:
+        """Begin. Returns when the first try is over, well or not; later ones go on behind. Raises CannotConnect if no
+        waiting helps.
+        """
+        keeping = keep_session(self._open_link, self._session, rng=self._dice, on_event=self._heed)
+        self._keeper = asyncio.create_task(keeping, name="orchestrator client: sessions")
+        self._keeper.add_done_callback(self._ended)
+        await self._tried.wait()
+        if self._refusal is not None:
+            raise self._refusal
+
+    async def stop(self) -> None:
+        """End the session and have no other."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait((self._keeper,))
+
+    def publish(self, number: int, exchange: str, key: str, message: Submit | Control, *, reply: bool = True, **how: Any) -> None:
+        """Send a message; ``Published(number, …)`` is told once the broker has answered. Only within a session."""
+        link = self._link
+        assert link is not None, "the machines publish only in a session"
+        reply_to = self._reply_to if reply else None
+        sent = link.send(exchange, key, codec.encode(message), reply_to=reply_to, user_id=link.user, **how)
+        sent.add_done_callback(partial(self._published, number))
+
+    async def nobody_answers(self) -> bool:
+        """Whether it is certain that no coordinator takes questions."""
+        if self._link is None:
+            return False
+        try:
+            return (await self._link.stat(topology.CONTROL)).consumers == 0
+        except LinkError:
+            return False
+
+    # --- one session ------------------------------------------------------------------------------------------------
+
+    async def _session(self, link: Link) -> None:
+        """Everything that happens within one session; ends when it is cancelled."""
+        nonce = f"{self._nonce}-{link.session}"
+        reply_to = topology.results_queue(nonce)
+        await self._until_declared(link, topology.results_inbox(nonce))
+        await link.consume(reply_to, self._delivered, prefetch=0, no_ack=True)
+        self._link, self._reply_to = link, reply_to
+        self._tell(events.Opened())
+        self._tried.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._link = None
+            why = link.broken
+            reason = why.result().reason if why.done() and not why.cancelled() else ""
+            self._tell(events.Ended(Cause.AWAY, reason))
+
+    async def _until_declared(self, link: Link, inbox: Topology) -> None:
+        """Our own queue, once the exchanges are there that it is bound to."""
+        pause_s = LOOK_FIRST_S
+        while True:
+            try:
+                await link.check(SHARED)
+                await link.declare(inbox)
+                return
+            except Missing:
+                self._tell(events.Ended(Cause.NO_COORDINATOR))
+            except AccessRefused as refused:
+                self._tell(events.Ended(Cause.AWAY, str(refused)))
+            self._tried.set()
+            await asyncio.sleep(pause_s)  # the broker has no signal for what comes into being
+            pause_s = min(pause_s * 2, LOOK_MOST_S)
+
+    # --- what comes from below --------------------------------------------------------------------------------------
+
+    def _heed(self, event: SessionEvent) -> None:
+        match event:
+            case SessionOpened():
+                log.debug("%s", event)
+            case SessionEnded():
+                log.warning("%s", event)
+            case OpenFailed(error):
+                log.warning("%s", event)
+                if event.operator_must_act and not self._tried.is_set():
+                    self._refusal = error
+                self._tell(events.Ended(Cause.AWAY, f"{error.address}: {error.fault.value}, {error.detail}"))
+                self._tried.set()
+
+    def _ended(self, keeper: asyncio.Task[None]) -> None:
+        if not keeper.cancelled() and (crash := keeper.exception()) is not None:
+            self.crash = crash
+            log.critical("This client has failed by a mistake of its own.", exc_info=crash)
+            self._tell(events.Close())
+        self._tried.set()
+
+    def _blocked(self, blocked: bool, reason: str) -> None:
+        if blocked:
+            log.warning("The broker has an alarm (%s): submissions wait, and fail when their time is up.", reason)
+        self._tell(events.Blocked(reason if blocked else None))
+
+    def _published(self, number: int, fate: asyncio.Future[Fate]) -> None:
+        self._tell(events.Published(number, Verdict[fate.result().name]))
+
+    def _delivered(self, delivery: Delivery) -> None:
+        match codec.decode(delivery.body):
+            case Results(items):
+                self._tell(events.Arrived(items))
+            case Answer() as answer:
+                self._tell(events.Answered(answer))
+            case _:
+                self.strays += 1

@@ -1,0 +1,309 @@
+"""The asyncio side of a producer: timers and futures around the two machines.
+
+Law: it decides nothing. Whatever happens becomes an event for ``core.Producer`` or ``questions.Questions``; their
+commands are carried out at once, in order, without an ``await`` between. Submissions of one turn of the event loop
+enter the machine together, at the end of that turn: that costs a lone one nothing, and a thousand concurrent ones
+become a few messages."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import secrets
+import ssl
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from orchestrator.amqp import topology
+from orchestrator.client import events
+from orchestrator.client.calls import Call, judge_batch
+from orchestrator.client.core import Producer
+from orchestrator.client.errors import (
+    ClientClosed,
+    ClientMisused,
+    abandoned,
+    not_answered,
+    not_possible,
+    not_submitted,
+)
+from orchestrator.client.events import Cause, Event, Parcel, Problem
+from orchestrator.client.handle import Gate, Handle
+from orchestrator.client.lanes import Limits, weight
+from orchestrator.client.questions import Questions
+from orchestrator.client.room import Room
+from orchestrator.client.session import Sessions
+from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId, ns, seconds
+from orchestrator.wire import codec
+from orchestrator.wire.messages import Answer, Control, Submit
+
+_TASK_EVENTS = (events.Submitted, events.Withdrawn, events.Arrived)
+_QUESTION_EVENTS = (events.Asked, events.Dropped, events.Answered)
+
+
+class Shell:
+    """One producer. Belongs to the event loop and the process in which it was opened."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        accept_within_ns: Nanos,
+        unconfirmed_max: int,
+        limits: Limits,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        dice = random.Random(secrets.randbits(64))
+        prefix = secrets.token_hex(8)
+        self.producer = Producer(dice, limits)
+        self.sessions = Sessions(url, name=name, nonce=prefix, dice=dice, tell=self._step, ssl_context=ssl_context)
+        self._questions = Questions()
+        self._accept_within_ns = accept_within_ns
+        self._prefix = prefix
+        self._ids = itertools.count(1)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._closed = False
+        self._room = Room(unconfirmed_max)
+        self._calm: asyncio.Future[None] | None = None
+        self._handles: dict[TaskId, Handle] = {}
+        self._asked: dict[str, asyncio.Future[Answer | Problem]] = {}
+        self._arrivals: list[Parcel] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: Nanos | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin, as ``Sessions.start``. Raises CannotConnect if no waiting helps, ClientMisused if it was opened
+        before.
+        """
+        if self._loop is not None:
+            raise ClientMisused("This client was opened before. Make a new Client for each `async with`.")
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
+        try:
+            await self.sessions.start()
+        except BaseException:
+            await self.close(0)
+            raise
+
+    async def close(self, grace_s: float) -> None:
+        """Wait for confirms at most ``grace_s``, tell everybody who still waits, end the session. Idempotent."""
+        if self._loop is None or os.getpid() != self._pid:
+            return  # never opened; or it is the forked copy of somebody else's
+        self._closed = True
+        self._flush()
+        if self.producer.unconfirmed and self.sessions.crash is None:
+            self._calm = self._loop.create_future()
+            await asyncio.wait((self._calm,), timeout=grace_s)
+        self._step(events.Close())
+        await self.sessions.stop()
+
+    def judge_caller(self) -> None:
+        """Raises ClientMisused unless this is the loop and the process that the client belongs to."""
+        if self._loop is None:
+            raise ClientMisused("This client is not open. Use it inside `async with Client(url) as client:`.")
+        if os.getpid() != self._pid:
+            raise ClientMisused(
+                "This client belongs to the process that opened it, and this one was forked from it: two processes on one "
+                "connection would break it for both. Nothing was sent. Open a client in each process."
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise ClientMisused(
+                "This client belongs to the event loop that opened it, and is used from another loop or thread. Nothing was "
+                "sent. Open one client per loop; for threads and plain functions there is SyncClient."
+            )
+
+    def judge_use(self) -> None:
+        """As ``judge_caller``; also raises ClientClosed."""
+        self.judge_caller()
+        if self.sessions.crash is not None:
+            raise ClientClosed(
+                f"This client has failed by a mistake of its own ({self.sessions.crash!r}): nothing was sent. Open a new one, "
+                "and report this."
+            ) from self.sessions.crash
+        if self._closed:
+            raise ClientClosed("This client is closed: nothing was sent. Open a new one.")
+
+    # --- submitting -------------------------------------------------------------------------------------------------
+
+    def fresh_id(self) -> TaskId:
+        """A task id that nobody else makes."""
+        return f"{self._prefix}-{next(self._ids)}"
+
+    async def enter(self, calls: Sequence[Call]) -> list[Handle]:
+        """Submit these together, waiting for room if too many are unconfirmed, not for the confirm: that is the
+        handles' gate.
+
+        Raises ValueError for what cannot be submitted; SubmitTimeout, BacklogFull; ClientClosed, ClientMisused.
+        """
+        self.judge_use()
+        judge_batch(calls, weight([call.task for call in calls]))
+        if known := self._known(calls):
+            return known
+        within_ns = max(self._within(call) for call in calls)
+        by = time.monotonic_ns() + within_ns
+        if not self._room.try_take(len(calls)):
+            try:
+                await self._room.take(len(calls), seconds(within_ns))
+            except TimeoutError:
+                first = calls[0].task
+                problem = Problem(*self.producer.trouble(), may_run=False)
+                raise not_submitted(first.id, first.type, seconds(within_ns), problem) from None
+            try:
+                self.judge_use()
+                known = self._known(calls)
+            except BaseException:
+                self._room.give(len(calls))
+                raise
+            if known:
+                self._room.give(len(calls))
+                return known
+        gate = Gate(len(calls), seconds(within_ns))
+        handles = [Handle(self, call.task, call.reply, gate) for call in calls]
+        self._handles |= {handle.id: handle for handle in handles}
+        if not self._arrivals and self._loop is not None:
+            self._loop.call_soon(self._flush)
+        self._arrivals.append(Parcel(tuple(call.task for call in calls), by, calls[0].reply))
+        return handles
+
+    async def accepted(self, handle: Handle) -> None:
+        """Wait until everything that was submitted with it is confirmed. Cancelled, it is taken back if it can be."""
+        try:
+            await handle.gate.passed()
+        except asyncio.CancelledError:
+            if not handle.gate.waiters:
+                self._step(events.Withdrawn(handle.id))
+            raise
+
+    def _within(self, call: Call) -> Nanos:
+        return self._accept_within_ns if call.accept_within_ns is None else call.accept_within_ns
+
+    def _known(self, calls: Sequence[Call]) -> list[Handle]:
+        """The handles of these very tasks, if they are outstanding here already. Raises ValueError if an id stands
+        for other content.
+        """
+        if len(calls) > 1 and len({call.id for call in calls}) < len(calls):
+            raise ValueError("two tasks of one workflow have the same id. Nothing was submitted. Give each its own, or none")
+        found = [self._handles.get(call.id) for call in calls]
+        known = [handle for handle in found if handle is not None]
+        if known and [handle.task for handle in known] != [call.task for call in calls]:
+            raise ValueError(
+                f"the task id {known[0].id!r} is in use: a task of that id, with other content or other company, waits or runs "
+                "for this client. Nothing was submitted. An id stands for one task for ever: give another one, or none"
+            )
+        return known
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    async def ask(self, op: str, args: dict[str, Any], timeout_s: float) -> Any:
+        """The coordinator's answer. Raises NoCoordinator, AskRefused, ClientClosed."""
+        self.judge_use()
+        question = Control(self.fresh_id(), op, args)
+        codec.encode(question)  # raises for what has no bytes, before anything is sent
+        answer = await self._answer(question, time.monotonic_ns() + ns(timeout_s))
+        if isinstance(answer, Problem):
+            if answer.cause is Cause.SILENT and await self.sessions.nobody_answers():
+                answer = Problem(Cause.UNROUTED, "", may_run=False)  # it has expired where it waited
+            raise not_answered(op, timeout_s, answer)
+        if not answer.ok:
+            raise not_possible(op, answer.error or codec.error("unknown", "it did not say why"))
+        return answer.value
+
+    async def _answer(self, question: Control, by: Nanos) -> Answer | Problem:
+        asker: asyncio.Future[Answer | Problem] = asyncio.get_running_loop().create_future()
+        self._asked[question.id] = asker
+        try:
+            self._step(events.Asked(question, by))
+            return await asker
+        finally:
+            if self._asked.pop(question.id, None) is not None:
+                self._step(events.Dropped(question.id))
+
+    def _tell(self, question: str, answer: Answer | Problem) -> None:
+        asker = self._asked.pop(question)
+        if not asker.done():  # else it was cancelled in this very turn
+            asker.set_result(answer)
+
+    # --- the machines -----------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if self._arrivals:
+            arrivals, self._arrivals = self._arrivals, []
+            self._feed(events.Submitted(tuple(arrivals)))
+
+    def _step(self, event: Event) -> None:
+        self._flush()
+        self._feed(event)
+
+    def _feed(self, event: Event) -> None:
+        now = time.monotonic_ns()
+        if not isinstance(event, _QUESTION_EVENTS):
+            self._obey(self.producer.step(now, event))
+        if not isinstance(event, _TASK_EVENTS):
+            self._obey(self._questions.step(now, event))
+        self._set_timer(now)
+        if self._calm is not None and not self._calm.done() and not self.producer.unconfirmed:
+            self._calm.set_result(None)
+
+    def _obey(self, commands: Sequence[events.Command]) -> None:
+        for command in commands:
+            match command:
+                case events.Publish(number, key, reply, tasks):
+                    self.sessions.publish(number, topology.TASKS, key, Submit(tasks), reply=reply)
+                case events.Confirmed(names):
+                    self._confirm(names)
+                case events.Deliver(results):
+                    for result in results:
+                        self._handles.pop(result.task).end(result)
+                case events.GaveUp(names, problem):
+                    self._give_up(names, problem)
+                case events.Abandoned(names):
+                    for name in names:
+                        handle = self._handles.pop(name)
+                        handle.end(partial(abandoned, handle.id, handle.type))
+                case events.Say(number, question, by):
+                    left_ms = max(1, (by - time.monotonic_ns()) // NS_PER_MS)
+                    where = (topology.CONTROL, topology.KEY_CONTROL)
+                    self.sessions.publish(number, *where, question, persistent=False, expiration_ms=left_ms)
+                case events.Reply(answer):
+                    self._tell(answer.id, answer)
+                case events.NoAnswer(name, problem):
+                    self._tell(name, problem)
+
+    def _confirm(self, names: list[TaskId]) -> None:
+        self._room.give(len(names))
+        for name in names:
+            handle = self._handles[name]
+            handle.gate.confirm()
+            if not handle.reply:
+                del self._handles[name]
+
+    def _give_up(self, names: list[TaskId], problem: Problem) -> None:
+        self._room.give(len(names))
+        for name in names:
+            handle = self._handles.pop(name)
+            loss = partial(not_submitted, handle.id, handle.type, handle.gate.within_s, problem)
+            handle.gate.fail(loss)
+            handle.end(loss)
+
+    def _set_timer(self, now: Nanos) -> None:
+        deadlines = [at for at in (self.producer.next_deadline(), self._questions.next_deadline()) if at is not None]
+        at = min(deadlines, default=None)
+        if at == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at is not None and self._loop is not None:
+            self._timer = self._loop.call_later(seconds(max(at - now, NS_PER_MS // 2)), self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, None
+        self._step(events.Tick())
