@@ -52,7 +52,7 @@ class Custody:
         """May hold work; with the offset of its record."""
         self.served: dict[Service, int] = {}
         self.wills: dict[TaskId, tuple[Asked, int]] = {}
-        """Cancels of tasks not known yet."""
+        """Cancels of tasks that were not known yet."""
         self.policies: dict[str, tuple[Asked, int]] = {}
         self.reign: Reign | None = None
         self.epoch = 0
@@ -74,25 +74,30 @@ class Custody:
             record = Record(task, offset, index, fact.at_ns, offset, fact.reply_to, fact.by, task.priority)
             if task.start_ns is not None:
                 record.not_before_ns = task.start_ns
-            if self.wills.pop(task.id, None):
+            if task.id in self.wills:  # kept until the end: whoever replays from here needs it too
                 record.cancelled = True
             self.live[task.id] = record
             fresh.append(record)
         return fresh
 
     def carried(self, fact: Carried, offset: int) -> Record | None:
-        """The whole of a live task, written again. A known one only moves its record forward; an ended one stays so (R11)."""
+        """The whole of a live task, written again. Of a known one its record moves forward; an ended one stays so (R11).
+
+        Not if it says less than is known, because another writer's fact came between: then the old record stays the full one.
+        """
         task = fact.task
         if task.id in self.graves:
             return None
         if (record := self.live.get(task.id)) is not None:
-            record.offset = offset
+            if record.carried() == fact:
+                record.offset = offset
             return None
         record = Record(
             task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, list(fact.failures),
             fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of,
         )  # fmt: skip
         self.live[task.id] = record
+        self.wills.pop(task.id, None)
         return record
 
     def ended(self, fact: Ended, offset: int) -> Record | None:
@@ -100,6 +105,7 @@ class Custody:
         if not rules.r1_first_end(self.graves.get(fact.task)):
             return None
         record = self.live.pop(fact.task, None)
+        self.wills.pop(fact.task, None)
         result = Result(
             fact.task, fact.outcome, fact.value, fact.error,
             attempts=(len(record.failures) if record else 0) + (fact.outcome == "done"),
@@ -174,6 +180,8 @@ class Custody:
             return None
         if fact.what == "cancel":
             record.cancelled = True
+            if fact.task in self.wills:
+                self.wills[fact.task] = (fact, offset)
         elif fact.what == "priority":
             record.priority = fact.value
         elif fact.what == "redirect":
@@ -224,7 +232,7 @@ class Custody:
             self._burials.popleft()
             if grave is not None:
                 del self.graves[task]
-        for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns]:
+        for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
             del self.wills[task]
 
     def _keep_result(self, task: TaskId, result: Result) -> None:

@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from orchestrator.core import rules
 from orchestrator.core.custody import Custody
-from orchestrator.core.records import Record
-from orchestrator.wire.facts import AnyFact, Carried, Served, Tombstone
+from orchestrator.wire.facts import AnyFact, Asked, Served, Tombstone
 
 Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy"]
 
@@ -120,7 +119,7 @@ def _again(row: Row, custody: Custody) -> AnyFact | None:
     match row.kind:
         case "task":
             record = custody.live.get(key)
-            return None if record is None else carried(record)
+            return None if record is None else record.carried()
         case "grave":
             grave = custody.graves.get(key)
             stands_here = grave is not None and grave.offset == row.offset
@@ -132,12 +131,5 @@ def _again(row: Row, custody: Custody) -> AnyFact | None:
         case "will":
             return custody.wills[key][0]
         case "policy":
-            return custody.policies[key][0]
-
-
-def carried(record: Record) -> Carried:
-    """A live task, whole, as a fact."""
-    return Carried(
-        record.task, record.accepted, record.index, record.at_ns, record.reply_to, record.by, record.priority,
-        record.failures, record.retries, record.not_before_ns, record.cancelled, record.checkpoint, record.checkpoint_of,
-    )  # fmt: skip
+            fact = custody.policies[key][0]
+            return Asked("policy", fact.at_ns, by=fact.by, value={key: fact.value[key]})  # what else it said may be out of date

@@ -184,11 +184,12 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
         for kind in fact.value:
             desk.keeping.row(offset, "policy", kind)
         desk.note("policy" if known == fact.value else "policy_unknown", **fact.value)
-    elif record is None:
+        return
+    if fact.task in desk.custody.wills:
+        desk.keeping.row(offset, "will", fact.task)
+    if record is None:
         if fact.what == "redirect" and desk.custody.owe(fact.task, fact.value, offset):
             desk.post_owed(fact.task)
-        if fact.task in desk.custody.wills:
-            desk.keeping.row(offset, "will", fact.task)
     elif fact.what == "cancel":
         stop_live(desk, record, "cancelled")
         if rules.r14_end_now(record):

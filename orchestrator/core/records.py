@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, service_of
-from orchestrator.wire.facts import Failure
+from orchestrator.wire.facts import Carried, Failure
 from orchestrator.wire.messages import Error, Outcome, Result, Task
 
 if TYPE_CHECKING:
@@ -81,6 +81,13 @@ class Record:
     def number(self) -> int:
         """Which try comes next (or is under way), counted from 1."""
         return len(self.failures) + 1
+
+    def carried(self) -> Carried:
+        """The whole of it as a fact, as of now."""
+        return Carried(
+            self.task, self.accepted, self.index, self.at_ns, self.reply_to, self.by, self.priority, list(self.failures),
+            self.retries, self.not_before_ns, self.cancelled, self.checkpoint, self.checkpoint_of,
+        )  # fmt: skip
 
     def follow(self, step: TaskStep) -> None:
         """Go to the state that the table names for ``step``."""

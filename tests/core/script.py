@@ -14,7 +14,7 @@ they get and beat, unless their strings are cut.
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
     ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
-    wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1 | garbage | ticks | echoes
+    wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1 | garbage | replay c1 | ticks | echoes
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from orchestrator.vocabulary import Attempt, ns
 from orchestrator.wire import facts as f
 from orchestrator.wire.messages import Control, Dependency, Edge, Error, Handler, Need, Note, Orders, Range, Result, Submit, Task
 from tests.core.actors import Job, Puppet
+from tests.core.replay import differences
 from tests.core.stage import START_NS, Stage
 
 NOTED = ("instance_gone", "deaf", "retry", "draining", "refused", "resigned", "full")
@@ -123,6 +124,12 @@ class Script:
 
     def do_drop(self, plain: list[str], named: dict[str, str]) -> None:
         self.stage.wire((plain[0], plain[1])).clear()
+
+    def do_replay(self, plain: list[str], named: dict[str, str]) -> None:
+        node = self.stage.nodes[plain[0]]
+        start = node.machine.desk.keeping.replay_from(node.machine.desk.custody)
+        found = differences(self.stage, node)
+        self.out += [f"replayed from {start} of {len(self.stage.ledger)}: {'not ' if found else ''}the same books", *found]
 
     def do_wait(self, plain: list[str], named: dict[str, str]) -> None:
         self.waiting = True

@@ -80,12 +80,14 @@ class Stage:
         self.config = config or Config()
         self.now_ns = START_NS
         self.ledger: list[tuple[int, Entry]] = []
+        self.first = 0
+        """The oldest offset that the broker has not dropped."""
         self.nodes: dict[str, Node] = {}
         self.actors: list[Actor] = []
         self.wires: dict[Wire, deque[Any]] = {}
         self.held: set[Wire] = set()
-        self.strays: list[Entry] = []
-        """Appends of lost sessions that may still land."""
+        self.strays: list[tuple[Nanos, Entry]] = []
+        """Appends of lost sessions, with when these were lost, that may still land."""
         self.replies: dict[str, list[Result]] = {}
         self.answers: list[Answer] = []
         self.dead: list[dict[str, Any]] = []
@@ -95,6 +97,7 @@ class Stage:
         self.token: str = ""
         self.deliveries = 0
         self.sessions = 0
+        self.bytes = 0
         self.crash_after: int | None = None
         """Perform so many commands of the next step, then the process dies."""
         self.witness = Witness(self)
@@ -106,7 +109,7 @@ class Stage:
     def coordinator(self, name: str) -> Node:
         """A process starts: it reads the ledger from where everything still lives, and opens a session."""
         node = Node(name, Coordinator(name, self.config, Random(name)))
-        node.cursor = self.ledger[-1][1].replay_from if self.ledger else 0
+        node.cursor = max(self.ledger[-1][1].replay_from, self.first) if self.ledger else 0
         self.nodes[name] = node
         self.open(node)
         return node
@@ -135,7 +138,7 @@ class Stage:
     def _close(self, node: Node, late: bool | None) -> None:
         under_way = self.wires.pop((node.name, "append"), deque())
         if late:
-            self.strays += under_way
+            self.strays += [(self.now_ns, entry) for entry in under_way]
         elif late is False:
             for entry in under_way:
                 self._land(entry)
@@ -307,10 +310,16 @@ class Stage:
     def _land(self, entry: Entry) -> None:
         self.ledger.append((len(encode_entry(entry)), entry))
         self.witness.landed(len(self.ledger) - 1, entry)
+        self.bytes += self.ledger[-1][0]
+        while self.bytes > self.config.ledger_bytes_max:
+            self.bytes -= self.ledger[self.first][0]
+            self.first += 1
 
-    def land_stray(self, index: int = 0) -> None:
-        """An append of a lost session reaches the ledger after all."""
-        self._land(self.strays.pop(index))
+    def land_stray(self) -> None:
+        """An append of a lost session reaches the ledger after all, unless the session's life is long over (R11)."""
+        lost_ns, entry = self.strays.pop(0)
+        if self.now_ns - lost_ns <= self.config.close_ns:
+            self._land(entry)
 
     # --- time ----------------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from orchestrator.core.config import Config
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
 from orchestrator.wire.messages import Control, Error, Handler, Note, Notes, Range, Submit, Task
 from tests.core.actors import RealAgent
+from tests.core.replay import differences
 from tests.core.stage import Stage
 
 MS = 1_000_000
@@ -105,6 +106,14 @@ class World:
 
     def pump(self) -> None:
         self.stage.pump()
+        self.replay()
+
+    def replay(self) -> None:
+        """Whoever has read everything: a fresh reader would have the same books."""
+        for node in self.stage.nodes.values():
+            if node.nonce and node.cursor == len(self.stage.ledger):
+                found = differences(self.stage, node)
+                assert not found, self.stage.witness.tell(f"replayed for {node.name}:\n  " + "\n  ".join(found))
 
     def tick(self, span_ns: Nanos, pump: bool) -> None:
         self.stage.wait(span_ns, pump=pump)

@@ -1,0 +1,65 @@
+"""R15: a reader that starts at ``replay_from`` comes to the same books as one that has read everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core import events as e
+from orchestrator.core import invariants
+from orchestrator.core.coordinator import Coordinator
+from orchestrator.core.custody import Custody
+
+if TYPE_CHECKING:
+    from tests.core.stage import Node, Stage
+
+LEDGER_HALF = (
+    "task", "accepted", "index", "at_ns", "reply_to", "by", "priority", "failures", "retries", "not_before_ns", "cancelled",
+    "checkpoint", "checkpoint_of",
+)  # fmt: skip
+
+
+def replayed(stage: Stage, start: int) -> Coordinator:
+    """A standby that has read the ledger from ``start``."""
+    fresh = Coordinator("fresh", stage.config)
+    for offset in range(start, len(stage.ledger)):
+        fresh.step(stage.now_ns, [e.Read(offset, *stage.ledger[offset])])
+        invariants.check(fresh.desk)
+    return fresh
+
+
+def differences(stage: Stage, node: Node) -> list[str]:
+    """What a reader from ``replay_from`` has otherwise than this node, which has read to the end."""
+    mine = node.machine.desk.custody
+    start = node.machine.desk.keeping.replay_from(mine)
+    found = [] if start >= stage.first else [f"replay from {start}, but the ledger begins at {stage.first}"]
+    other = replayed(stage, start).desk
+    other.custody.answered(mine.answered_to())  # it stands in the next entry that this node writes
+    return found + _compare(books(mine), books(other.custody))
+
+
+def books(custody: Custody) -> dict[str, dict[str, Any]]:
+    """Everything that the ledger says, as plain data; what a tombstone cannot say is left out."""
+    return {
+        "live": {name: {field: getattr(record, field) for field in LEDGER_HALF} for name, record in custody.live.items()},
+        "graves": {name: grave.outcome for name, grave in custody.graves.items()},
+        "owed": {name: (owed.reply_to, owed.result.outcome) for name, owed in custody.owed.items()},
+        "joined": {name: fact for name, (fact, _) in custody.joined.items()},
+        "served": dict.fromkeys(custody.served),
+        "wills": {name: fact for name, (fact, _) in custody.wills.items() if unknown(custody, name)},
+        "policies": {kind: fact.value[kind] for kind, (fact, _) in custody.policies.items()},
+    }
+
+
+def unknown(custody: Custody, name: str) -> bool:
+    """Neither alive nor over."""
+    return name not in custody.graves and name not in custody.live
+
+
+def _compare(mine: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> list[str]:
+    lines = []
+    for table, rows in mine.items():
+        for name in sorted(rows.keys() | other[table].keys()):
+            here, there = rows.get(name, "nothing"), other[table].get(name, "nothing")
+            if here != there:
+                lines.append(f"{table} {name}: {here} here, {there} in the replay")
+    return lines
