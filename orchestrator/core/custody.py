@@ -139,14 +139,19 @@ class Custody:
         self.owed[task] = owed
         return owed
 
-    def tombstone(self, fact: Tombstone, offset: int) -> None:
-        """An ended task's id, written again."""
-        if (grave := self.graves.get(fact.task)) is not None:
+    def tombstone(self, fact: Tombstone, offset: int) -> Record | None:
+        """An ended task's id, written again; gives its record, if it was believed to live.
+
+        Whoever began to read after the end may have met late words of deposed leaders about the task: the tombstone is right.
+        """
+        grave = self.graves.get(fact.task)
+        if grave is not None and grave.outcome == fact.outcome:
             grave.offset = offset
-            return
-        self.live.pop(fact.task, None)
+            return None
+        self.owed.pop(fact.task, None)
         self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, fact.print, offset)
         self._burials.append(fact.task)
+        return self.live.pop(fact.task, None)
 
     def failed(self, fact: Failed) -> Record | None:
         """An attempt is over; gives the record if that is news (R8)."""

@@ -95,9 +95,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     """The outcome, if it is the first; else counted and ignored."""
     grave = desk.custody.graves.get(fact.task)
     record = desk.custody.ended(fact, offset)
-    desk.verdicts.pop(fact.task, None)
     desk.ending.pop(fact.task, None)
-    desk.doubtful.pop(fact.task, None)
     desk.arriving.pop(fact.task, None)  # it was refused
     if grave is not None:
         desk.counts["late"] += 1
@@ -105,9 +103,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     desk.counts[fact.outcome] += 1
     desk.keeping.row(offset, "grave", fact.task)
     if record is not None:
-        desk.backlog.remove(record)
-        _part_with(desk, record, fact)
-        record.follow("end")
+        _bury(desk, record, fact)
     if not desk.leading:
         return
     desk.post_owed(fact.task)
@@ -117,8 +113,11 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     )  # fmt: skip
 
 
-def _part_with(desk: Desk, record: Record, fact: Ended) -> None:
+def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     """The attempt that ended it is over; any other live one is stopped, and keeps its grant until it says so (P2)."""
+    desk.verdicts.pop(record.id, None)
+    desk.doubtful.pop(record.id, None)
+    desk.backlog.remove(record)
     stop_live(desk, record, f"the task has ended: {fact.outcome}", but=fact.attempt)
     for attempt, incarnation in list(record.live.items()):
         instance = desk.registry.instances.get(incarnation)
@@ -129,6 +128,7 @@ def _part_with(desk: Desk, record: Record, fact: Ended) -> None:
         elif (holding := instance.holdings.get(attempt)) is not None:
             holding.record = None
     record.live.clear()
+    record.follow("end")
 
 
 def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
@@ -241,8 +241,10 @@ def served(desk: Desk, now: Nanos, fact: Served, offset: int) -> None:
 
 def tombstone(desk: Desk, now: Nanos, fact: Tombstone, offset: int) -> None:
     """An ended task's id, written again."""
-    desk.custody.tombstone(fact, offset)
+    record = desk.custody.tombstone(fact, offset)
     desk.keeping.row(offset, "grave", fact.task)
+    if record is not None:
+        _bury(desk, record, Ended(fact.task, fact.outcome, fact.at_ns))
 
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:

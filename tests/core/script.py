@@ -14,7 +14,8 @@ they get and beat, unless their strings are cut.
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
     ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
-    wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1 | garbage | replay c1 | ticks | echoes
+    wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
+    garbage | replay c1 | ticks | echoes
 """
 
 from __future__ import annotations

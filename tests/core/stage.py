@@ -141,7 +141,7 @@ class Stage:
             self.strays += [(self.now_ns, entry) for entry in under_way]
         elif late is False:
             for entry in under_way:
-                self._land(entry)
+                self.land(entry)
         for wire in [wire for wire in self.wires if node.name in wire]:
             if wire[0] != node.name or wire[1] == "confirm":  # what it sent to agents is with the broker
                 del self.wires[wire]
@@ -290,7 +290,7 @@ class Stage:
         else:
             thing = self.wires[wire].popleft()
             if kind == "append":
-                self._land(thing)
+                self.land(thing)
             elif kind == "confirm":
                 self.step(self.nodes[source], thing)
             elif kind in self.nodes:
@@ -307,7 +307,8 @@ class Stage:
             self.move(wire)
         raise AssertionError(self.witness.tell("the stage does not come to rest"))
 
-    def _land(self, entry: Entry) -> None:
+    def land(self, entry: Entry) -> None:
+        """This entry reaches the ledger."""
         self.ledger.append((len(encode_entry(entry)), entry))
         self.witness.landed(len(self.ledger) - 1, entry)
         self.bytes += self.ledger[-1][0]
@@ -319,7 +320,7 @@ class Stage:
         """An append of a lost session reaches the ledger after all, unless the session's life is long over (R11)."""
         lost_ns, entry = self.strays.pop(0)
         if self.now_ns - lost_ns <= self.config.close_ns:
-            self._land(entry)
+            self.land(entry)
 
     # --- time ----------------------------------------------------------------------------------------------------------------
 

@@ -35,8 +35,7 @@ def test_a_handler_whose_need_makes_no_sense() -> None:
 def test_a_policy_of_another_version_in_the_ledger() -> None:
     """A newer coordinator wrote down a policy that this one does not have: it keeps its own and goes on."""
     stage, node = leading()
-    stage.strays.append(Entry("another", 1, facts=[Asked("policy", 1, value={"ordering": "edf", "placement": "random"})]))
-    stage.land_stray()
+    stage.land(Entry("another", 1, facts=[Asked("policy", 1, value={"ordering": "edf", "placement": "random"})]))
     stage.pump()
     assert node.machine.desk.policy_names == {"ordering": "priority", "placement": "random", "allocation": "msa"}
 
