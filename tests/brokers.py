@@ -3,7 +3,8 @@
     amqp_url         a virtual host of its own on the node that all tests share. The default choice (40 ms)
     root_vhost_url   the shared node's virtual host `/`, swept afterwards. For tests that listen to the broker's events
                      (`amq.rabbitmq.event` exists there and nowhere else)
-    own_broker       a node of its own, to be killed and restarted: `kill()`, `restart()`, `stop()`, `pid` (5 s)
+    own_broker       a node of its own, to be killed and restarted: `kill()`, `restart()`, `stop()`, `pid` (5 s).
+                     What was declared less than a second before `kill()` may be lost: `flush()` first
     broker           the shared node itself: `url`, `url_of(vhost)`, `ctl("list_queues", …)`. Do not stop it
 
 Each is an `EmbeddedBroker` or a URL into one, so what the tests run on is what `orchestrator up` runs on.

@@ -59,7 +59,12 @@ class Mirror:
         self._build("rabbitmq-server", f"{version}-1", "erlang-base | other-base, erlang-crypto, adduser, logrotate", {
             f"{home}/sbin/rabbitmq-server": RUNS,
             f"{home}/sbin/rabbitmqctl": RUNS,
-            f"{home}/plugins/rabbit-{version}/ebin/rabbit.app": "",
+            f"{home}/plugins/rabbit-{version}/ebin/rabbit.app": "{application,rabbit,[{applications,[kernel,ranch]}]}.",
+            f"{home}/plugins/rabbitmq_event_exchange-{version}/ebin/rabbitmq_event_exchange.app": "",
+            f"{home}/plugins/rabbitmq_web-{version}/ebin/rabbitmq_web.app": "{[{applications,[rabbit,ranch,cowboy]}]}.",
+            f"{home}/plugins/cowboy-1.0/ebin/cowboy.app": "{application,cowboy,[{applications,[stdlib]}]}.",
+            f"{home}/plugins/ranch-1.0/ebin/ranch.app": "{application,ranch,[{applications,[stdlib]}]}.",
+            f"{home}/plugins/recon-1.0/ebin/recon.app": "{application,recon,[{applications,[stdlib]}]}.",
         })  # fmt: skip
         self._build("erlang-base", "1:25.2-1", "", {
             "usr/lib/erlang/erts-13/bin/erlexec": erlexec,
@@ -120,6 +125,15 @@ def test_a_server_is_fetched_whole_and_found_again(mirror: Mirror) -> None:
     again: list[str] = []
     assert distribution.fetch(again.append) == fetched
     assert again == []
+
+
+@needs_apt
+def test_plugins_we_do_not_use_are_left_out(mirror: Mirror) -> None:
+    """A plugin and the library only it asks for are gone; what the server asks for, or nobody names, is there."""
+    mirror.offer()
+    plugins = distribution.fetch(lambda line: None).home / "plugins"
+    kept = sorted(entry.name.rpartition("-")[0] for entry in plugins.iterdir())
+    assert kept == ["rabbit", "rabbitmq_event_exchange", "ranch", "recon"]
 
 
 @needs_apt

@@ -47,12 +47,12 @@ async def count(url: str, queue: str) -> int | None:
         return (await channel.declare_queue(queue, passive=True)).declaration_result.message_count
 
 
-async def read_stream(url: str, queue: str) -> bytes:
-    """The first message of a stream."""
+async def read_first(url: str, queue: str) -> bytes:
+    """The first message of a queue or stream."""
     async with channel_to(url) as channel:
         await channel.set_qos(prefetch_count=1)
-        stream = await channel.get_queue(queue)
-        async with stream.iterator(arguments={"x-stream-offset": "first"}, timeout=20) as messages:
+        arguments = {"x-stream-offset": "first"} if queue in ("ledger", "stream") else None
+        async with (await channel.get_queue(queue)).iterator(arguments=arguments, timeout=20) as messages:
             message = await anext(messages)
             await message.ack()
             return message.body
@@ -132,7 +132,7 @@ async def test_what_it_confirmed_survives_restart_and_crash(tmp_path: Path) -> N
         assert node.pid is None
         await node.restart()
         assert await count(url, "tasks") == 2
-        assert await read_stream(url, "ledger") == b"fact"
+        assert await read_first(url, "ledger") == b"fact"
     finally:
         await node.stop()
     await node.stop()  # may be repeated
@@ -143,6 +143,18 @@ async def test_what_it_confirmed_survives_restart_and_crash(tmp_path: Path) -> N
     assert any("starting RabbitMQ" in line for line in lines)
     assert any(f"serves on {again.address}" in line for line in lines)
     assert again.url.split("@")[0] not in "".join(lines), "progress never shows the password"
+
+
+async def test_what_was_just_declared_survives_a_crash_once_flushed(own_broker: EmbeddedBroker) -> None:
+    """Queues of every type, declared and filled a moment before SIGKILL, are all there again: `flush` saw to it."""
+    types = ("classic", "quorum", "stream")
+    for kind in types:
+        await put(own_broker.url, kind, kind.encode(), **{"x-queue-type": kind})
+    await own_broker.flush()
+    await own_broker.kill()
+    await own_broker.restart()
+    for kind in types:
+        assert await read_first(own_broker.url, kind) == kind.encode()
 
 
 async def test_nobody_else_can_reach_or_read_it(broker: EmbeddedBroker) -> None:
@@ -168,7 +180,7 @@ async def test_nobody_else_can_reach_or_read_it(broker: EmbeddedBroker) -> None:
 async def test_it_can_do_what_the_orchestrator_needs(broker: EmbeddedBroker, amqp_url: str) -> None:
     """Streams and quorum queues work, the event exchange is there, and a consumer may hold a message for a day."""
     await put(amqp_url, "ledger", b"fact", **{"x-queue-type": "stream"})
-    assert await read_stream(amqp_url, "ledger") == b"fact"
+    assert await read_first(amqp_url, "ledger") == b"fact"
     await put(amqp_url, "tasks", b"task", **{"x-queue-type": "quorum"})
     async with channel_to(broker.url) as channel:
         await channel.get_exchange("amq.rabbitmq.event")  # raises when there is none

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -48,7 +48,7 @@ Wait = fun(_, 0) -> false;
                             false -> timer:sleep(20), Again(Again, N - 1)
                         end
        end,
-Wait(Wait, 1000).
+Wait(Wait, 250).
 """
 
 
@@ -71,18 +71,30 @@ class Node(Protocol):
     def ctl(self, *arguments: str) -> tuple[list[str], dict[str, str] | None]: ...
 
 
+Source = Callable[[Path, Identity, Progress], Awaitable[Node]]
+
+
 class EmbeddedBroker:
     """A private RabbitMQ node whose data lives in `data_dir`. Start and stop it, or use it as `async with`.
 
     `name` is the node's (remembered at the first start). `on_progress` hears a line now and then about what takes
     time or is worth knowing. It listens on loopback only, and knows one user with a random password; streams, quorum
-    queues and the event exchange (`amq.rabbitmq.event` in the virtual host `/`) work.
+    queues and the event exchange (`amq.rabbitmq.event` in the virtual host `/`) work. `source` finds the server; the
+    default looks everywhere.
     """
 
-    def __init__(self, data_dir: Path, *, name: str = "orchestrator", on_progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        name: str = "orchestrator",
+        on_progress: Progress | None = None,
+        source: Source | None = None,
+    ) -> None:
         self._directory = data_dir.absolute()
         self._name = name
         self._progress: Progress = on_progress or (lambda line: None)
+        self._source: Source = source or obtain
         self._lock: DirectoryLock | None = None
         self._identity: Identity | None = None
         self._node: Node | None = None
@@ -134,7 +146,7 @@ class EmbeddedBroker:
         try:
             self._lived_before = Identity.is_known(self._directory)
             self._identity = Identity.load(self._directory, name=self._name)
-            self._node = await obtain(self._directory, self._identity, self._progress)
+            self._node = await self._source(self._directory, self._identity, self._progress)
             if found := await self._node.stop_leftover():
                 self._progress(f"stopped the broker that an earlier run had left behind ({found}); its data is kept")
             await self._launch(self._node)
@@ -170,6 +182,15 @@ class EmbeddedBroker:
         except BaseException:
             await self.stop()
             raise
+
+    async def flush(self) -> None:
+        """Make what was declared outlive a crash that comes at once. To be called after creating queues or streams.
+
+        RabbitMQ answers `declare-ok` up to a second before the declaration is on disk: killed in between, it comes
+        back without the queue, or with a stream or quorum queue that never opens again, and what was confirmed in it
+        is gone (measured on 3.10.8 and 4.0.5, one node; after one second no more).
+        """
+        await self.ctl("eval", "catch mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()], ok.")
 
     async def ended(self) -> None:
         """Wait until the node ends, for whatever reason."""
