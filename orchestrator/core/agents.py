@@ -174,7 +174,7 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     for checkpoint in said.checkpoints:
         if checkpoint.task in desk.custody.live:
-            desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state), 100 + len(checkpoint.state))
+            desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))
     instance = desk.registry.instances.get(said.incarnation)
     name = instance.name if instance is not None else said.incarnation
     for report in said.items:
@@ -199,11 +199,10 @@ def _done(desk: Desk, now: Nanos, report: Report, name: str) -> None:
         return
     ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
     fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran)
-    size = 200 + len(report.value or b"")
     record = desk.custody.live.get(report.task)
     if record is not None:
         desk.ending[report.task] = record
-    desk.propose(fact, size)  # of a task not known yet it is written all the same: its submission may still come
+    desk.propose(fact)  # of a task not known yet it is written all the same: its submission may still come
 
 
 def _failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, name: str) -> None:
@@ -220,7 +219,7 @@ def _failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, n
     error = report.error
     assert error is not None, "the codec refuses a failed report without an error"
     cause: Literal["fatal", "timeout", "error"] = "fatal" if not report.retry else "timeout" if error.kind == "timeout" else "error"
-    desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait), 300 + len(error.trace))
+    desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait))
 
 
 def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:

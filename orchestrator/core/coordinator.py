@@ -34,7 +34,7 @@ from orchestrator.core.events import (
 from orchestrator.core.settling import EXPIRED, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.vocabulary import NS_PER_S, Nanos
-from orchestrator.wire.facts import AnyFact, Ended
+from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leave, Notes, Reports, Submit
 
 MESSAGES: dict[type, Callable[[Desk, Nanos, Arrived], None]] = {
@@ -152,11 +152,11 @@ class Coordinator:
         desk = self.desk
         if desk.flight is not None:
             return
-        facts: list[AnyFact] = desk.keeping.carry(desk.custody)
+        facts = desk.keeping.carry(desk.custody, desk.config.append_bytes_max)
         gates = Flight()
         if not facts or desk.keeping.room(desk.custody):
-            facts, gates = facts + desk.proposed, desk.boarding
-            desk.proposed, desk.boarding = [], Flight()
+            proposed, gates = desk.board()
+            facts += proposed
         if not facts and now - desk.appended_ns < desk.config.tick_ns:
             return
         desk.number += 1

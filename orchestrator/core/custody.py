@@ -45,6 +45,8 @@ class Custody:
 
     def __init__(self, results_bytes_max: int) -> None:
         self.live: dict[TaskId, Record] = {}
+        self.live_bytes = 0
+        """What all of them would take, written again."""
         self.graves: dict[TaskId, Grave] = {}
         self.owed: dict[TaskId, Owed] = {}
         """In the order of their ends, so the first is the oldest."""
@@ -76,7 +78,7 @@ class Custody:
                 record.not_before_ns = task.start_ns
             if task.id in self.wills:  # kept until the end: whoever replays from here needs it too
                 record.cancelled = True
-            self.live[task.id] = record
+            self._enter(record)
             fresh.append(record)
         return fresh
 
@@ -96,15 +98,25 @@ class Custody:
             task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, list(fact.failures),
             fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of,
         )  # fmt: skip
-        self.live[task.id] = record
+        self._enter(record)
         self.wills.pop(task.id, None)
+        return record
+
+    def _enter(self, record: Record) -> None:
+        self.live[record.id] = record
+        self.live_bytes += record.size()
+
+    def _leave(self, task: TaskId) -> Record | None:
+        record = self.live.pop(task, None)
+        if record is not None:
+            self.live_bytes -= record.size()
         return record
 
     def ended(self, fact: Ended, offset: int) -> Record | None:
         """The task is over, if this is its first end; gives its record, if it was known alive."""
         if not rules.r1_first_end(self.graves.get(fact.task)):
             return None
-        record = self.live.pop(fact.task, None)
+        record = self._leave(fact.task)
         self.wills.pop(fact.task, None)
         result = Result(
             fact.task, fact.outcome, fact.value, fact.error,
@@ -151,17 +163,18 @@ class Custody:
         self.owed.pop(fact.task, None)
         self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, fact.print, offset)
         self._burials.append(fact.task)
-        return self.live.pop(fact.task, None)
+        return self._leave(fact.task)
 
     def failed(self, fact: Failed) -> Record | None:
         """An attempt is over; gives the record if that is news (R8)."""
         record = self.live.get(fact.task)
         if record is None or not rules.r8_counts(record, fact):
             return None
-        failures = record.failures
+        before, failures = record.size(), record.failures
         failures.append(Failure(fact.attempt, fact.cause, fact.error, fact.at_ns, fact.instance))
         if len(failures) > TOLD_WHOLE:  # a thousand retries must not make a story that no message can carry
             failures[-TOLD_WHOLE - 1] = shortened(failures[-TOLD_WHOLE - 1])
+        self.live_bytes += record.size() - before
         record.retries = fact.retries
         record.not_before_ns = max(record.not_before_ns, fact.retry_ns)
         return record
@@ -170,6 +183,7 @@ class Custody:
         """Work worth keeping: of the latest attempt, the last one read."""
         record = self.live.get(fact.task)
         if record is not None and (record.checkpoint_of is None or record.checkpoint_of <= fact.attempt):
+            self.live_bytes += len(fact.state) - len(record.checkpoint or b"")
             record.checkpoint, record.checkpoint_of = fact.state, fact.attempt
 
     def asked(self, fact: Asked, offset: int) -> Record | None:

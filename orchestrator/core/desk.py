@@ -7,7 +7,7 @@ instance's order book, into the facts to be proposed, or into the results to be 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, TypeAlias
@@ -20,6 +20,7 @@ from orchestrator.core.events import Arrived, Garbled, Handle
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Registry
+from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
 from orchestrator.policies import ALLOCATIONS, ORDERINGS, PLACEMENTS, pick
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
@@ -97,6 +98,8 @@ class Desk:
         self.proposed: list[AnyFact] = []
         self.proposed_bytes = 0
         self.boarding = Flight()
+        self.queued: deque[tuple[list[AnyFact], Flight]] = deque()
+        """Full appends before that; while there are any, something is proposed."""
         self.flight: Flight | None = None
         self.appended_ns: Nanos = 0
         self.read_ns: Nanos = 0
@@ -136,10 +139,22 @@ class Desk:
         """A decision worth a line in the log."""
         self.out.append(Noted(what, fields))
 
-    def propose(self, fact: AnyFact, size: int = 200) -> None:
-        """Write this fact with the next append. It counts when it is read (R1)."""
+    def propose(self, fact: AnyFact) -> None:
+        """Write this fact with the next append that has room for it. It counts when it is read (R1)."""
+        size = fact_bytes(fact)
+        if self.proposed and self.proposed_bytes + size > self.config.append_bytes_max:
+            self.queued.append((self.proposed, self.boarding))
+            self.proposed, self.boarding, self.proposed_bytes = [], Flight(), 0
         self.proposed.append(fact)
         self.proposed_bytes += size
+
+    def board(self) -> tuple[list[AnyFact], Flight]:
+        """What was proposed first, as much as one append may carry, and what it frees."""
+        if self.queued:
+            return self.queued.popleft()
+        facts, flight = self.proposed, self.boarding
+        self.proposed, self.boarding, self.proposed_bytes = [], Flight(), 0
+        return facts, flight
 
     def append(self, facts: list[AnyFact]) -> None:
         """The next entry of the ledger leaves."""
@@ -162,7 +177,7 @@ class Desk:
         """The task shall end so, unless an end of it is under way already; ledger order decides."""
         if self.leading and record.id not in self.ending:
             self.ending[record.id] = record
-            self.propose(fact, 200 + len(fact.value or b""))
+            self.propose(fact)
 
     def condemn(self, record: Record, fact: Ended) -> None:
         """Ledger content demands this end: whoever leads writes it, we at once if we do."""

@@ -24,7 +24,6 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
     message = event.message
     assert isinstance(message, Submit)
     fresh: list[Task] = []
-    size = 0
     gate = Gate(event.handle, 1)
     for task in message.tasks:
         if task.id in desk.custody.live or task.id in desk.custody.graves or task.id in desk.arriving:
@@ -34,12 +33,11 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
         desk.arriving[task.id] = print_of(task)
         if error is None:
             fresh.append(task)
-            size += len(task.args) + 200
         else:
             _refuse(desk, now, task, event.reply_to, error)
     desk.counts["submitted"] += len(message.tasks)
     if fresh:
-        desk.propose(Accepted(fresh, now, event.reply_to, event.user), size)
+        desk.propose(Accepted(fresh, now, event.reply_to, event.user))
     desk.gate(gate)
 
 
@@ -164,7 +162,7 @@ def sent(desk: Desk, now: Nanos, event: Sent) -> None:
 def flow(desk: Desk) -> bool | None:
     """Whether the intake must change: stop when the backlog or the ledger is full, go on at nine tenths. None: as it is."""
     full = len(desk.custody.live) + len(desk.arriving)
-    room = desk.keeping.room(desk.custody)
+    room = desk.keeping.room(desk.custody) and not desk.keeping.full(desk.custody)
     if desk.intake_open and (full >= desk.config.backlog_max or not room):
         return False
     if not desk.intake_open and full < desk.config.backlog_max * 9 // 10 and room:

@@ -32,6 +32,12 @@ def one_place(desk: Desk) -> None:
         assert (record.state == "doubtful") == (record.id in desk.doubtful), story
 
 
+def weight_true(desk: Desk) -> None:
+    """What the living would take in the ledger is known to the byte of the estimate."""
+    weight = sum(record.size() for record in desk.custody.live.values())
+    assert weight == desk.custody.live_bytes, f"{weight} bytes live, {desk.custody.live_bytes} are counted"
+
+
 def backlog_counts(desk: Desk) -> None:
     """A queue's size is the number of tasks that wait in it."""
     for queue in desk.backlog.queues.values():
@@ -94,6 +100,7 @@ def nothing_left_behind(desk: Desk) -> None:
 LAWS = (
     alive_or_over,
     one_place,
+    weight_true,
     backlog_counts,
     grants_conserved,
     holdings_mutual,

@@ -13,12 +13,16 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from orchestrator.core import rules
 from orchestrator.core.custody import Custody
+from orchestrator.core.sizes import fact_bytes
 from orchestrator.wire.facts import AnyFact, Asked, Served, Tombstone
 
 Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy"]
 
 CARRY_COUNT_MAX = 200
 """Things written again in one append: a trickle beside the day's work, not a wave."""
+TOMB_BYTES = 100
+LIVING_SHARE = 4
+"""One part in so many of the ledger is for what lives. More, and carrying it forward would never come to rest."""
 
 
 class Row(NamedTuple):
@@ -60,14 +64,19 @@ class Keeping:
         row = self._oldest(custody)
         return row is None or rules.r12_room(self.position, row.position, self.cap_bytes, self.reserve_bytes)
 
-    def carry(self, custody: Custody) -> list[AnyFact]:
+    def full(self, custody: Custody) -> bool:
+        """Whether so much lives that nothing more should be taken in."""
+        return custody.live_bytes + TOMB_BYTES * len(custody.graves) >= self.cap_bytes // LIVING_SHARE
+
+    def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
         """The things that have fallen half the cap behind, written again; each once until it is read back."""
         facts: list[AnyFact] = []
+        size = 0
         edge = self.position - self.cap_bytes // 2
         if self._oldest(custody) is None:
             return facts
         for row in self._rows:
-            if row.position >= edge or len(facts) >= CARRY_COUNT_MAX:
+            if row.position >= edge or len(facts) >= CARRY_COUNT_MAX or size >= bytes_max:
                 break
             name = (row.kind, row.key)
             if name in self._carrying or not _valid(row, custody):
@@ -75,6 +84,7 @@ class Keeping:
             if (fact := _again(row, custody)) is not None:
                 self._carrying.add(name)
                 facts.append(fact)
+                size += fact_bytes(fact)
         return facts
 
     def void(self) -> None:

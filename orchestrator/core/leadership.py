@@ -134,9 +134,8 @@ def resign(desk: Desk, why: str, wait_ns: Nanos) -> None:
 def step_down(desk: Desk) -> None:
     """Forget everything that only a leader knows."""
     forget_soft(desk)
-    desk.proposed.clear()
-    desk.proposed_bytes = 0
-    desk.boarding = Flight()
+    desk.queued.clear()
+    desk.board()
     desk.flight = None
     desk.arriving.clear()
     desk.postponed.clear()

@@ -14,6 +14,7 @@ from zlib import crc32
 from msgspec.structs import replace
 
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
+from orchestrator.core.sizes import failure_bytes, task_bytes
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, service_of
 from orchestrator.wire.facts import Carried, Failure
 from orchestrator.wire.messages import Error, Outcome, Result, Task
@@ -81,6 +82,10 @@ class Record:
     def number(self) -> int:
         """Which try comes next (or is under way), counted from 1."""
         return len(self.failures) + 1
+
+    def size(self) -> int:
+        """Bytes that it takes in the ledger, written again."""
+        return task_bytes(self.task) + len(self.checkpoint or b"") + sum(map(failure_bytes, self.failures))
 
     def carried(self) -> Carried:
         """The whole of it as a fact, as of now."""

@@ -23,7 +23,7 @@ def reader(*facts: AnyFact) -> Coordinator:
 
 
 def test_a_late_submission_before_the_tombstone() -> None:
-    """A deposed leader's ``Accepted`` landed after the end, which is not read any more: the tombstone says so, and is right (R11)."""
+    """A deposed leader's ``Accepted`` landed after the end, which is not read any more: the tombstone is right (R11)."""
     desk = reader(Accepted([TASK], NOW), Tombstone("t1", "done", NOW)).desk
     assert not desk.custody.live
     assert not len(desk.backlog)

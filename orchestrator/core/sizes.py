@@ -1,0 +1,51 @@
+"""How many bytes things take in the ledger, estimated from above.
+
+Law: cheap before exact. An entry may not be longer than the broker and every reader allow, and the living must not fill the
+ledger: both limits are far enough away that an estimate serves, as long as it forgets nothing that a peer can make long.
+"""
+
+from __future__ import annotations
+
+from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Failed, Failure
+from orchestrator.wire.messages import Error, Task
+
+FACT_BYTES = 300
+"""Of any fact: names, ids, numbers."""
+TEXT_BYTES = 4
+"""Of a character, at most."""
+
+
+def task_bytes(task: Task) -> int:
+    """A task as its producer asked for it."""
+    size = FACT_BYTES + len(task.args)
+    if task.labels or task.need or task.after:
+        size += sum(TEXT_BYTES * (len(name) + len(text)) for name, text in task.labels.items())
+        size += 100 * len(task.need) + 150 * len(task.after)
+    return size
+
+
+def error_bytes(error: Error | None) -> int:
+    """An error with its trace."""
+    return 0 if error is None else TEXT_BYTES * (len(error.kind) + len(error.message) + len(error.trace))
+
+
+def failure_bytes(failure: Failure) -> int:
+    """A line of a task's story."""
+    return FACT_BYTES + error_bytes(failure.error)
+
+
+def fact_bytes(fact: AnyFact) -> int:
+    """Any fact."""
+    match fact:
+        case Accepted(tasks=tasks):
+            return FACT_BYTES + sum(map(task_bytes, tasks))
+        case Ended(value=value, error=error):
+            return FACT_BYTES + len(value or b"") + error_bytes(error)
+        case Failed(error=error):
+            return FACT_BYTES + error_bytes(error)
+        case Carried(task=task, checkpoint=checkpoint, failures=failures):
+            return FACT_BYTES + task_bytes(task) + len(checkpoint or b"") + sum(map(failure_bytes, failures))
+        case Checkpointed(state=state):
+            return FACT_BYTES + len(state)
+        case _:
+            return FACT_BYTES
