@@ -4,7 +4,8 @@
 
 Where to begin: ``client`` (the door), ``core`` (what it promises and how it keeps it, as a pure machine), ``shell``
 (the asyncio around it). Importing this package loads next to nothing; the door and what it needs come when they are
-first named."""
+first named.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Law: pure; time and ids are handed in. **Keyword arguments are the handler's, al
 own.** So a handler may have an argument named ``priority`` or ``timeout``, now or later, and no new option of ours
 will ever take an argument away from somebody's handler. Options are said where the task is named:
 ``client.task("thumbs.resize", priority=3)``; arguments where it is called: ``.run(path="a.png")``. Options are judged
-once, when they are said, by the very types that judge them on the wire."""
+once, when they are said, by the very types that judge them on the wire.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +123,8 @@ def form(
     the same id with the same content is taken once, so give the deadline as a datetime then: a span counts from each
     call anew. ``estimate``: your guess of the run time. ``overlap="never"``: not even a lost instance's attempt may
     overlap with the next. ``after``: parents in the same ``submit_many``. ``labels``: words for people.
-    ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take."""
+    ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take.
+    """
     shape = Task(
         id="x" if id is None else id,
         type=task_type,

@@ -11,7 +11,8 @@ Keyword arguments are always the handler's, options are always said in ``task(�
 ``submit`` returns once the broker has confirmed: from then on the task is not lost, whoever dies. A client that loses
 the broker comes back by itself, and submits again whatever is not answered; that is safe, since a task with the same
 id and content is taken once. So the caller sees either a result, or an error that says whether the task may run all
-the same."""
+the same.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ class Client:
 
         ``accept_within``: how long a submission may wait for the broker's confirm; then it raises SubmitTimeout.
         ``close_within``: how long closing may wait for confirms. ``unconfirmed_max``: so many tasks may be
-        unconfirmed; who submits more waits."""
+        unconfirmed; who submits more waits.
+        """
         self._close_within_ns = span_ns(close_within, "close_within")
         self._shell = Shell(
             url,
@@ -99,7 +101,8 @@ class Client:
         """Submit a task with these arguments; returns once the broker has confirmed it.
 
         Raises SubmitTimeout or BacklogFull if it did not in time, CannotPack for arguments that no peer could read or
-        that are too large, ValueError for a type that cannot be, ClientClosed, ClientMisused."""
+        that are too large, ValueError for a type that cannot be, ClientClosed, ClientMisused.
+        """
         return await self._plain(task_type).submit(**args)
 
     # --- many -------------------------------------------------------------------------------------------------------
@@ -110,7 +113,8 @@ class Client:
 
         If any names parents (``after=…``), they are one workflow, and are accepted or not as a whole. Otherwise the
         first that is not confirmed in time raises, and others may be accepted: submitting the same calls again is
-        safe."""
+        safe.
+        """
         calls = list(calls)
         if any(call.task.after for call in calls):
             handles = await self._shell.enter(calls)
@@ -133,7 +137,8 @@ class Client:
         ``drain``, ``policy`` ….
 
         Raises NoCoordinator if nobody answered in time (it says why, and whether it may have been carried out),
-        AskRefused if the answer is no, ClientClosed, ClientMisused."""
+        AskRefused if the answer is no, ClientClosed, ClientMisused.
+        """
         return await self._shell.ask(op, args, timeout_s)
 
     def _plain(self, task_type: str) -> Template:
@@ -178,7 +183,8 @@ class Template:
 
         At most ``window`` are submitted and not yet handed out, so inputs may be endless. A task that did not succeed
         raises its error here and ends the iteration (others go on); with ``return_errors`` the error is handed out in
-        its place."""
+        its place.
+        """
         if self._form.id is not None:
             raise ValueError(f"{self._form.shape.type}: id: many tasks cannot have the same id; leave it out")
         if not self._form.reply:

@@ -2,7 +2,8 @@
 
 Law: every message says what happened, to which task; what it means for the work; what to do. Errors about a task
 carry its id, so that it can be asked about, or submitted again under the same id, which is always harmless: a task
-with the same id and content is taken once."""
+with the same id and content is taken once.
+"""
 
 from __future__ import annotations
 

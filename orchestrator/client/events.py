@@ -1,7 +1,8 @@
 """What happens to a producer, and what it then wants done: the words of the machines in ``core`` and ``questions``.
 
 Law: frozen data only. Instants are nanoseconds on *one* monotonic clock of this process, the one that ``step`` is
-told; the Unix times inside a ``Task`` are cargo."""
+told; the Unix times inside a ``Task`` are cargo.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class Problem(Struct, frozen=True):
     """Whether it may have arrived all the same. False: it certainly has not."""
 
 
-class Parcel(Struct, frozen=True):
+class Parcel(Struct, frozen=True, gc=False):
     """Tasks that travel together in one message: a single task, or a workflow with its edges."""
 
     tasks: tuple[Task, ...]

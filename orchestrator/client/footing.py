@@ -1,7 +1,8 @@
 """Where a producer stands with the broker at this moment, and in whose words to say so.
 
 Law: a small pure machine that the others share. It decides one thing (may a message leave now?) and remembers one
-(why not?)."""
+(why not?).
+"""
 
 from __future__ import annotations
 

@@ -19,57 +19,79 @@ Lost: TypeAlias = Callable[[], Exception]
 """Why there will be no result: makes the exception, a new one for everybody who asks."""
 
 
-class Gate:
-    """The wait for the broker's confirms of one or more tasks. Opens when all are there, or with the first that will
-    not come.
-    """
+class Signal:
+    """Something that happens once, and those who wait for it. One event loop; lighter than an Event, as there are many."""
 
-    __slots__ = ("_future", "_left", "_loss", "waiters", "within_s")
+    __slots__ = ("_waiting", "given")
+
+    def __init__(self) -> None:
+        self.given = False
+        self._waiting: list[asyncio.Future[None]] | None = None
+
+    def give(self) -> None:
+        """It has happened. Everybody who waits goes on."""
+        self.given = True
+        waiting, self._waiting = self._waiting, None
+        for each in waiting or ():
+            if not each.done():
+                each.set_result(None)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits."""
+        return self._waiting is not None and not all(each.done() for each in self._waiting)
+
+    def next_waiter(self) -> asyncio.Future[None]:
+        """A future of one's own to wait on, while it has not happened."""
+        each: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiting is None:
+            self._waiting = []
+        elif len(self._waiting) % 16 == 15:  # who polls with a timeout leaves the dead behind
+            self._waiting = [other for other in self._waiting if not other.done()]
+        self._waiting.append(each)
+        return each
+
+
+class Gate(Signal):
+    """The wait for the broker's confirms of one or more tasks. Opens when all are there, or with the first that will not come."""
+
+    __slots__ = ("_left", "_loss", "within_s")
 
     def __init__(self, tasks: int, within_s: float) -> None:
+        super().__init__()
         self.within_s = within_s
         """How long it may take."""
-        self.waiters = 0
         self._left = tasks
         self._loss: Lost | None = None
-        self._future: asyncio.Future[None] | None = None
 
     def confirm(self) -> None:
         """One more is confirmed."""
         self._left -= 1
-        if self._left <= 0:
-            self._open()
+        if self._left == 0:
+            self.give()
 
     def fail(self, loss: Lost) -> None:
         """One will not be."""
-        self._loss = self._loss or loss
-        self._open()
+        if not self.given:
+            self._loss = loss
+            self.give()
 
     async def passed(self) -> None:
         """Wait until all are confirmed. Raises what came instead."""
-        if self._left > 0 and self._loss is None:
-            if self._future is None:
-                self._future = asyncio.get_running_loop().create_future()
-            self.waiters += 1
-            try:
-                await asyncio.shield(self._future)
-            finally:
-                self.waiters -= 1
+        if not self.given:
+            await self.next_waiter()
         if self._loss is not None:
             raise self._loss()
 
-    def _open(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
 
-
-class Handle:
+class Handle(Signal):
     """One task that was submitted. ``await handle`` is its value, or raises why there is none."""
 
-    __slots__ = ("_end", "_future", "_shell", "gate", "id", "reply", "task", "type")
+    __slots__ = ("_end", "_shell", "gate", "id", "reply", "task", "type")
 
     def __init__(self, shell: Shell, task: Task, reply: bool, gate: Gate) -> None:
         """Made by ``Client``."""
+        super().__init__()
         self.id: TaskId = task.id
         self.type: str = task.type
         self.reply = reply
@@ -78,7 +100,6 @@ class Handle:
         self.gate = gate
         self._shell = shell
         self._end: Result | Lost | None = None
-        self._future: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         state = self._end.outcome if isinstance(self._end, Result) else "lost" if self._end else "submitted"
@@ -91,7 +112,8 @@ class Handle:
         """The value that the handler returned. Waits at most ``timeout`` (seconds, ``"5m"``, a timedelta).
 
         Raises TaskFailed, TaskCancelled, TaskExpired, TaskRefused; ResultTimeout (the task goes on); SubmitTimeout
-        and BacklogFull if it was never confirmed; ClientClosed."""
+        and BacklogFull if it was never confirmed; ClientClosed.
+        """
         result = await self.outcome(timeout)
         if result.outcome != "done":
             raise not_done(self.id, self.type, result)
@@ -118,12 +140,10 @@ class Handle:
                 "same. Leave reply=False out where the result is wanted."
             )
         if self._end is None:
-            if self._future is None:
-                self._future = asyncio.get_running_loop().create_future()
             within_s = None if timeout is None else seconds(span_ns(timeout, "timeout"))
             try:
                 async with asyncio.timeout(within_s):
-                    await asyncio.shield(self._future)
+                    await self.next_waiter()
             except TimeoutError:
                 if self._end is None:
                     raise ResultTimeout(
@@ -153,14 +173,11 @@ class Handle:
         """Call back, once, from the loop, as soon as the end is known."""
         if self._end is not None:
             asyncio.get_running_loop().call_soon(call, self)
-            return
-        if self._future is None:
-            self._future = asyncio.get_running_loop().create_future()
-        self._future.add_done_callback(lambda _: call(self))
+        else:
+            self.next_waiter().add_done_callback(lambda _: call(self))
 
     def end(self, how: Result | Lost) -> None:
         """The shell knows how it ended."""
         self._end = how
         self.task = None
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        self.give()

@@ -2,7 +2,8 @@
 
 Law: bookkeeping only; who may leave when is decided in ``core``. A lane always knows how much waits in it. What is
 over (answered, given up) while it stands in a line stays there until its turn, uncounted, unless too much of the line
-is such: then the line is swept."""
+is such: then the line is swept.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +30,10 @@ class Limits(Struct, frozen=True):
     """
     bytes: int = 256 * 1024
     """Of one message, unless a single parcel is larger."""
-    depth: int = 4
-    """Messages of one lane under way at a time, provided they are full."""
+    depth: int = 8
+    """Messages of one lane under way at a time, provided they are full. To a broker nearby that gains nothing that could be
+    measured; at a round trip of 20 ms it makes 2,200 tasks/s of 20 kB out of 450.
+    """
     window_bytes: int = 4 * 1024 * 1024
     """Of all messages under way together: what a slow broker makes us hold twice."""
     pause_first_ns: Nanos = 50 * NS_PER_MS

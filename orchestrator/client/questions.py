@@ -4,7 +4,8 @@ Law: pure, like ``core``. A question is said again when it is certain that nobod
 coordinator listens, or the queue is full), and when its session was lost, at most ``LOST_MOST`` times, since a
 question can be the very thing that the broker ends sessions for. It is *not* said again merely because nobody
 answers: a will like ``drain`` may have been heard, and whether to repeat it is the asker's to decide. Each question
-gets exactly one of ``Reply`` and ``NoAnswer``."""
+gets exactly one of ``Reply`` and ``NoAnswer``.
+"""
 
 from __future__ import annotations
 

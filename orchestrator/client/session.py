@@ -2,7 +2,8 @@
 
 Law: it opens, looks whether what it needs is there, publishes what it is told, and reports; it decides nothing and
 keeps nothing from one session to the next. Each session has a reply queue of its own, exclusive to it and never used
-again."""
+again.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 Law: it decides nothing. Whatever happens becomes an event for ``core.Producer`` or ``questions.Questions``; their
 commands are carried out at once, in order, without an ``await`` between. Submissions of one turn of the event loop
 enter the machine together, at the end of that turn: that costs a lone one nothing, and a thousand concurrent ones
-become a few messages."""
+become a few messages.
+"""
 
 from __future__ import annotations
 
@@ -177,7 +178,7 @@ class Shell:
         try:
             await handle.gate.passed()
         except asyncio.CancelledError:
-            if not handle.gate.waiters:
+            if not handle.gate.awaited:
                 self._step(events.Withdrawn(handle.id))
             raise
 

@@ -2,7 +2,8 @@
 
 ``World`` feeds events in, executes the commands, and knows what is true: which tasks the coordinator has, which
 messages are under way. Every law of ``orchestrator.client.core`` that can be said about one step is an assertion
-here; the tests say what must hold in the end."""
+here; the tests say what must hold in the end.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 It takes submissions (a task with the same id once), answers them as ``answer`` says, sends results to the newest
 reply queue, and answers what was answered before when it is submitted again. Its memory survives its sessions: a
-broker that dies takes nothing from it."""
+broker that dies takes nothing from it.
+"""
 
 from __future__ import annotations
 

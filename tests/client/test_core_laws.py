@@ -1,7 +1,8 @@
 """The producer's machine under every weather: whatever happens, everybody who waits is told once, and told the truth.
 
 The laws of a single step are assertions in ``imagined.World``; here is what must hold when the weather has cleared
-up."""
+up.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def test_accepted_tasks_outlive_the_session_and_are_answered_in_the_next(o
         await own_broker.restart()
         assert [(await handle.result(timeout=30))["n"] for handle in handles] == list(range(5))
         assert len(coordinator.tasks) == 5
-        assert all(coordinator.times_submitted[handle.id] == 2 for handle in handles)
+        assert all(coordinator.times_submitted[handle.id] >= 2 for handle in handles)
 
 
 async def test_a_reply_queue_that_is_deleted_is_replaced(amqp_url: str) -> None:
