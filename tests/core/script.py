@@ -81,7 +81,7 @@ class Script:
         verb, rest = words[0], words[1:]
         plain = [word for word in rest if "=" not in word]
         named = dict(word.split("=", 1) for word in rest if "=" in word)
-        self.stage.witness.story.append(f"== {line}")
+        self.stage.witness.story.append(("==", line))
         if verb in self.agents:
             self._agent(self.agents[verb], plain[0], plain[1:], named)
         else:

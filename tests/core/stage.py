@@ -175,7 +175,7 @@ class Stage:
 
     def step(self, node: Node, *events: e.Event) -> list[c.Command]:
         """One step of a coordinator: what it wants done is done, in order."""
-        self.witness.story.append(f"{(self.now_ns - START_NS) / 1e9:.3f} {node.name}: {events}")
+        self.witness.story.append((f"{(self.now_ns - START_NS) / 1e9:.3f}", node.name, events))
         commands = node.machine.step(self.now_ns, events)
         invariants.check(node.machine.desk)
         due = node.machine.next_deadline()

@@ -3,6 +3,7 @@ fails a test at the step at which a promise is broken, with the story so far."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from orchestrator.core import commands as c
@@ -13,13 +14,17 @@ from orchestrator.wire.messages import Orders, Report, Reports, Result, Submit
 if TYPE_CHECKING:
     from tests.core.stage import Node, Stage
 
+STORY_LINES = 150
+LINE_CHARS = 600
+
 
 class Witness:
     """Its books are the ledger's text and what passed over the stage."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.story: list[str] = []
+        self.story: deque[tuple[object, ...]] = deque(maxlen=STORY_LINES)
+        """What happened last; made into words only when somebody asks."""
         self.accepted: dict[str, int] = {}
         """Offset at which a task was first taken in."""
         self.ended: dict[str, tuple[int, Ended]] = {}
@@ -34,7 +39,7 @@ class Witness:
 
     def landed(self, offset: int, entry: Entry) -> None:
         """An entry reached the ledger."""
-        self.story.append(f"    [{offset}] {entry}")
+        self.story.append(("    ledger", offset, entry))
         for fact in entry.facts:
             match fact:
                 case Accepted(tasks=tasks):
@@ -55,7 +60,7 @@ class Witness:
 
     def command(self, node: Node, command: c.Command) -> None:
         """A coordinator wants this done."""
-        self.story.append(f"    {node.name} {command}")
+        self.story.append(("   ", node.name, command))
         match command:
             case c.Settle(handles=handles):
                 for handle in handles:
@@ -127,4 +132,4 @@ class Witness:
 
     def tell(self, what: str) -> str:
         """The sentence of a failed assertion, with the story."""
-        return "\n".join([what, *self.story[-120:]])
+        return "\n".join([what, *(" ".join(map(str, line))[:LINE_CHARS] for line in self.story)])
