@@ -17,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 class Fleet:
     """Named processes, all gone at the end."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, path: Path) -> None:
         self._folder = folder
         self.witness_file = folder / "witness"
         self.witness_file.touch()
         self._environment = os.environ | {
             "ORCHESTRATOR_BROKER": url,
             "WITNESS": str(self.witness_file),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{path}",
             "PYTHONUNBUFFERED": "1",
         }
         self._commands: dict[str, list[str]] = {}
@@ -78,9 +78,9 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(url: str, folder: Path) -> AsyncIterator[Fleet]:
-    """A fleet that is stopped at the end, whatever happened."""
-    one = Fleet(url, folder)
+async def fleet(url: str, folder: Path, path: Path = ROOT) -> AsyncIterator[Fleet]:
+    """A fleet that is stopped at the end, whatever happened. ``path``: where its services are found, beside ours."""
+    one = Fleet(url, folder, path)
     try:
         yield one
     finally:

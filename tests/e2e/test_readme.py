@@ -1,0 +1,47 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.fleet import ROOT, fleet
+
+README = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def _words() -> list[str]:
+    rows = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+    return sorted({re.sub(r"^orchestrator ", "", cell).split()[0] for row in rows for cell in re.findall(r"`([^`]+)`", row)})
+
+
+@pytest.mark.broker
+async def test_the_service_and_the_producer_of_the_readme_meet(amqp_url: str, tmp_path: Path) -> None:
+    """Its service block, saved as shop.py and run, answers what its producer block asks."""
+    service, producer = PYTHON
+    (tmp_path / "shop.py").write_text(service)
+    async with fleet(amqp_url, tmp_path, path=tmp_path) as ours:
+        await ours.coordinator()
+        await ours.worker("shop", "shop:service")
+        body = producer.replace("amqp://user:password@rabbit/", amqp_url).replace("path = await", "return await")
+        indented = "\n".join("    " + line for line in body.splitlines())
+        scope: dict[str, object] = {}
+        exec(f"async def produce():\n{indented}", scope)
+        assert await scope["produce"]() == "cat.png at 200"  # type: ignore[operator]
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    """`orchestrator X --help` answers for each command in the table."""
+    words = _words()
+    assert len(words) > 8
+    for word in words:
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", word, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{word}: {done.stderr}"
+        assert "Usage" in done.stdout
