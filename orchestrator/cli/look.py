@@ -203,7 +203,7 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
 
 def why_view(found: dict[str, Any]) -> list[RenderableType]:
     """What ``why`` answered."""
-    from orchestrator.cli.show import cell, facts, span, table
+    from orchestrator.cli.show import facts, span, table
 
     sentence = facts([
         (f"{found['task']}", _state_of(found) if found["state"] != "ended" else found["state"]),
@@ -212,11 +212,10 @@ def why_view(found: dict[str, Any]) -> list[RenderableType]:
         ("age", span(found["age_s"]) if "age_s" in found else None),
         ("ahead of it", _ahead(found.get("ahead"))),
     ])  # fmt: skip
-    refusals = found["refusals"]
-    if not refusals:
+    if found["state"] not in ("waiting", "deferred") or not found["refusals"]:
         return [sentence]
-    rows = [[one["instance"], one["reason"]] for one in refusals]
-    return [sentence, cell(""), table(["instance", "cannot take it because"], rows)]
+    rows = [[one["instance"], one["reason"]] for one in found["refusals"]]
+    return [sentence, table(["instance", "cannot take it because"], rows)]
 
 
 def _ahead(count: int | None) -> str | None:

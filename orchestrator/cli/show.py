@@ -120,6 +120,8 @@ def span(seconds: float) -> str:
     """A length of time as a person would say it."""
     if seconds < 0:
         return f"-{span(-seconds)}"
+    if seconds < 0.0001:
+        return "less than 0.1 ms"
     if seconds < 0.0995:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 0.9995:

@@ -17,14 +17,14 @@ NS = 1e9
 
 def life(result: Result) -> dict[str, Any]:
     """The times of an ended task: instants in Unix nanoseconds, spans in seconds; None where it never came so far."""
-    started = result.started_ns or None
-    waited_until = started or result.ended_ns
+    accepted, started, ended = result.accepted_ns or None, result.started_ns or None, result.ended_ns or None
+    waited_until = started or (ended if result.attempts == 0 else None)  # what never began to run waited until its end
     return {
-        "accepted_ns": result.accepted_ns or None,
+        "accepted_ns": accepted,
         "started_ns": started,
-        "ended_ns": result.ended_ns or None,
-        "waited_s": round((waited_until - result.accepted_ns) / NS, 6) if result.accepted_ns and waited_until else None,
-        "ran_s": round((result.ended_ns - started) / NS, 6) if started and result.ended_ns else None,
+        "ended_ns": ended,
+        "waited_s": round((waited_until - accepted) / NS, 6) if accepted and waited_until else None,
+        "ran_s": round((ended - started) / NS, 6) if started and ended else None,
         "attempts": result.attempts,
         "instance": result.instance,
     }
@@ -38,7 +38,7 @@ def life_view(outcome: str, lived: dict[str, Any], story: Sequence[dict[str, Any
         ("outcome", state(outcome)),
         ("accepted", instant(lived["accepted_ns"]) if lived["accepted_ns"] else None),
         ("waited", span(lived["waited_s"]) if lived["waited_s"] is not None else None),
-        ("started", f"{instant(lived['started_ns'])}{where}" if lived["started_ns"] else "never"),
+        ("started", f"{instant(lived['started_ns'])}{where}" if lived["started_ns"] else "never" if tries == 0 else None),
         ("ran", span(lived["ran_s"]) if lived["ran_s"] is not None else None),
         ("ended", instant(lived["ended_ns"]) if lived["ended_ns"] else None),
         ("attempts", tries),

@@ -134,6 +134,6 @@ def submit_view(told: dict[str, Any]) -> list[RenderableType]:
     error = told["error"]
     if error is not None:
         blocks.append(cell(f"{error['kind']}: {error['message']}"))
-        blocks += [cell(clean(error["trace"]))] if error["trace"] else []
+        blocks += [cell(clean(error["trace"].rstrip()))] if error["trace"] else []
     blocks.append(cell(f"task {told['task']} ({told['type']})"))
     return [*blocks, *life_view(told["outcome"], told, told["story"])]

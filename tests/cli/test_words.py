@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cli.words import Unclear, arguments, duration_s, needs
@@ -42,6 +42,7 @@ def test_arguments_that_make_no_sense_are_named(pairs: list[str], text: str | No
         arguments(pairs, text)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text() | st.integers() | st.booleans() | st.none()))
 def test_whatever_is_typed_as_json_arrives(values: dict[str, object]) -> None:
     """Writing each value as JSON after its name gives back the values."""

@@ -1,0 +1,199 @@
+"""What people see: every view, on answers recorded from a running orchestrator (two instances of a shop's service ``thumbs``)."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import RenderableType
+
+from orchestrator.cli import act, dead, demo, doctor, look, show, submit
+
+ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
+
+VIEWS: dict[str, Callable[[Any], Sequence[RenderableType]]] = {
+    "status": look.status_view,
+    "services": look.services_view,
+    "resources": look.resources_view,
+    "tasks": lambda found: look.tasks_view(found, 100),
+    "tasks_ended": lambda found: look.tasks_view(found, 100),
+    "task_running": look.task_view,
+    "task_waiting": look.task_view,
+    "task_failed": look.task_view,
+    "why_full": look.why_view,
+    "why_running": look.why_view,
+    "why_deferred": look.why_view,
+    "why_missing": look.why_view,
+    "why_ended": look.why_view,
+    "cancel_running": act.cancel_view,
+    "cancel_waiting": act.cancel_view,
+    "cancel_ended": act.cancel_view,
+    "cancel_unknown": act.cancel_view,
+    "drain": act.drain_view,
+    "policy": act.policy_view,
+    "dead": lambda found: dead.dead_view(found, len(found)),
+    "doctor": lambda found: doctor.doctor_view([doctor.Check(**one) for one in found["checks"]]),
+    "submit_done": submit.submit_view,
+    "submit_failed": submit.submit_view,
+}
+
+SAID = {
+    "status": ["desk-1", "epoch 1", "not ended", "ordering priority", "open"],
+    "services": ["thumbs", "fail, hold, resize", "thumbs@shop-1", "slots=2, gpu=2", "slots=0, gpu=0", "1.4", "missing"],
+    "resources": ["gpu", "slots", "100%"],
+    "tasks": ["hold-1", "thumbs.hold", "running", "25% holding", "lone", "deferred", "lost", "waiting"],
+    "tasks_ended": ["f1", "failed", "ValueError: bad [x]", "done", "thumbs@shop-1"],
+    "task_running": ["hold-1", "running", "25% holding", "gpu=1, slots=1", "on thumbs@shop-1", "started"],
+    "task_waiting": ["lost", "missing.thing", "waiting", "deadline"],
+    "task_failed": ["f1", "failed", "ValueError: bad [x]", "failed attempts", "1#2", "1#3"],
+    "why_full": ["none of the 2 instances", "gpu short by 1", "cannot take it because", "thumbs@shop-2", "no task"],
+    "why_running": ["it is running on thumbs@shop-1"],
+    "why_deferred": ["lone", "deferred", "not due for another"],
+    "why_missing": ["service 'missing' is missing", "workers run MODULE:SERVICE"],
+    "why_ended": ["it has ended: failed"],
+    "cancel_running": ["hold-1 is being cancelled"],
+    "cancel_waiting": ["lost is cancelled (it was waiting)"],
+    "cancel_ended": ["f1 had ended as failed before"],
+    "cancel_unknown": ["nobody is not known"],
+    "drain": ["takes no new work", "finishes the 2 tasks it holds"],
+    "policy": ["ordering", "who goes next", "least_loaded", "round_robin", "mra"],
+    "dead": ["f1", "thumbs.fail", "failed", "ValueError: bad [x]", '{"why": "bad [x]"}', "1#2"],
+    "doctor": ["Python", "death notices", "clocks", "→ See why: orchestrator dead", "All is well."],
+    "submit_done": ['{"path": "a.png", "width": 3', "accepted", "waited", "started", "ran", "attempts"],
+    "submit_failed": ["ValueError: bad [x]", "raise ValueError(why)", "failed attempts"],
+}
+
+
+def seen(things: Sequence[RenderableType], width: int = 140) -> str:
+    """What stands on the terminal."""
+    screen = io.StringIO()
+    out = show.console(screen, width=width)
+    for thing in things:
+        out.print(thing)
+    return screen.getvalue()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_answer_is_readable(name: str) -> None:
+    """The words that matter are there, and no line is wider than the terminal."""
+    shown = seen(VIEWS[name](ANSWERS[name]))
+    for word in SAID[name]:
+        assert word in shown, shown
+    assert max(map(len, shown.splitlines())) <= 140
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_answer_is_readable_in_a_narrow_terminal(name: str) -> None:
+    """Sixty columns: lines are folded, not cut."""
+    assert max(map(len, seen(VIEWS[name](ANSWERS[name]), width=60).splitlines())) <= 60
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@settings(deadline=None, max_examples=15)
+@given(noise=st.text(st.characters(codec="utf-8"), max_size=20))
+def test_whatever_text_peers_put_in_is_shown_and_not_obeyed(name: str, noise: str) -> None:
+    """Any text in place of any text: no exception, no escape code, no markup taken for ours."""
+    shown = seen(VIEWS[name](_with(copy.deepcopy(ANSWERS[name]), "\x1b[2J[bold]" + noise)))
+    assert "\x1b" not in shown
+    assert all(char.isprintable() or char == "\n" for char in shown)
+
+
+def _with(data: Any, noise: str) -> Any:
+    """Every free text in an answer, with noise behind it."""
+    free = {"reason", "error", "message", "trace", "version", "progress_text", "instance", "found", "do", "value", "why"}
+    if isinstance(data, dict):
+        return {
+            key: value + noise if key in free and isinstance(value, str) else _with(value, noise) for key, value in data.items()
+        }
+    if isinstance(data, list):
+        return [_with(value, noise) for value in data]
+    return data
+
+
+def test_an_empty_answer_says_what_it_means() -> None:
+    """No table without rows: a sentence, and what to do where something is to be done."""
+    assert "workers run" in seen(look.services_view([]))
+    assert "workers run" in seen(look.resources_view([]))
+    assert "No such task" in seen(look.tasks_view([], 100))
+    assert "nothing has failed" in seen(dead.dead_view([], 0))
+
+
+def test_a_cut_list_says_that_it_is_cut() -> None:
+    """As many rows as asked for: there may be more."""
+    assert "--limit" in seen(look.tasks_view(ANSWERS["tasks"][:2], 2))
+    assert "7 more" in seen(dead.dead_view(ANSWERS["dead"], len(ANSWERS["dead"]) + 7))
+
+
+def test_a_task_that_never_started_says_so() -> None:
+    """Refused or expired: it waited until its end and ran never."""
+    told = {**ANSWERS["submit_failed"], "outcome": "expired", "attempts": 0, "started_ns": None, "ran_s": None, "story": []}
+    shown = seen(submit.submit_view(told))
+    assert "never" in shown
+    assert "expired" in shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        msgpack.packb([1]),
+        msgpack.packb({"task": 1}),
+        msgpack.packb({"task": "t", "type": "a.b", "story": [{"attempt": "x"}]}),
+    ],
+)
+def test_a_letter_that_cannot_be_read_is_shown_as_such(body: bytes) -> None:
+    """Anybody may have put it there; the command goes on."""
+    told = dead.letter(body)
+    assert told["error"]["kind"] == "unreadable"
+    assert "unreadable" in seen(dead.dead_view([told], 1))
+    json.loads(show.to_json(told))
+
+
+def test_arguments_in_a_letter_are_unpacked_or_shown_as_bytes() -> None:
+    """What the producer had packed, or base64 of what cannot be read."""
+    letter = {"task": "t", "type": "a.b", "outcome": "failed", "args": msgpack.packb({"n": 1})}
+    assert dead.letter(msgpack.packb(letter))["args"] == {"n": 1}
+    assert json.loads(show.to_json(dead.letter(msgpack.packb(letter | {"args": b"\xc1"}))))["args"] == "wQ=="
+
+
+def test_json_is_json_whatever_a_handler_returned() -> None:
+    """NaN, bytes, instants, keys of bytes: one line that every reader takes."""
+    at = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
+    line = show.to_json({"x": float("nan"), "y": [b"\0", at, float("inf")], b"k": "ü\n"})
+    assert "\n" not in line
+    assert json.loads(line) == {"x": None, "y": ["AA==", "2026-01-02T03:04:00+00:00", None], "aw==": "ü\n"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "less than 0.1 ms"), (0.0004, "0.4 ms"), (0.0123, "12.3 ms"), (0.25, "250 ms"), (1.26, "1.3 s"), (59.96, "1 min 0 s"),
+        (243, "4 min 3 s"), (3599.7, "1 h 0 min"), (8100, "2 h 15 min"), (200_000, "2 d 7 h"), (-3, "-3.0 s"),
+    ],
+)  # fmt: skip
+def test_lengths_of_time_as_a_person_says_them(seconds: float, said: str) -> None:
+    """Two units at most, no false precision."""
+    assert show.span(seconds) == said
+
+
+def test_the_demo_s_bill_is_readable() -> None:
+    """Also when nothing was found and nobody was killed."""
+    bill = {
+        "submitted": 3, "done": 2, "failed": 1, "lost": 0, "twice": 0, "attempts": 4, "reassign_ms": 72.1, "wait_ms_mean": 5824.2,
+        "wait_ms_p99": 28110.5, "instances": {"parse-1": 1, "index-1": 1}, "elapsed_s": 33.1, "facts": {},
+        "kills": [{"instance": "parse-1", "pid": 7, "moved": 1, "stuck": 0}],
+    }  # fmt: skip
+    shown = seen(demo.bill_view(bill))
+    assert "72.1 ms after SIGKILL" in shown
+    assert "parse-1 (process 7), in the middle of 1 task" in shown
+    assert "over too soon" in seen(demo.bill_view({**bill, "kills": [], "reassign_ms": None, "wait_ms_mean": None}))
