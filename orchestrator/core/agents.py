@@ -102,6 +102,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     if instance.state != "joining":
         instance.follow("answered")
     instance.answered = desk.epoch
+    instance.orders.sync = False  # asked again in this very step: its answer would not count what else is in the same orders
     _drained(desk, now, instance, said.drained)
     for one in said.attempts:
         if one.attempt not in instance.holdings:

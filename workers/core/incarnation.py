@@ -59,8 +59,9 @@ class Incarnation:
         Releases come first, assignments before stops: a stop in the same orders recalls an assignment in them.
         """
         stale = orders.epoch == self.epoch and rules.is_stale(orders.seq, self.drained)
-        if orders.sync and rules.answers_sync(orders.epoch, self.highest_epoch):
-            self._sync(now_ns, orders)
+        synced = orders.sync and rules.answers_sync(orders.epoch, self.highest_epoch)
+        if synced:
+            self._follow(now_ns, orders)
         elif orders.sync:
             self._out.tell("epoch_refused", orders.epoch)
             self._work.refuse(SYNC, Attempt(orders.epoch, 0), self.highest_epoch, "epoch")
@@ -81,16 +82,24 @@ class Incarnation:
                 self._work.assigned(now_ns, orders.epoch, item)
         for stop in orders.stop:
             self._work.stop_ordered(stop)
+        if synced:
+            self._answer(now_ns)
         return orders.drain
 
-    def _sync(self, now_ns: Nanos, orders: Orders) -> None:
-        """R2: obey this epoch from now on, say who we are and what is held, send every unreleased report again."""
+    def _follow(self, now_ns: Nanos, orders: Orders) -> None:
+        """R2: obey this epoch from now on."""
         if orders.epoch != self.epoch:
             self._out.tell("joined", orders.epoch)
             self.epoch, self.drained = orders.epoch, 0
             self.highest_epoch = max(self.highest_epoch, orders.epoch)
         self.drained = max(self.drained, orders.seq)
         self.window.sync(orders.lease_ns, now_ns)
+
+    def _answer(self, now_ns: Nanos) -> None:
+        """Say who we are and what is held, send every unreleased report again.
+
+        After everything else in the orders that asked: the answer says that they are drained, so it must count what they assigned.
+        """
         seq = self.window.number(now_ns)
         self._out.do(Publish(self._announcement()))  # a new leader may never have heard it
         self._out.do(Publish(Held(self.name, seq, self.epoch, self.drained, self._work.held())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.vocabulary import NS_PER_S, Attempt
-from orchestrator.wire.messages import Announce, Beat, Error, Held, Leave, Notes, Reports
+from orchestrator.wire.messages import Announce, Assignment, Beat, Error, Held, Leave, Notes, Reports
 from tests.workers.core.stage import LEASE_NS, MS, Stage
 from workers.core.commands import CloseConnection, Connect, Finish
 from workers.core.events import JobDone, JobFailed, JobLate, JobStopped, TimePassed
@@ -48,6 +48,15 @@ def test_a_sync_is_answered_with_who_we_are_then_what_we_hold() -> None:
     assert (held.epoch, held.drained) == (2, stage.order_seq)
     assert [(item.attempt.n, item.state) for item in held.attempts] == [(2, "running"), (3, "waiting"), (1, "finished")]
     assert held.attempts[0].grant == {"slots": 1.0}
+
+
+def test_the_answer_to_a_sync_counts_what_the_same_orders_assigned() -> None:
+    """It says that these orders are drained: an assignment in them that it did not list would be given to another one."""
+    stage = fresh()
+    stage.sync(1, assign=[Assignment("t1", 1, "resize", b"\x80", {"slots": 1})])
+    held = stage.all_said(Held)[-1]
+    assert held.drained == stage.order_seq
+    assert [item.attempt for item in held.attempts] == [Attempt(1, 1)]
 
 
 def test_orders_of_a_lower_or_foreign_epoch_do_nothing() -> None:
