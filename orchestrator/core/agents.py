@@ -71,8 +71,7 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     if instance is None:
         _greet(desk, now, said.incarnation)
         return
-    instance.heard = max(instance.heard, said.seq)
-    _hear(desk, now, instance)
+    _hear(desk, now, instance, said.seq)
     if not desk.leading:
         return
     if not instance.joined:
@@ -95,8 +94,9 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance = desk.registry.instances.get(said.incarnation)
     if instance is None or instance.state == "gone":
         return
-    instance.heard = max(instance.heard, said.seq)
-    _hear(desk, now, instance)
+    if said.epoch == desk.epoch:
+        instance.asked_ns = 0
+    _hear(desk, now, instance, said.seq)
     if not desk.leading or said.epoch != desk.epoch or not instance.joined:
         return
     if instance.state != "joining":
@@ -321,7 +321,10 @@ def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:
     if now < over:
         desk.timers.at(over, "lease", incarnation)
     elif desk.leading:
-        gone(desk, now, instance, f"silent for {(now - instance.heard_ns) / 1e9:.1f} s", lease_over=True)
+        silent_ns = now - instance.heard_ns
+        spoke = silent_ns < min(desk.config.lease_ns, desk.config.deaf_ns)
+        why = "it beats, but does not read its queue" if spoke else f"silent for {silent_ns / 1e9:.1f} s"
+        gone(desk, now, instance, why, lease_over=True)
     else:
         instance.follow("lose")
         desk.registry.remove(instance)
@@ -344,11 +347,14 @@ def drain(desk: Desk, instance: Instance, *, order: bool) -> None:
     desk.note("draining", instance=instance.name, service=instance.service, holds=len(instance.holdings))
 
 
-def _hear(desk: Desk, now: Nanos, instance: Instance) -> None:
+def _hear(desk: Desk, now: Nanos, instance: Instance, seq: int = 0) -> None:
+    """It speaks. That counts, for its lease as for its window, only while it also listens."""
     desk.heard_ns = now
     instance.heard_ns = now
-    if instance.state != "deaf":
-        instance.over_ns = max(instance.over_ns, now + desk.config.lease_ns)
+    if instance.state == "deaf" or (instance.asked_ns and now - instance.asked_ns > desk.config.deaf_ns):
+        return
+    instance.heard = max(instance.heard, seq)
+    instance.over_ns = max(instance.over_ns, now + desk.config.lease_ns)
 
 
 def _invite(desk: Desk, now: Nanos, instance: Instance) -> None:

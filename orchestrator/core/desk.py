@@ -219,6 +219,8 @@ class Desk:
         instance.sent_ns = now
         if instance.orders.sync:
             instance.synced_ns = now
+            if instance.answered != self.epoch and not instance.asked_ns:
+                instance.asked_ns = now
         self.out.append(Send(instance.queue, instance.take_orders(self.epoch, self.config.lease_ns)))
 
     def post_results(self, reply_to: str, results: list[Result], gates: list[Handle]) -> None:

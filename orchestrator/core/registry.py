@@ -93,6 +93,8 @@ class Instance:
     """When it was last known to have drained all we had sent, or made progress with it."""
     synced_ns: Nanos = 0
     """When sync was last asked."""
+    asked_ns: Nanos = 0
+    """Since when it owes us the answer to a sync; 0: it does not."""
     holdings: dict[Attempt, Holding] = field(default_factory=dict)
     expected: set[Attempt] = field(default_factory=set)
     """Finished attempts of tasks we do not know alive: their reports are still to come."""

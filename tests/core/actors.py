@@ -63,6 +63,8 @@ class Puppet:
     """Reads its queue."""
     stops: bool = True
     """Answers a recall."""
+    fences: bool = True
+    """Ends its incarnation when its window is missed."""
     incarnation: str = ""
     lives: int = 0
     epoch: int = 0
@@ -70,8 +72,9 @@ class Puppet:
     seq: int = 0
     jobs: dict[Attempt, Job] = field(default_factory=dict)
     beat_ns: Nanos | None = None
-    said_ns: Nanos = 0
-    """When it last said that it lives; cut off, it stops what it has a lease later (R6)."""
+    until_ns: Nanos = 0
+    """End of its window; 0: it never opened. Missed, its incarnation is over (R6)."""
+    sent: dict[int, Nanos] = field(default_factory=dict)
     alive: bool = True
 
     def connect(self) -> None:
@@ -79,7 +82,8 @@ class Puppet:
         self.lives += 1
         self.incarnation = f"{self.name}.{self.lives}"
         self.alive = True
-        self.epoch = self.drained = self.seq = 0
+        self.epoch = self.drained = self.seq = self.until_ns = 0
+        self.sent.clear()
         self.jobs = {attempt: job for attempt, job in self.jobs.items() if job.state == "finished"}
         self.beat_ns = self.stage.now_ns + NS_PER_S
         self.announce()
@@ -96,8 +100,16 @@ class Puppet:
     # --- hearing -------------------------------------------------------------------------------------------------------
 
     def take(self, what: Orders | Echo) -> None:
-        if isinstance(what, Orders) and self.alive and self.reads:
+        if not self.alive or not self.reads:
+            return
+        if isinstance(what, Orders):
             self._ordered(what)
+        elif what.epoch == self.epoch:
+            self._echoed(what.heard.get(self.incarnation, 0))
+
+    def _echoed(self, seq: int) -> None:
+        if seq in self.sent:
+            self.until_ns = max(self.until_ns, self.sent[seq] + self.stage.config.lease_ns)
 
     def _ordered(self, orders: Orders) -> None:
         if orders.sync and orders.epoch >= self.epoch and self.answers:
@@ -111,6 +123,7 @@ class Puppet:
                 self.note(*[Note(*one, "refused", text="epoch", epoch=self.epoch) for one in attempts])
             return
         self.drained = max(self.drained, orders.seq)
+        self._echoed(orders.heard)
         for attempt in orders.release:
             if attempt in self.jobs and self.jobs[attempt].state == "finished":
                 del self.jobs[attempt]
@@ -134,16 +147,18 @@ class Puppet:
             self.stage.say(self.incarnation, message)
 
     def beat(self, **what: Any) -> None:
-        self.seq += 1
-        self.said_ns = self.stage.now_ns
+        self._count()
         words: dict[str, Any] = {"epoch": self.epoch, "drained": self.drained, "held": sorted(self.jobs), **what}
         self._say(Beat(self.incarnation, self.seq, **words))
 
     def hold(self) -> None:
-        self.seq += 1
-        self.said_ns = self.stage.now_ns
+        self._count()
         attempts = [Holding(job.task, job.attempt, job.state, dict(job.grant)) for job in self.jobs.values()]  # type: ignore[arg-type]
         self._say(Held(self.incarnation, self.seq, self.epoch, self.drained, attempts))
+
+    def _count(self) -> None:
+        self.seq += 1
+        self.sent[self.seq] = self.stage.now_ns
 
     def note(self, *notes: Note) -> None:
         self._say(Notes(self.incarnation, list(notes), self.drained))
@@ -184,16 +199,20 @@ class Puppet:
     # --- for the stage ----------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        if self.incarnation:
+        if self.fences and self.until_ns and self.stage.now_ns >= self.until_ns:
+            self.until_ns = 0
+            self.jobs = {attempt: job for attempt, job in self.jobs.items() if job.state == "finished"}
+            if self.incarnation:
+                self.stage.delete_queue(self)
+        elif self.incarnation:
             self.beat_ns = self.stage.now_ns + NS_PER_S
             self.beat()
-        else:
-            self.jobs = {attempt: job for attempt, job in self.jobs.items() if job.state == "finished"}
 
     def next_deadline(self) -> Nanos | None:
-        if self.alive and not self.incarnation:
-            return self.said_ns + self.stage.config.lease_ns if self.running() else None
-        return self.beat_ns if self.alive and self.beats else None
+        if not self.alive:
+            return None
+        dues = [self.until_ns if self.fences and self.until_ns else None, self.beat_ns if self.beats and self.incarnation else None]
+        return min((due for due in dues if due is not None), default=None)
 
     def running(self) -> dict[Attempt, str]:
         return {job.attempt: job.task for job in self.jobs.values() if job.state == "running"} if self.alive else {}

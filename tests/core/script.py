@@ -10,7 +10,7 @@ they get and beat, unless their strings are cut.
     a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1
-    a lazy | silent | deaf | stubborn | unanswering | willing
+    a lazy | silent | deaf | stubborn | unanswering | fearless | willing
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
     ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
@@ -35,7 +35,14 @@ from tests.core.replay import differences
 from tests.core.stage import START_NS, Stage
 
 NOTED = ("instance_gone", "deaf", "retry", "draining", "refused", "resigned", "full")
-STRINGS = {"lazy": "starts", "silent": "beats", "deaf": "reads", "stubborn": "stops", "unanswering": "answers"}
+STRINGS = {
+    "lazy": "starts",
+    "silent": "beats",
+    "deaf": "reads",
+    "stubborn": "stops",
+    "unanswering": "answers",
+    "fearless": "fences",
+}
 
 
 def split(text: str) -> list[tuple[str, list[str], str]]:
