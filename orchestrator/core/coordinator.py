@@ -31,10 +31,9 @@ from orchestrator.core.events import (
     TimePassed,
     TokenHeld,
 )
-from orchestrator.core.settling import EXPIRED, settle_down
+from orchestrator.core.settling import miss_deadline, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.vocabulary import NS_PER_S, Nanos
-from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leave, Notes, Reports, Submit
 
 MESSAGES: dict[type, Callable[[Desk, Nanos, Arrived], None]] = {
@@ -91,8 +90,9 @@ class Coordinator:
             postponed, desk.postponed = desk.postponed, []
             for event in postponed:
                 take(desk, now, event)
-        for timer in desk.timers.due(now):
-            wake(desk, now, timer)
+        while woken := desk.timers.due(now):
+            for timer in woken:
+                wake(desk, now, timer)
         if desk.leading:
             self._rest(now)
         elif desk.phase == "claiming" and now - desk.read_ns >= desk.config.close_ns:
@@ -204,12 +204,8 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
                 settle_down(desk, now, record)
         case "deadline":
             record = desk.custody.live.get(whom)
-            if record is None:
-                return
-            if not desk.leading:
-                desk.missed[whom] = None
-            elif record.state in ("waiting", "deferred") and whom not in desk.ending:
-                desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+            if record is not None and record.state in ("waiting", "deferred"):
+                miss_deadline(desk, now, record)
         case "lease":
             agents.lease_due(desk, now, whom)
         case "fence":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, TypeAlias
 
+from orchestrator.core import rules
 from orchestrator.core.backlog import Backlog
 from orchestrator.core.commands import Append, Bury, Command, Noted, Send, SendResults
 from orchestrator.core.config import Config
@@ -78,7 +79,7 @@ class Desk:
         self.doubtful: dict[TaskId, Record] = {}
         """Their instance is gone, and what that means is under way."""
         self.missed: dict[TaskId, None] = {}
-        """Deadlines that passed while we did not lead."""
+        """Deadlines that passed while we did not lead, or while agents that may run the task had still to answer."""
         self.reclaim = False
         """Agents know a higher epoch than ours: claim again above it."""
         # the reign
@@ -180,9 +181,22 @@ class Desk:
             self.propose(fact)
 
     def condemn(self, record: Record, fact: Ended) -> None:
-        """Ledger content demands this end: whoever leads writes it, we at once if we do."""
+        """Ledger content demands this end: whoever leads writes it, we at once if we do and may."""
         self.verdicts.setdefault(record.id, fact)
-        self.propose_end(record, self.verdicts[record.id])
+        self.carry_out(record)
+
+    def carry_out(self, record: Record) -> None:
+        """Write the end that ledger content demands of this task, if any and if its time has come (R14)."""
+        verdict = self.verdicts.get(record.id)
+        if verdict is not None and rules.r14_end_now(record, self.aside(record)):
+            self.propose_end(record, verdict)
+
+    def aside(self, record: Record) -> bool:
+        """Whether agents that may hold this task have still to answer (R3)."""
+        if not self.leading:
+            return False
+        pool = self.registry.pools.get(record.service)
+        return pool is not None and not rules.r3_may_go(record, self.claim, pool.unanswered, pool.fenced)
 
     def order(self, instance: Instance) -> Instance:
         """Its order book goes out at the end of this step."""

@@ -92,11 +92,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     for task, owed in desk.custody.owed.items():
         owed.letter_token = 0
         desk.post_owed(task)
-    for task, verdict in desk.verdicts.items():
-        desk.propose_end(desk.custody.live[task], verdict)
-    for task in desk.missed:
-        desk.timers.at(now, "deadline", task)
-    desk.missed.clear()
+    _catch_up(desk)
     desk.note(
         "leading", epoch=epoch, waiting=len(desk.backlog), live=len(desk.custody.live), owed=len(desk.custody.owed),
         instances=len(desk.custody.joined),
@@ -114,7 +110,17 @@ def answered(desk: Desk, instance: Instance) -> None:
             for record in [one for one in queue.records() if not rules.r3_may_go(one, desk.claim, (), pool.fenced)]:
                 desk.backlog.remove(record)
                 desk.backlog.add(record, aside=True)
+        _catch_up(desk)
     desk.stir(instance.service)
+
+
+def _catch_up(desk: Desk) -> None:
+    """Ends that were due while we did not lead, or while agents had still to answer."""
+    for task in desk.verdicts:
+        desk.carry_out(desk.custody.live[task])
+    missed, desk.missed = desk.missed, {}
+    for task in missed:
+        desk.timers.at(0, "deadline", task)
 
 
 def fence(desk: Desk, instance: Instance) -> None:

@@ -116,6 +116,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
 def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     """The attempt that ended it is over; any other live one is stopped, and keeps its grant until it says so (P2)."""
     desk.verdicts.pop(record.id, None)
+    desk.missed.pop(record.id, None)
     desk.doubtful.pop(record.id, None)
     desk.backlog.remove(record)
     stop_live(desk, record, f"the task has ended: {fact.outcome}", but=fact.attempt)
@@ -192,8 +193,7 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
             desk.post_owed(fact.task)
     elif fact.what == "cancel":
         stop_live(desk, record, "cancelled")
-        if rules.r14_end_now(record):
-            desk.condemn(record, Ended(record.id, "cancelled", now))
+        desk.condemn(record, Ended(record.id, "cancelled", now))
     elif fact.what == "priority" and record.place is not None:
         desk.backlog.remove(record)
         settle_down(desk, now, record)

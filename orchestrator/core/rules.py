@@ -92,6 +92,10 @@ def r12_room(position: int, oldest: int, cap: int, reserve: int) -> bool:
     return position - oldest < cap - reserve
 
 
-def r14_end_now(record: Record) -> bool:
-    """Whether a cancelled or expired task may end before its live attempts have answered the stop."""
-    return not record.live or record.task.overlap != "never"
+def r14_end_now(record: Record, aside: bool) -> bool:
+    """Whether a cancelled task may end before its live attempts have answered the stop.
+
+    One that must never overlap may not, nor while an agent that may hold it (``aside``) has still to answer: who is told that it
+    has ended may rely on that nothing of it runs.
+    """
+    return not (record.live or aside) or record.task.overlap != "never"

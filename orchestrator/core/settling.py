@@ -21,12 +21,13 @@ LOST = Error("lost", "the instance that ran this attempt is gone")
 def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
     """Put a task with no live attempt where it belongs."""
     desk.doubtful.pop(record.id, None)
-    if record.id in desk.verdicts:
-        desk.propose_end(record, desk.verdicts[record.id])
-    elif record.cancelled:
+    aside = desk.aside(record)
+    if record.cancelled:
         desk.condemn(record, Ended(record.id, "cancelled", now))
+    elif record.id in desk.verdicts:
+        desk.carry_out(record)
     elif record.task.deadline_ns is not None and record.task.deadline_ns <= now:
-        desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+        miss_deadline(desk, now, record)
     desk.backlog.remove(record)
     if record.not_before_ns > now:
         if record.state != "deferred":
@@ -37,16 +38,16 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
         record.follow("due")
     elif record.state != "waiting":
         record.follow("vacate")
-    desk.backlog.add(record, aside=_aside(desk, record))
+    desk.backlog.add(record, aside=aside)
     desk.stir(record.service)
 
 
-def _aside(desk: Desk, record: Record) -> bool:
-    """Whether agents have still to answer before this task may go (R3)."""
-    if not desk.leading:
-        return False
-    pool = desk.registry.pools.get(record.service)
-    return pool is not None and not rules.r3_may_go(record, desk.claim, pool.unanswered, pool.fenced)
+def miss_deadline(desk: Desk, now: Nanos, record: Record) -> None:
+    """Its deadline is over and it has not started, as far as we know; an agent that has still to answer may know better."""
+    if not desk.leading or desk.aside(record):
+        desk.missed[record.id] = None
+    else:
+        desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
 
 
 def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
