@@ -36,6 +36,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestrator.policies",
         "orchestrator.live",
     },
+    "orchestrator.sim": {
+        "orchestrator.vocabulary",
+        "orchestrator.resources",
+        "orchestrator.policies",
+        "orchestrator.wire.messages",
+        "orchestrator.wire.facts",
+        "orchestrator.core",
+        "orchestrator.sim",
+        "workers.core",
+    },
     "workers.core": {"orchestrator.vocabulary", "orchestrator.wire.messages", "workers.core"},
     "workers": {"orchestrator.vocabulary", "orchestrator.wire", "orchestrator.amqp", "workers"},
 }
