@@ -1,0 +1,105 @@
+"""The observer's own account of the ledger: what its text says of each task, computed without the machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.vocabulary import Attempt
+from orchestrator.wire.facts import Accepted, Asked, Carried, Ended, Entry, Failed, Tombstone
+from orchestrator.wire.messages import Task
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The first ``Ended`` of a task."""
+
+    offset: int
+    fact: Ended
+
+
+@dataclass(slots=True)
+class Accounts:
+    """By task, what was written first and in which order."""
+
+    accepted: dict[str, tuple[int, Task]] = field(default_factory=dict)
+    ended: dict[str, End] = field(default_factory=dict)
+    failed: dict[str, dict[Attempt, tuple[int, Failed]]] = field(default_factory=dict)
+    cancelled: dict[str, int] = field(default_factory=dict)
+
+    def landed(self, offset: int, entry: Entry) -> str | None:
+        """Take in an entry; gives what is wrong with it, if anything."""
+        for fact in entry.facts:
+            match fact:
+                case Accepted(tasks=tasks):
+                    for task in tasks:
+                        self.accepted.setdefault(task.id, (offset, task))
+                case Carried(task=task):
+                    if task.id not in self.accepted:
+                        return f"{task.id} is carried forward and was never accepted"
+                case Failed(task=name, attempt=attempt):
+                    if name not in self.ended:
+                        self.failed.setdefault(name, {}).setdefault(attempt, (offset, fact))
+                case Asked(what="cancel", task=name):
+                    self.cancelled.setdefault(name, offset)
+                case Ended(task=name):
+                    if name not in self.ended:
+                        self.ended[name] = End(offset, fact)
+                        if (fault := self._odd_end(fact)) is not None:
+                            return fault
+                case Tombstone(task=name):
+                    if name not in self.ended:
+                        return f"a tombstone for {name}, which never ended (R11)"
+                case _:
+                    pass
+        return None
+
+    def _odd_end(self, fact: Ended) -> str | None:
+        name = fact.task
+        if fact.outcome == "done" and fact.value != f"{name}|{fact.attempt}".encode():
+            return f"{name} ended as done with {fact.value!r}, which is not what attempt {fact.attempt} returned"
+        if fact.outcome == "cancelled" and name not in self.cancelled:
+            return f"{name} ended as cancelled, and nobody asked for that"
+        if fact.outcome == "expired":
+            deadline_ns = self.accepted[name][1].deadline_ns
+            if deadline_ns is None or fact.at_ns < deadline_ns:
+                return f"{name} ended as expired before its deadline"
+        if fact.outcome == "failed" and self._tried(name, 1 << 60, 3) is None:
+            return f"{name} ended as failed, and had tries left (R8)"
+        return None
+
+    def accepted_before(self, task: str, offset: int) -> bool:
+        """Whether it was accepted below this offset."""
+        return task in self.accepted and self.accepted[task][0] < offset
+
+    def ended_before(self, task: str, offset: int) -> bool:
+        """Whether it ended below this offset."""
+        return task in self.ended and self.ended[task].offset < offset
+
+    def known_before(self, task: str, offset: int) -> bool:
+        """Whether the ledger spoke of it below this offset."""
+        return self.accepted_before(task, offset) or self.ended_before(task, offset)
+
+    def had_enough(self, task: str, offset: int, losses_max: int) -> str | None:
+        """Why no further try may be made, by the failures below this offset; none: one may."""
+        return self._tried(task, offset, losses_max)
+
+    def _tried(self, task: str, offset: int, losses_max: int) -> str | None:
+        failures = [fact for at, fact in self.failed.get(task, {}).values() if at < offset]
+        if not failures:
+            return None
+        losses = sum(fact.cause == "lost" for fact in failures)
+        if losses >= losses_max:
+            return f"{losses} instances died under it"
+        if failures[-1].cause == "fatal":
+            return "its last failure is final"
+        if len(failures) - losses > failures[-1].retries:
+            return f"it failed {len(failures) - losses} times and has {failures[-1].retries} retries"
+        return None
+
+    def never(self, task: str) -> bool:
+        """Whether it must never overlap."""
+        return task in self.accepted and self.accepted[task][1].overlap == "never"
+
+    def living(self) -> set[str]:
+        """Accepted and not ended."""
+        return self.accepted.keys() - self.ended.keys()

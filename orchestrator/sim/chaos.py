@@ -1,0 +1,133 @@
+"""Chaos: kills, pauses, cuts and drops what it likes, as often as the weather says, until it is told to stop.
+
+Law: whatever is broken is mended after a while, and all at once when the storm is over (``heal``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from orchestrator.sim.faults import RATES
+from orchestrator.sim.process import Process
+from orchestrator.vocabulary import NS_PER_S, Nanos
+
+if TYPE_CHECKING:
+    from orchestrator.sim.world import World
+
+
+class Chaos:
+    """The storm over one world."""
+
+    def __init__(self, world: World, chance: Random) -> None:
+        self.world = world
+        self.chance = chance
+        self._targets: dict[str, list[Process]] = {
+            "coordinator": list(world.coordinators),
+            "agent": list(world.agents),
+            "producer": list(world.producers),
+        }
+        self._deeds: dict[str, Callable[[Process], None]] = {
+            "kill": lambda one: one.kill(),
+            "pause": self._pause,
+            "cut": self._cut,
+            "drop": self._drop,
+            "deafen": self._deafen,
+            "stall": self._stall,
+            "drain": self._drain,
+        }
+        for kind in RATES:
+            self._plan(kind)
+
+    def _plan(self, kind: str) -> None:
+        rate: float = getattr(self.world.faults, kind)
+        if rate:
+            parties = len(self._targets.get(kind.partition("_")[2], ())) or 1
+            after_ns = round(NS_PER_S * self.chance.expovariate(rate * parties))
+            self.world.timeline.after(after_ns, partial(self._strike, kind))
+
+    def _strike(self, kind: str) -> None:
+        world = self.world
+        if not world.faults.raging:
+            return
+        self._plan(kind)
+        world.faults.seen[kind] += 1
+        deed, _, whom = kind.partition("_")
+        if kind == "kill_broker":
+            world.broker.crash(self._span(5))
+        elif kind == "alarm":
+            world.broker.alarm(True)
+            world.timeline.after(self._span(15), partial(world.broker.alarm, False))
+        elif kind == "second_token":
+            world.broker.second_token()
+        else:
+            targets = self._targets["coordinator" if whom == "ledger" else whom]
+            self._deeds[deed](self.chance.choice(targets))
+
+    def _span(self, most_s: float) -> Nanos:
+        """A while: mostly short, at times long."""
+        return round(NS_PER_S * (0.05 + most_s * self.chance.random() ** 2))
+
+    def _pause(self, one: Process) -> None:
+        one.pause()
+        span_ns = self._span(20)
+        if span_ns > 8 * NS_PER_S:
+            self.world.timeline.after(8 * NS_PER_S, partial(self._unheard, one))
+        self.world.timeline.after(span_ns, one.resume)
+
+    def _unheard(self, one: Process) -> None:
+        if one.host.paused:
+            for connection in list(one.host.connections):
+                connection.paused_for_long()
+
+    def _cut(self, one: Process) -> None:
+        if not one.host.cut:
+            one.say("is cut from the broker")
+            one.host.set_cut(True)
+            self.world.timeline.after(self._span(20), partial(self._mend, one))
+
+    def _mend(self, one: Process) -> None:
+        if one.host.cut:
+            one.say("reaches the broker again")
+            one.host.set_cut(False)
+
+    def _drop(self, one: Process) -> None:
+        for connection in list(one.host.connections):
+            connection.reset(self.chance)
+
+    def _deafen(self, one: Process) -> None:
+        for connection, session in self.world.broker.coordinators.items():
+            if connection.host is one.host:
+                session.deaf = True
+                self.world.timeline.after(self._span(12), partial(setattr, session, "deaf", False))
+
+    def _stall(self, one: Process) -> None:
+        for connection in one.host.connections:
+            connection.stall("ledger", True)
+            self.world.timeline.after(self._span(15), partial(connection.stall, "ledger", False))
+
+    def _drain(self, one: Process) -> None:
+        for agent in self.world.agents:
+            if agent is one:
+                agent.drain()
+
+    def heal(self) -> None:
+        """The storm is over: everything is whole, and stays so."""
+        world = self.world
+        world.faults.raging = False
+        world.journal.say(world.timeline.now_ns, "world", "heals")
+        world.broker.come_back()
+        world.broker.alarm(False)
+        for queue in world.broker.queues.values():
+            queue.shared = False
+            queue.give()
+        for session in world.broker.coordinators.values():
+            session.deaf = False
+        for process in (*world.coordinators, *world.agents, *world.producers):
+            process.resume()
+            self._mend(process)
+            for connection in process.host.connections:
+                connection.stall("ledger", False)
+            process.start()

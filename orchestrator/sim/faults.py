@@ -1,0 +1,128 @@
+"""What may go wrong, and how often: the seed draws which kinds rage in a run, and how hard (swarm).
+
+Law: all kinds at once explore shallowly, for nothing ever gets far; so each run has a few of them. A probability is per
+occasion, a rate per virtual second and per party. While ``raging`` is off nothing goes wrong any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from random import Random
+
+from orchestrator.vocabulary import NS_PER_MS, Nanos
+
+RATES: dict[str, tuple[float, float]] = {
+    # per second and party, least and most
+    "kill_coordinator": (0.01, 0.1),
+    "kill_agent": (0.01, 0.15),
+    "kill_broker": (0.01, 0.05),
+    "pause_coordinator": (0.01, 0.1),
+    "pause_agent": (0.01, 0.15),
+    "cut_coordinator": (0.01, 0.1),
+    "cut_agent": (0.01, 0.15),
+    "cut_producer": (0.01, 0.1),
+    "drop_coordinator": (0.01, 0.15),
+    "drop_agent": (0.01, 0.15),
+    "drop_producer": (0.01, 0.1),
+    "second_token": (0.02, 0.2),
+    "stall_ledger": (0.01, 0.1),
+    "deafen_coordinator": (0.01, 0.1),
+    "alarm": (0.01, 0.03),
+    "drain_agent": (0.01, 0.05),
+}
+ODDS: dict[str, tuple[float, float]] = {
+    # per occasion, least and most
+    "crash_in_step": (0.0005, 0.01),
+    "crash_agent_in_step": (0.0005, 0.01),
+    "soft_lost": (0.01, 0.4),
+    "soft_late": (0.01, 0.3),
+    "soft_doubled": (0.01, 0.3),
+    "orders_lost": (0.005, 0.1),
+    "echo_lost": (0.01, 0.5),
+    "unconfirmed": (0.01, 0.3),
+    "resubmitted": (0.01, 0.2),
+}
+
+
+@dataclass(slots=True)
+class Faults:
+    """The weather of one run."""
+
+    # rates
+    kill_coordinator: float = 0.0
+    kill_agent: float = 0.0
+    kill_broker: float = 0.0
+    pause_coordinator: float = 0.0
+    pause_agent: float = 0.0
+    cut_coordinator: float = 0.0
+    cut_agent: float = 0.0
+    cut_producer: float = 0.0
+    drop_coordinator: float = 0.0
+    drop_agent: float = 0.0
+    drop_producer: float = 0.0
+    second_token: float = 0.0
+    """The broker tells a second coordinator that nobody leads: two believers."""
+    stall_ledger: float = 0.0
+    """A coordinator's reading of the ledger comes to a halt for a while; its appends do not."""
+    deafen_coordinator: float = 0.0
+    """What agents say softly does not reach one coordinator for a while."""
+    alarm: float = 0.0
+    drain_agent: float = 0.0
+    # odds
+    crash_in_step: float = 0.0
+    """A coordinator dies with a part of a step's commands done."""
+    crash_agent_in_step: float = 0.0
+    soft_lost: float = 0.0
+    soft_late: float = 0.0
+    soft_doubled: float = 0.0
+    orders_lost: float = 0.0
+    echo_lost: float = 0.0
+    unconfirmed: float = 0.0
+    """A durable publish arrives and its publisher is told that it did not."""
+    resubmitted: float = 0.0
+    """A producer says the same twice."""
+    # the weather's constants
+    delay_ns: Nanos = NS_PER_MS // 5
+    """Usual time on the wire."""
+    gust: float = 0.0
+    """Odds that something takes a hundred times as long."""
+    host_dies: float = 0.0
+    """Share of deaths that the broker notices by silence alone."""
+    strays: float = 0.0
+    """Share of appends under way at the end of a session that land late; of the others some land, some never do."""
+    settles_forgotten: float = 0.0
+    """Share of fresh settlements that a broker forgets when it dies."""
+    deaths_told: bool = True
+    """The broker tells of deleted queues (it has the event exchange)."""
+    raging: bool = True
+    seen: Counter[str] = field(default_factory=Counter)
+    """How often each kind struck."""
+
+    def strikes(self, kind: str, chance: Random) -> bool:
+        """Whether it goes wrong this time, and if so it is counted."""
+        odds: float = getattr(self, kind)
+        if not self.raging or not odds or chance.random() >= odds:
+            return False
+        self.seen[kind] += 1
+        return True
+
+
+def draw(chance: Random) -> Faults:
+    """The weather of a run: each kind with even odds of a third, its strength drawn evenly in powers."""
+    faults = Faults()
+    share = chance.choice([0.0, 0.15, 0.3, 0.3, 0.5])
+    for kind, (least, most) in {**RATES, **ODDS}.items():
+        strength = least * (most / least) ** chance.random()
+        if chance.random() < share:
+            setattr(faults, kind, strength)
+    faults.delay_ns = round(NS_PER_MS * 0.1 * 300 ** chance.random())
+    faults.gust = chance.choice([0.0, 0.0, 0.01, 0.05])
+    faults.host_dies = chance.choice([0.0, 0.3, 1.0])
+    faults.strays = chance.choice([0.0, 0.3, 0.8])
+    faults.settles_forgotten = chance.choice([0.0, 0.5])
+    faults.deaths_told = chance.random() < 0.7
+    return faults
+
+
+KINDS = tuple(one.name for one in fields(Faults) if one.name in RATES or one.name in ODDS)

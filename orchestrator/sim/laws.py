@@ -1,0 +1,218 @@
+"""What must never be untrue, seen from above: an observer who knows nothing of the machines' insides but sees all they do.
+
+Law: it keeps its own account of what lies in the ledger, what was assigned, what runs and what producers were told, and breaks
+the run at the very step at which a promise is broken. Each check says the promise in its message.
+
+* no accepted task is lost; nothing is settled, released or told before it is committed (P1, R1)
+* a task has one outcome, the first in the ledger; producers are told that one and no other (P2)
+* while an agent lives, is connected and its window is open, no second attempt of its tasks runs; of tasks that must never
+  overlap none runs while the window of another is open (P2)
+* no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8)
+* epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
+* who has read the whole ledger knows exactly what lives (R15, R11, R12)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core import commands as c
+from orchestrator.core import events as e
+from orchestrator.sim.accounts import Accounts
+from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.wire.facts import Entry
+from orchestrator.wire.messages import Held, Orders, Reports, Result, Submit
+from workers.core import commands as wc
+
+if TYPE_CHECKING:
+    from orchestrator.sim.agents import AgentProcess
+    from orchestrator.sim.broker import Broker
+    from orchestrator.sim.coordinators import CoordinatorProcess
+    from orchestrator.sim.timeline import Timeline
+
+
+class LawBroken(AssertionError):
+    """A promise was not kept."""
+
+
+class Laws:
+    """The observer of one run."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self.broker: Broker
+        self.accounts = Accounts()
+        self.counts: Counter[str] = Counter()
+        self._deliveries: dict[Any, object] = {}
+        self._own_ns: dict[str, Nanos] = {}
+        """When a coordinator last read something of its own."""
+        self._assigned: dict[Attempt, str] = {}
+        self._reported: dict[Attempt, str] = {}
+        """Attempts that agents reported as done, and their tasks."""
+        self._agents: dict[str, AgentProcess] = {}
+        self._epochs: dict[str, int] = {}
+        self._windows: dict[str, Nanos] = {}
+        """Until when an incarnation may start work, as it last knew."""
+        self._running: dict[str, dict[Attempt, tuple[str, str]]] = {}
+        """By task: attempts whose handler runs, with agent and incarnation."""
+        self._told: dict[str, Result] = {}
+
+    def broken(self, what: str) -> None:
+        """A promise is broken: the run ends here."""
+        raise LawBroken(what)
+
+    # --- the ledger -------------------------------------------------------------------------------------------------------
+
+    def landed(self, offset: int, entry: Entry) -> None:
+        """An entry is in the ledger."""
+        if (fault := self.accounts.landed(offset, entry)) is not None:
+            self.broken(fault)
+
+    # --- coordinators -----------------------------------------------------------------------------------------------------
+
+    def reading(self, node: CoordinatorProcess, events: list[Any]) -> None:
+        """A coordinator is about to take these in."""
+        for event in events:
+            match event:
+                case e.Read(offset=offset, entry=entry):
+                    if offset > node.read_to > 0:
+                        node.gaps += 1
+                    node.read_to = offset + 1
+                    if entry.by == node.machine.desk.nonce:
+                        self._own_ns[node.name] = self.timeline.now_ns
+                case e.Arrived(handle=handle, message=message) if handle is not None:
+                    self._deliveries[node.name, handle] = message
+                    if isinstance(message, Reports):
+                        self._reported |= {one.attempt: one.task for one in message.items if one.outcome == "done"}
+
+    def commanded(self, node: CoordinatorProcess, command: c.Command) -> None:
+        """A coordinator has this done."""
+        match command:
+            case c.Settle(handles=handles):
+                for handle in handles:
+                    self._settled(node, self._deliveries.pop((node.name, handle), None))
+            case c.Send(orders=orders):
+                self._ordered(node, orders)
+            case c.Broadcast():
+                self._fresh(node, "echoes")
+            case c.SendResults(results=results):
+                for result in results:
+                    self._answers(node, result)
+
+    def _fresh(self, node: CoordinatorProcess, what: str) -> None:
+        since_ns = self.timeline.now_ns - self._own_ns.get(node.name, 0)
+        if since_ns >= node.config.fresh_ns:
+            self.broken(f"{node.name} {what} though it has read nothing of its own for {since_ns / 1e9:.1f} s (R10)")
+
+    def _settled(self, node: CoordinatorProcess, message: object) -> None:
+        if isinstance(message, Submit):
+            for task in message.tasks:
+                if not self.accounts.known_before(task.id, node.read_to):
+                    self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
+        elif isinstance(message, Reports):
+            for report in message.items:
+                if report.outcome == "done" and not self.accounts.ended_before(report.task, node.read_to):
+                    self.broken(f"{node.name} settled the report of {report.task} before its end was committed (R1)")
+
+    def _ordered(self, node: CoordinatorProcess, orders: Orders) -> None:
+        for item in orders.assign:
+            attempt = Attempt(orders.epoch, item.n)
+            self._fresh(node, f"assigns {item.task}")
+            if attempt in self._assigned:
+                self.broken(f"attempt {attempt} is assigned twice: {self._assigned[attempt]}, {item.task}")
+            self._assigned[attempt] = item.task
+            if not self.accounts.accepted_before(item.task, node.read_to):
+                self.broken(f"{node.name} assigned {item.task} before it was committed (R3)")
+            if self.accounts.ended_before(item.task, node.read_to):
+                self.broken(f"{node.name} assigned {item.task}, which it has read the end of (R14)")
+            if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
+                self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
+        for attempt in orders.release:
+            task = self._reported.get(attempt)
+            if task is not None and not self.accounts.ended_before(task, node.read_to):
+                self.broken(f"{node.name} released the report of {task} before its end was committed (R1)")
+
+    def _answers(self, node: CoordinatorProcess, result: Result) -> None:
+        if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
+            return
+        if not self.accounts.ended_before(result.task, node.read_to):
+            self.broken(f"{node.name} told the result of {result.task} before its end was committed (R1)")
+        ended = self.accounts.ended[result.task].fact
+        if (result.outcome, result.value) != (ended.outcome, ended.value):
+            self.broken(f"{node.name} told {result.outcome} of {result.task}, which ended as {ended.outcome} (R1)")
+
+    def books(self, node: CoordinatorProcess) -> None:
+        """Who has read the whole ledger knows exactly what lives (R15)."""
+        if node.gaps or node.read_to != len(self.broker.stream) or not node.read_to:
+            return
+        self.counts["books compared"] += 1
+        live, expected = set(node.machine.desk.custody.live), self.accounts.living()
+        if live != expected:
+            odd = f"misses {sorted(expected - live)[:5]}, has {sorted(live - expected)[:5]} besides"
+            self.broken(f"the books of {node.name} {odd} (R15)")
+
+    # --- agents -----------------------------------------------------------------------------------------------------------
+
+    def agent_starts(self, agent: AgentProcess) -> None:
+        """A process that knows no epoch yet."""
+        self._agents[agent.name] = agent
+        self._epochs[agent.name] = 0
+
+    def agent_died(self, name: str) -> None:
+        """Nothing of it runs any more."""
+        for task, attempts in list(self._running.items()):
+            for attempt in [one for one, (agent, _) in attempts.items() if agent == name]:
+                del attempts[attempt]
+            if not attempts:
+                del self._running[task]
+
+    def agent_stepped(self, agent: AgentProcess, commands: list[wc.Command]) -> None:
+        """Its window, and whom it obeys."""
+        incarnation, until_ns = agent.permit()
+        if incarnation:
+            self._windows[incarnation] = until_ns
+        for command in commands:
+            if isinstance(command, wc.Publish) and isinstance(command.message, Held):
+                if command.message.epoch < self._epochs[agent.name]:
+                    self.broken(f"{agent.name} obeys epoch {command.message.epoch} after {self._epochs[agent.name]} (R2)")
+                self._epochs[agent.name] = command.message.epoch
+
+    def job_called(self, agent: str, task: str, attempt: Attempt, incarnation: str) -> None:
+        """A handler begins to run: no other attempt of its task may be alive and well."""
+        self.counts["tries"] += 1
+        others = self._running.setdefault(task, {})
+        others[attempt] = agent, incarnation
+        for other, (_, where) in others.items():
+            if other == attempt:
+                continue
+            self.counts["overlaps of the cut off"] += 1
+            older = min(attempt, other)
+            holder, lives_as = others[older]
+            story = f"{task} runs as {attempt} on {incarnation} and as {other} on {where}"
+            if self._serves(holder, lives_as):
+                self.broken(f"{story}, while the older one lives, is connected and has an open window (P2)")
+            if self.accounts.never(task) and self._windows.get(lives_as, 0) > self.timeline.now_ns:
+                self.broken(f"{story}; it must never overlap, and the window of the older one is open (P2)")
+
+    def _serves(self, agent: str, incarnation: str) -> bool:
+        held = self._agents[agent].agent.incarnation
+        open_ = self._windows.get(incarnation, 0) > self.timeline.now_ns
+        return open_ and held is not None and held.name == incarnation and incarnation in self.broker.boxes
+
+    def job_over(self, agent: str, task: str, attempt: Attempt) -> None:
+        """A handler is over (or was never called)."""
+        attempts = self._running.get(task, {})
+        attempts.pop(attempt, None)
+        if not attempts:
+            self._running.pop(task, None)
+
+    # --- producers --------------------------------------------------------------------------------------------------------
+
+    def answered(self, producer: str, result: Result) -> None:
+        """A producer hears how its task ended: always the same."""
+        if result.error is not None and result.error.kind == "forgotten":
+            return
+        first = self._told.setdefault(result.task, result)
+        if (first.outcome, first.value) != (result.outcome, result.value):
+            self.broken(f"{producer} was told {first.outcome} of {result.task}, and now {result.outcome} (P2)")

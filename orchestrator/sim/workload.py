@@ -1,0 +1,125 @@
+"""The work: tasks, when they are submitted, and what becomes of each try.
+
+Law: what a try does follows from the task and the number of the try alone, never from who runs it or when. So the same work can
+be given to another world: a run of the past, with its run times, is a ``Workload`` like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal, TypeAlias
+
+from orchestrator.sim.timeline import dice
+from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
+from orchestrator.wire.messages import Handler, Need, Range, Task
+
+Ending: TypeAlias = Literal["done", "fails", "is fatal", "kills"]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What one try of a task does."""
+
+    lasts_ns: Nanos
+    ending: Ending = "done"
+    checkpoint: bool = False
+    """Half-way it says a checkpoint."""
+    stubborn: bool = False
+    """It cannot be killed, only told to stop (a thread)."""
+    starts_after_ns: Nanos = 0
+    """From the order to start until the handler is called."""
+    stops_after_ns: Nanos = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Tasks that one producer submits in one message at a moment."""
+
+    at_ns: Nanos
+    producer: int
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An instance that there is: what it offers and has."""
+
+    name: str
+    service: str
+    handlers: tuple[Handler, ...]
+    capacity: dict[str, float]
+
+
+@dataclass(slots=True)
+class Workload:
+    """Who works, what is asked, what becomes of it. Moments are spans from the beginning."""
+
+    places: list[Place]
+    errands: list[Errand]
+    tries: Callable[[str, int], Try]
+    cancels: list[tuple[Nanos, str]] = field(default_factory=list)
+
+
+def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
+    """Some work of all kinds, drawn from the seed, submitted within ``span_ns``."""
+    chance = dice(seed, "workload")
+    services = ["ant", "bee"][: chance.choice([1, 1, 2])]
+    places = [place for service in services for place in _places(service, chance)]
+    errands: list[Errand] = []
+    cancels: list[tuple[Nanos, str]] = []
+    wanted = chance.choice([3, 8, 20, 40])
+    number = 0
+    while number < wanted:
+        at_ns = round(span_ns * chance.random())
+        service = chance.choice(services)
+        tasks = []
+        for _ in range(chance.choice([1, 1, 1, 2, 5])):
+            number += 1
+            tasks.append(_task(f"t{number}", service, start_ns + at_ns, chance))
+            if chance.random() < 0.08:
+                cancels.append((at_ns + round(NS_PER_S * chance.uniform(0, 6)), f"t{number}"))
+        errands.append(Errand(at_ns, chance.randrange(2), tuple(tasks)))
+    slow = chance.choice([0.1, 1.0, 3.0])
+    return Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
+
+
+def _places(service: str, chance: Random) -> list[Place]:
+    handlers = (
+        Handler("dig", retries=chance.choice([0, 1, 2]), backoff_ns=NS_PER_S // 4, backoff_max_ns=2 * NS_PER_S),
+        Handler("fly", timeout_ns=chance.choice([None, 2 * NS_PER_S]), retries=1, backoff_ns=NS_PER_S // 2),
+    )
+    slots = chance.choice([1, 2, 4])
+    return [Place(f"{service}-{n}", service, handlers, {"slots": slots, "cpu": 4}) for n in range(chance.choice([1, 2, 2, 3]))]
+
+
+def _task(name: str, service: str, now_ns: Nanos, chance: Random) -> Task:
+    needs: list[Need] = [{}, {}, {}, {"cpu": 1}, {"cpu": Range(1, 3)}, {"cpu": 4}]
+    return Task(
+        id=name,
+        type=f"{service}.{chance.choice(['dig', 'dig', 'fly'])}",
+        args=b"\x80" + bytes(chance.choice([0, 0, 200])),
+        need=chance.choice(needs),
+        priority=chance.choice([0, 0, 0, 5]),
+        deadline_ns=now_ns + round(NS_PER_S * chance.uniform(0.1, 15)) if chance.random() < 0.12 else None,
+        start_ns=now_ns + round(NS_PER_S * chance.uniform(0, 5)) if chance.random() < 0.1 else None,
+        timeout_ns=round(NS_PER_S * chance.uniform(0.5, 3)) if chance.random() < 0.1 else None,
+        retries=chance.choice([None, None, 0, 1, 3]),
+        overlap="never" if chance.random() < 0.2 else "lease",
+    )
+
+
+def _try(seed: object, task: str, n: int, slow: float) -> Try:
+    chance = dice(seed, "try", task, n)
+    lasts_s = slow * chance.lognormvariate(-0.5, 1.0)
+    drawn = chance.random()
+    ending: Ending = "done" if drawn < 0.85 else "fails" if drawn < 0.95 else "is fatal" if drawn < 0.98 else "kills"
+    return Try(
+        lasts_ns=round(NS_PER_S * min(lasts_s, 20.0)),
+        ending=ending,
+        checkpoint=chance.random() < 0.1,
+        stubborn=chance.random() < 0.2,
+        starts_after_ns=chance.choice([0, 0, round(NS_PER_MS * 20 * chance.random())]),
+        stops_after_ns=chance.choice([0, NS_PER_MS, round(NS_PER_MS * 300 * chance.random())]),
+    )

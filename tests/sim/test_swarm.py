@@ -1,0 +1,63 @@
+"""Worlds with the weather that their seeds draw: first faults rage and no law is broken, then they heal and everything ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.sim.faults import Faults
+from orchestrator.sim.swarm import fly, swarm
+from orchestrator.sim.world import World
+
+ROOT = Path(__file__).parents[2]
+
+FOUND = {
+    52: "asked again in the message that brought its first assignment, an agent said it held nothing; the task ran twice",
+    20: "the same, with an agent that was paused meanwhile",
+}
+"""Seeds that once broke a law, and what they found."""
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_in_fair_weather_everything_ends(seed: int) -> None:
+    """Without a fault every task has its one outcome, and nobody's connection ends."""
+    world = World(seed, faults=Faults())
+    assert not world.run().broken
+    assert {result.outcome for producer in world.producers for result in producer.results.values()} >= {"done"}
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_was_found_stays_found(seed: int) -> None:
+    """A seed that broke a law once breaks none any more."""
+    outcome = World(seed).run()
+    assert not outcome.broken, FOUND[seed]
+
+
+def test_a_short_swarm_breaks_no_law() -> None:
+    """A few hundred worlds at every run of the tests; the long swarm is a command."""
+    *_, total = swarm(100_000, 200, jobs=2)
+    assert total.seeds == 200
+    assert not total.broken
+    assert all(total.faults[kind] for kind in ("kill_coordinator", "kill_agent", "kill_broker", "cut_agent", "second_token"))
+
+
+def test_a_broken_law_is_told_with_the_seed() -> None:
+    """The door: one seed again, as data, with the story of a task."""
+    typed = [sys.executable, "-m", "orchestrator.sim", "swarm", "--seed", "52", "--json"]
+    answer = subprocess.run(typed, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout)["broken"] is None
+    typed = [sys.executable, "-m", "orchestrator.sim", "swarm", "--seed", "52", "--story", "t7"]
+    story = subprocess.run(typed, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "p0           submits 't7'" in story.stdout
+
+
+def test_every_row_of_the_tables_that_is_walked_is_counted() -> None:
+    """The coverage of the lifecycle tables is part of a swarm's answer."""
+    part = fly(range(5))
+    assert part.rows["task: waiting assign"] > 0
+    assert part.rows["attempt: running -> finished"] > 0
+    assert "task: waiting assign" not in part.missed()
