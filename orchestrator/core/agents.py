@@ -317,6 +317,8 @@ def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:
     silent_all = now - desk.heard_ns > 2 * desk.config.beat_ns
     if desk.blocked or silent_all:
         desk.calm_ns = now + desk.config.lease_ns  # our trouble: once it is over, everyone has a lease to be heard again
+        if desk.leading and not desk.blocked:
+            desk.order(instance).orders.sync = True  # or it was the last one: if its queue is gone, these orders come back
     over = max(instance.over_ns, desk.calm_ns)
     if now < over:
         desk.timers.at(over, "lease", incarnation)

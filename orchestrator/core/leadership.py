@@ -77,7 +77,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     for incarnation, (joined, _) in desk.custody.joined.items():
         instance = desk.registry.instances.get(incarnation)
         if instance is None:
-            instance = desk.registry.add(Instance(incarnation, joined.instance, joined.service))
+            instance = desk.registry.add(Instance(incarnation, joined.instance, joined.service, heard_ns=now))
         instance.joined = True
         instance.follow("joined" if instance.state == "joining" else "resync")
         instance.over_ns = over

@@ -207,7 +207,7 @@ def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:
     if not desk.leading:
         return
     if instance is None:  # an earlier leader's, that we have not heard of: it answers, or its lease runs out
-        instance = desk.registry.add(Instance(fact.incarnation, fact.instance, fact.service))
+        instance = desk.registry.add(Instance(fact.incarnation, fact.instance, fact.service, heard_ns=now))
         instance.over_ns = rules.r10_over_after_claim(now, desk.config.fresh_ns, desk.config.lease_ns)
         desk.timers.at(instance.over_ns, "lease", fact.incarnation)
     if instance.joined:

@@ -200,7 +200,9 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
         where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
         if all(desk.registry.instances[incarnation].state == "gone" for incarnation in record.live.values()):
             return f"it must never overlap: {where} is gone and may run it until its lease is over"
-        return f"it is {record.state} on {where}"
+        silent_ns = now - max(desk.registry.instances[incarnation].heard_ns for incarnation in record.live.values())
+        silent = f", of which nothing was heard for {seconds(silent_ns):.0f} s" if silent_ns > 3 * desk.config.beat_ns else ""
+        return f"it is {record.state} on {where}{silent}"
     if record.state == "doubtful":
         return "its instance is gone; what that means for it is being written to the ledger"
     if record.state == "deferred":
