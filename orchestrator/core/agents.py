@@ -18,6 +18,7 @@ from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.settling import EXPIRED, lose, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
+from orchestrator.wire import messages
 from orchestrator.wire.facts import Checkpointed, Ended, Failed, Joined, Parted, Served
 from orchestrator.wire.messages import Announce, Beat, Error, Handler, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
 
@@ -106,7 +107,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     _drained(desk, now, instance, said.drained)
     for one in said.attempts:
         if one.attempt not in instance.holdings:
-            _adopt(desk, instance, one.task, one.attempt, vector(one.grant), one.state)
+            _adopt(desk, now, instance, one)
     _reconcile(desk, now, instance, said.drained, [one.attempt for one in said.attempts])
     leadership.answered(desk, instance)
     if instance.unwanted and instance.state == "ready":
@@ -161,10 +162,16 @@ def _started(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holdi
         return
     record.follow("started")
     record.started_ns = record.started_ns or now
+    _guard(desk, now, instance, attempt, holding, record)
+
+
+def _guard(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: Holding, record: Record) -> None:
+    """The agent ends the attempt by its timeout; should it not, we recall it a while later."""
     handler = instance.handlers.get(record.handler)
-    timeout = record.task.timeout_ns or (handler.timeout_ns if handler else None)
-    if timeout:
-        desk.timers.at(now + timeout + desk.config.margin_ns, "backstop", instance.incarnation, attempt.n)
+    timeout_ns = record.task.timeout_ns if record.task.timeout_ns is not None else handler.timeout_ns if handler else None
+    if timeout_ns is not None and not holding.backstop_ns:
+        holding.backstop_ns = now + timeout_ns + desk.config.margin_ns
+        desk.timers.at(holding.backstop_ns, "backstop", instance.incarnation, attempt.n)
 
 
 def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -335,9 +342,11 @@ def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:
 def backstop(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
     """The agent should have ended this attempt by its timeout: recall it."""
     instance = desk.registry.instances.get(incarnation)
-    holding = instance.holdings.get(Attempt(desk.epoch, n)) if instance is not None else None
-    if instance is not None and holding is not None and desk.leading:
-        stop(desk, instance, Attempt(desk.epoch, n), holding, "timeout")
+    if instance is None or not desk.leading:
+        return
+    for attempt, holding in list(instance.holdings.items()):  # of any reign: two may have the same number
+        if attempt.n == n and holding.backstop_ns and holding.backstop_ns <= now:
+            stop(desk, instance, attempt, holding, "timeout")
 
 
 def drain(desk: Desk, instance: Instance, *, order: bool) -> None:
@@ -413,8 +422,9 @@ def _reconcile(desk: Desk, now: Nanos, instance: Instance, drained: int, held: l
             desk.order(instance).orders.release.append(attempt)
 
 
-def _adopt(desk: Desk, instance: Instance, task: str, attempt: Attempt, grant: dict[str, int], state: str) -> None:
+def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -> None:
     """An attempt that an earlier leader assigned and that this instance still has."""
+    task, attempt, grant, state = said.task, said.attempt, vector(said.grant), said.state
     record = desk.custody.live.get(task)
     if state == "finished" and not rules.r4_finished_lives(record, attempt):
         instance.expected.add(attempt)
@@ -423,7 +433,10 @@ def _adopt(desk: Desk, instance: Instance, task: str, attempt: Attempt, grant: d
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))
         desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
         return
-    instance.hold(attempt, Holding(task, record, grant, 0, running=state != "waiting"))
+    holding = Holding(task, record, grant, 0, running=state != "waiting")
+    instance.hold(attempt, holding)
+    if state == "running":
+        _guard(desk, now, instance, attempt, holding, record)
     older = list(record.live)
     record.live[attempt] = instance.incarnation
     desk.backlog.remove(record)
@@ -434,5 +447,5 @@ def _adopt(desk: Desk, instance: Instance, task: str, attempt: Attempt, grant: d
     elif older:  # two alive: the younger yields
         younger = max([*older, attempt])
         where = desk.registry.instances.get(record.live[younger])
-        if where is not None and (holding := where.holdings.get(younger)) is not None:
-            stop(desk, where, younger, holding, "another attempt of the task is alive")
+        if where is not None and (yielding := where.holdings.get(younger)) is not None:
+            stop(desk, where, younger, yielding, "another attempt of the task is alive")

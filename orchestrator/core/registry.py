@@ -39,6 +39,8 @@ class Holding:
     running: bool = False
     stopping: str = ""
     """Why it is recalled, once it is."""
+    backstop_ns: Nanos = 0
+    """When its agent should long have ended it by its timeout; 0: it has none, or has not started."""
 
 
 @dataclass(slots=True, eq=False)
