@@ -1,8 +1,8 @@
 """Everything on one machine: a broker (ours, unless one is given), a coordinator, and agents, started and stopped together.
 
 Law: what was started here is stopped here, whatever happens, in the order agents, coordinator, broker; so that work is handed back
-before the coordinator goes, and written down before the broker goes. Others find us by ``up.json`` in the data directory (it holds
-the broker's password: readable by its owner alone), and it is gone when we are.
+before the coordinator goes, and written down before the broker goes; ``children`` sees to it even when we are killed. Others find
+us by ``up.json`` in the data directory (it holds the broker's password: readable by its owner alone), and it is gone when we are.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.live.children import Children, Process
 from orchestrator.live.embedded import EmbeddedBroker
 from orchestrator.live.settings import Settings
 
 UP_FILE = "up.json"
 AGENT_GRACE_S = 15.0
-COORDINATOR_GRACE_S = 5.0
 
 Say = Callable[[str], None]
 
@@ -38,8 +36,8 @@ class Running:
 
     url: str
     embedded: EmbeddedBroker | None
-    coordinator: asyncio.subprocess.Process
-    agents: tuple[asyncio.subprocess.Process, ...]
+    coordinator: Process
+    agents: tuple[Process, ...]
 
     async def watch(self) -> None:
         """Wait until one of the processes ends by itself. Raises ChildDied, which says which and what it means."""
@@ -75,21 +73,22 @@ async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say =
         embedded = EmbeddedBroker(settings.data_dir / "broker", on_progress=announce)
         await embedded.start()
     url = embedded.url if embedded is not None else settings.broker or ""
-    children: list[asyncio.subprocess.Process] = []
+    children = Children()
+    agents: list[Process] = []
     note = settings.data_dir / UP_FILE
     try:
         _write_private(note, {"url": url, "pid": os.getpid()})
-        coordinator = await _spawn(url, settings, "-m", "orchestrator", "coordinator")
-        children.append(coordinator)
+        told = _environment(url, settings)
+        coordinator = await children.start("-m", "orchestrator", "coordinator", environment=told)
         for spec in workers:
-            agent = await _spawn(url, settings, "-m", "workers", "run", spec)
-            children.append(agent)
-        yield Running(url, embedded, coordinator, tuple(children[1:]))
+            agent = await children.start("-m", "workers", "run", spec, environment=told)
+            agents.append(agent)
+        yield Running(url, embedded, coordinator, tuple(agents))
     finally:
         with suppress(FileNotFoundError):
             note.unlink()
-        await _stop(children[1:], AGENT_GRACE_S)
-        await _stop(children[:1], COORDINATOR_GRACE_S)
+        await children.stop(agents, AGENT_GRACE_S)
+        await children.close()
         if embedded is not None:
             await embedded.stop()
 
@@ -114,26 +113,8 @@ def _write_private(path: Path, content: dict[str, object]) -> None:
     fresh.replace(path)
 
 
-async def _spawn(url: str, settings: Settings, *arguments: str) -> asyncio.subprocess.Process:
-    """A process of ours, told where the broker is by its environment (arguments can be read by anybody)."""
+def _environment(url: str, settings: Settings) -> dict[str, str]:
+    """What our processes are told: by their environment, for arguments can be read by anybody."""
     told = {name: getattr(settings, name) for name in settings.model_fields_set if name not in ("broker", "name")}
-    environment = os.environ | {f"ORCHESTRATOR_{name.upper()}": str(value) for name, value in told.items()}
-    environment |= {"ORCHESTRATOR_BROKER": url, "ORCHESTRATOR_LOG": settings.log}
-    return await asyncio.create_subprocess_exec(sys.executable, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL)
-
-
-async def _stop(processes: Sequence[asyncio.subprocess.Process], grace_s: float) -> None:
-    """Ask them to stop, wait, then insist."""
-    running = [process for process in processes if process.returncode is None]
-    for process in running:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-    if not running:
-        return
-    _, late = await asyncio.wait([asyncio.ensure_future(process.wait()) for process in running], timeout=grace_s)
-    for process in running:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-    if late:
-        await asyncio.wait(late)
+    environment = {f"ORCHESTRATOR_{name.upper()}": str(value) for name, value in told.items()}
+    return environment | {"ORCHESTRATOR_BROKER": url, "ORCHESTRATOR_LOG": settings.log}

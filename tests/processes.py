@@ -1,0 +1,44 @@
+"""Watching processes that are not children of the test: who belongs to a directory, and when they have ended. Linux only."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def below(directory: Path) -> set[int]:
+    """Processes whose environment or command line names something below ``directory``."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if os.fsencode(directory) in (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+    return found
+
+
+@contextmanager
+def watched(processes: set[int]) -> Iterator[list[int]]:
+    """A descriptor for each of them that becomes readable when it ends."""
+    descriptors = []
+    try:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                descriptors.append(os.pidfd_open(process))
+        yield descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def all_end(descriptors: list[int], within_s: float) -> bool:
+    """Wait until all of them have ended; False if some have not."""
+    until, left = time.monotonic() + within_s, set(descriptors)
+    while left and time.monotonic() < until:
+        ended, _, _ = select.select(list(left), [], [], max(0.0, until - time.monotonic()))
+        left -= set(ended)
+    return not left
