@@ -59,6 +59,7 @@ class Signature:
                 "Arguments of tasks have names: make it an ordinary parameter."
             )
         else:
+            annotation = Any if annotation is object else annotation
             _judge_type(annotation, name, self.who)
             self.arguments[name] = _Argument(name, annotation, parameter.default is inspect.Parameter.empty)
 

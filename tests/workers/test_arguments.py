@@ -98,6 +98,10 @@ def test_a_handler_without_annotations_takes_anything() -> None:
     def loose(first, **others):  # type: ignore[no-untyped-def]
         """Anything."""
 
+    def some(value: object) -> None:
+        """Anything."""
+
+    assert bind(some, value=[1]) == {"value": [1]}
     assert bind(loose, first=[1, {"a": None}], second="b") == {"first": [1, {"a": None}], "second": "b"}
 
 

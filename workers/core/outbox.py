@@ -121,9 +121,11 @@ class Outbox:
             self.owed[attempt] = None
 
     def owe_all(self) -> None:
-        """Send every unreleased report again: a sync asked."""
-        flying = frozenset(self.under_way.reports) if self.under_way else frozenset()
-        self.owed = {attempt: None for attempt in self.kept if attempt not in flying}
+        """Send every unreleased report again: a sync asked.
+
+        Also those on their way: whoever led before may have taken them from the queue, and hold them until it is closed.
+        """
+        self.owed = dict.fromkeys(self.kept)
 
     def incarnation_ended(self) -> None:
         """Nothing under way comes back. Reports stay; soft words and checkpoints of stopped attempts do not."""

@@ -1,0 +1,88 @@
+"""The command line: what it finds, and what it says when it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def workers(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``workers`` to its end."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "WORKERS_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "workers", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=inherited | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
+        timeout=30,
+    )
+
+
+SERVICE = "tests.workers.live.services:service"
+
+
+def test_help_shows_an_example_and_every_option() -> None:
+    """Somebody who types only this can go on."""
+    done = workers("run", "--help")
+    assert done.returncode == 0
+    assert "Example: workers run shop.thumbs:service" in done.stdout
+    for option in ("--broker", "--capacity", "--instance", "--processes", "--grace", "--log", "--log-level"):
+        assert option in done.stdout
+    assert "ORCHESTRATOR_BROKER" in done.stdout
+    assert workers().returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere:service"], "There is no module 'nowhere'"),
+        (["tests.nowhere:service"], "There is no module 'tests.nowhere'"),
+        (["tests.workers.live.services"], "Write MODULE:SERVICE"),
+        (["tests.workers.live.services:servce"], "has no 'servce'. Its services: service."),
+        (["tests.workers.core.stage:nothing"], "It has no Service at its top level."),
+        (["tests.workers.live.services:witness"], "is a function, not a Service"),
+        ([SERVICE, "--capacity", "slots"], "write NAME=AMOUNT, like slots=4"),
+        ([SERVICE, "--capacity", "slots=many"], "write NAME=AMOUNT, like slots=4"),
+        ([SERVICE, "--grace", "soon"], "--grace is 'soon'"),
+        ([SERVICE, "--log", "xml"], "--log is 'xml'; it can be: console, json"),
+        ([SERVICE, "--instance", "two words"], "cannot be called 'two words'"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(arguments: list[str], words: str) -> None:
+    """What was found instead, and what to type; exit code 2."""
+    done = workers("run", *arguments, ORCHESTRATOR_BROKER="amqp://guest:guest@127.0.0.1:1/")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_module_that_fails_to_import_shows_its_own_traceback(tmp_path: Path) -> None:
+    """That one is for its author."""
+    (tmp_path / "broken.py").write_text("import there_is_no_such_library\n")
+    done = workers("run", "broken:service", cwd=tmp_path)
+    assert "there_is_no_such_library" in done.stderr
+    assert "Traceback" in done.stderr
+    assert done.returncode == 1
+
+
+def test_no_broker_known(tmp_path: Path) -> None:
+    """It says how to get one."""
+    done = workers("run", SERVICE, ORCHESTRATOR_DATA_DIR=str(tmp_path))
+    assert "No broker is known" in done.stderr
+    assert "orchestrator up" in done.stderr
+    assert done.returncode == 2
+
+
+def test_the_broker_of_an_up_that_is_gone_is_not_used(tmp_path: Path) -> None:
+    """Its note may have been left behind."""
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    (tmp_path / "up.json").write_text(json.dumps({"url": "amqp://x", "pid": int(ended.stdout)}))
+    assert "No broker is known" in workers("run", SERVICE, ORCHESTRATOR_DATA_DIR=str(tmp_path)).stderr
