@@ -34,7 +34,7 @@ from orchestrator.client.events import (
     Verdict,
     Withdrawn,
 )
-from orchestrator.client.lanes import Limits
+from orchestrator.client.lanes import Limits, weight
 from orchestrator.vocabulary import NS_PER_S, service_of
 from orchestrator.wire.messages import Result, Task
 
@@ -196,6 +196,7 @@ class World:
             assert parcel.reply or not ids & self.confirmed, "nor what is confirmed, if that is all that was wanted"
         for other in self.under_way.values():
             assert not set(names) & set(_ids(other)), "nothing is under way twice"
+        assert sum(weight(each.tasks) for each in self.under_way.values()) < self.limits.window_bytes, "the window holds"
         same = [each for each in self.under_way.values() if (each.key, each.reply) == (publish.key, publish.reply)]
         assert len(same) < self.limits.depth
         self.under_way[publish.number] = publish

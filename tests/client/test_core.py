@@ -179,6 +179,17 @@ def test_one_full_service_does_not_hold_up_another(world: World) -> None:
     assert sent(world.submit(task("b1", "b"), task("a2", "a"))) == [["b1"]]
 
 
+def test_services_take_turns_when_the_broker_is_slow() -> None:
+    """What may be under way is bounded for all together; a flood for one service does not keep out another."""
+    world = World(Limits(tasks=4, depth=8, window_bytes=2000))
+    world.opened()
+    assert len(sent(world.submit(*(task(f"a{n}", "a") for n in range(40))))) == 3
+    assert sent(world.submit(task("b1", "b"))) == []
+    world.answer(1, Verdict.CONFIRMED)
+    world.answer(2, Verdict.CONFIRMED)
+    assert world.published["b1"] == 1
+
+
 def test_a_returned_message_is_tried_again_until_the_time_is_up(world: World) -> None:
     """No queue took it: a coordinator may be about to declare it."""
     world.submit(task("t1"), task("t2"), within_s=0.2)
