@@ -108,6 +108,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     for one in said.attempts:
         if one.attempt not in instance.holdings:
             _adopt(desk, now, instance, one)
+    instance.early.clear()
     _reconcile(desk, now, instance, said.drained, [one.attempt for one in said.attempts])
     leadership.answered(desk, instance)
     if instance.unwanted and instance.state == "ready":
@@ -186,6 +187,8 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance = desk.registry.instances.get(said.incarnation)
     name = instance.name if instance is not None else said.incarnation
     for report in said.items:
+        if instance is not None and instance.answered != desk.epoch:
+            instance.early.add(report.attempt)
         if instance is not None:
             instance.expected.discard(report.attempt)
         if report.outcome == "done":
@@ -427,7 +430,8 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     task, attempt, grant, state = said.task, said.attempt, vector(said.grant), said.state
     record = desk.custody.live.get(task)
     if state == "finished" and not rules.r4_finished_lives(record, attempt):
-        instance.expected.add(attempt)
+        if attempt not in instance.early:
+            instance.expected.add(attempt)
         return
     if record is None:  # over, or never known: recall it
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))

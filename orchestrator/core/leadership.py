@@ -169,6 +169,7 @@ def forget_soft(desk: Desk) -> None:
                     record.follow("vacate")
                     desk.backlog.add(record)
         instance.orders = Orderbook()
+        instance.early.clear()
         instance.sent = instance.drained = instance.answered = instance.asked_ns = 0
         desk.registry.touch(instance)
         if instance.state == "gone":  # it was kept for its fences; the next leader keeps it for its lease

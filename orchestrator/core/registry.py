@@ -100,6 +100,8 @@ class Instance:
     holdings: dict[Attempt, Holding] = field(default_factory=dict)
     expected: set[Attempt] = field(default_factory=set)
     """Finished attempts of tasks we do not know alive: their reports are still to come."""
+    early: set[Attempt] = field(default_factory=set)
+    """Reported in this reign before it had answered: nothing of these is to come."""
     orders: Orderbook = field(default_factory=Orderbook)
     place: int = -1
     """Its index among the open instances of its service; -1: not open."""
