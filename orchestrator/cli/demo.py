@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli.faults import Fault
 from orchestrator.cli.frame import Call, command
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     call: Call,
-    files: Annotated[int, typer.Option(metavar="N", help="How many source files to read", min=20, max=20_000)] = 1500,
+    files: Annotated[int, typer.Option(metavar="N", help="How many source files to read", min=20, max=20_000)] = 1000,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the broker's data, the logs and the witness, and say where")] = False,
 ) -> int:
     """Real work on three services, one worker killed half way.
@@ -39,6 +40,7 @@ def demo(
 
     from orchestrator.cli.serve import until_told
     from orchestrator.demo.play import play
+    from orchestrator.demo.stage import ProcessDied
 
     settings = call.load()
     directory = Path(tempfile.mkdtemp(prefix="orchestrator-demo-"))
@@ -50,6 +52,8 @@ def demo(
 
     try:
         asyncio.run(until_told(run()))
+    except ProcessDied as fault:
+        raise Fault(str(fault)) from fault
     finally:
         if keep:
             print(f"kept in {directory}", file=sys.stderr)

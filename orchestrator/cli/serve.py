@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli.faults import Fault
 from orchestrator.cli.frame import Call, command
 
 if TYPE_CHECKING:
@@ -51,7 +52,12 @@ def up(
     With --json one line on stdout says where it runs once it does, and the log on stderr is JSON too.
     """
     settings = _settings(call, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
-    asyncio.run(until_told(_up(call, settings, workers or [])))
+    from orchestrator.live.up import ChildDied
+
+    try:
+        asyncio.run(until_told(_up(call, settings, workers or [])))
+    except ChildDied as fault:
+        raise Fault(str(fault)) from fault
 
 
 async def _up(call: Call, settings: Settings, workers: list[str]) -> None:

@@ -55,9 +55,9 @@ class Stage:
             for wait in waits:
                 wait.cancel()
 
-    def last_words(self, lines: int = 12) -> str:
+    def last_words(self, lines: int = 10) -> str:
         """The end of the processes' log."""
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        return "\n".join(line[:200] for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
     def _everybody(self) -> dict[str, Process]:
         return {"the coordinator": self.coordinator, **self.agents}
