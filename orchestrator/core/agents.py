@@ -15,7 +15,7 @@ from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
 from orchestrator.core.records import Record
 from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
-from orchestrator.core.settling import EXPIRED, lose, stop, stop_live, vacate
+from orchestrator.core.settling import EXPIRED, let_go, lose, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire import messages
@@ -81,6 +81,9 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     if said.epoch != desk.epoch or instance.answered != desk.epoch:
         _resync(desk, now, instance)
         return
+    if instance.full:
+        instance.full = False
+        desk.retouch(instance)
     _drained(desk, now, instance, said.drained)
     if said.held is not None:
         _reconcile(desk, now, instance, said.drained, said.held)
@@ -146,6 +149,7 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
         desk.counts[note.what] += 1
         if note.what == "refused":
             desk.note("refused", task=note.task, attempt=str(note.attempt), instance=instance.name, why=note.text)
+            instance.full = instance.full or note.text == "full"  # or it would be offered the same task again at once, in a circle
             if note.text == "expired" and record is not None:
                 desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
         elif holding.stopping == "timeout" and record is not None:
@@ -189,18 +193,18 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     for report in said.items:
         if instance is not None and instance.answered != desk.epoch:
             instance.early.add(report.attempt)
-        if instance is not None:
-            instance.expected.discard(report.attempt)
         if report.outcome == "done":
             _done(desk, now, report, name)
         else:
             _failed(desk, now, report, instance, name)
+        if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None and holding.record is None:
+            let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
         if desk.proposed:
             desk.boarding.releases.append((said.incarnation, report.attempt))
         elif desk.flight is not None:
             desk.flight.releases.append((said.incarnation, report.attempt))
-        elif instance is not None:
-            desk.order(instance).orders.release.append(report.attempt)
+        else:
+            desk.release(said.incarnation, report.attempt)
     desk.gate(event.handle)
 
 
@@ -420,9 +424,11 @@ def _reconcile(desk: Desk, now: Nanos, instance: Instance, drained: int, held: l
             vacate(desk, now, instance, attempt)
     if drained < instance.sent:
         return  # what we released or recalled may still be on its way
-    for attempt in held:
-        if attempt not in instance.holdings and attempt not in instance.expected:
-            desk.order(instance).orders.release.append(attempt)
+    unknown = [attempt for attempt in held if attempt not in instance.holdings and attempt not in instance.expected]
+    if unknown:  # its report is over for us; should it run instead, the answer to a sync says so
+        book = desk.order(instance).orders
+        book.release += unknown
+        book.sync = book.sync or now - instance.synced_ns >= desk.config.resync_ns
 
 
 def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -> None:

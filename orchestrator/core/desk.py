@@ -203,6 +203,12 @@ class Desk:
         self.touched[instance.incarnation] = instance
         return instance
 
+    def release(self, incarnation: Incarnation, attempt: Attempt) -> None:
+        """The report of this attempt is in the ledger, or not needed there: its agent may forget it."""
+        if (instance := self.registry.instances.get(incarnation)) is not None:
+            instance.expected.discard(attempt)
+            self.order(instance).orders.release.append(attempt)
+
     def stir(self, service: Service) -> None:
         """Something about this service may allow a placement now."""
         self.stirred[service] = None

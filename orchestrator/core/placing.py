@@ -46,6 +46,8 @@ def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> 
         return {"draining": "is draining", "deaf": "beats but does not read its queue"}.get(instance.state, f"is {instance.state}")
     if not offers(instance, type_):
         return f"has no handler {handler_of(type_)!r}"
+    if instance.full:
+        return "has too many unreleased reports to take more"
     if missing := missing_dependencies(desk, instance):
         return f"needs service {', '.join(missing)}, which has no ready instance"
     if short := shortages(demand, instance.free):

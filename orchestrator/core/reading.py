@@ -55,8 +55,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
         for gate in flight.gates:
             desk.settle(gate)
         for incarnation, attempt in flight.releases:
-            if (instance := desk.registry.instances.get(incarnation)) is not None:
-                desk.order(instance).orders.release.append(attempt)
+            desk.release(incarnation, attempt)
     elif entry.by != desk.nonce:
         desk.custody.answered(entry.answered_to)
     if desk.phase == "claiming":

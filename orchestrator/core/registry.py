@@ -73,6 +73,8 @@ class Instance:
     """The epoch in which we proposed its ``Joined``."""
     unwanted: bool = False
     """An operator wants it to leave, whatever state it is in."""
+    full: bool = False
+    """It refused work because too much of it is unreleased: nothing more before its next beat."""
     started: bool = False
     """Everything it needed to start has been there."""
     announced: Announce | None = None
@@ -120,7 +122,7 @@ class Instance:
     @property
     def has_room(self) -> bool:
         """Whether it may take anything at all: every task takes a slot or a part of one."""
-        return self.state == "ready" and self.free.get("slots", 0) > 0
+        return self.state == "ready" and not self.full and self.free.get("slots", 0) > 0
 
     def follow(self, step: InstanceStep) -> None:
         """Go to the state that the table names for ``step``."""

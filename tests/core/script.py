@@ -9,7 +9,7 @@ they get and beat, unless their strings are cut.
     agent a thumbs.resize,crop slots=2 [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
     a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
-    a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1
+    a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1 | denies t1
     a lazy | silent | deaf | stubborn | unanswering | fearless | willing
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
@@ -270,6 +270,8 @@ class Script:
                 agent.report(job.report)
             case "forgets":
                 del agent.jobs[job.attempt]
+            case "denies":
+                agent.note(Note(job.task, job.attempt, "stopped"))
             case "stopped":
                 del agent.jobs[job.attempt]
                 agent.note(Note(job.task, job.attempt, "stopped"))
