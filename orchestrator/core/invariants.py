@@ -78,9 +78,10 @@ def holdings_mutual(desk: Desk) -> None:
 
 
 def one_live_attempt(desk: Desk) -> None:
-    """While we assigned it, a task has one live attempt (R4); two only when agents of earlier reigns said so."""
+    """Of the attempts of this reign one at most is wanted (R4); a second one lives only because an agent said so, and is recalled."""
     for record in desk.custody.live.values():
-        ours = [attempt for attempt in record.live if attempt.epoch == desk.epoch]
+        wanted = [one for one, where in record.live.items() if not desk.registry.instances[where].holdings[one].stopping]
+        ours = [attempt for attempt in wanted if attempt.epoch == desk.epoch]
         assert len(ours) <= 1, f"{record.id} has {ours}"
 
 
