@@ -19,8 +19,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
-import msgspec
-
 from orchestrator.vocabulary import NS_PER_S, is_name
 from orchestrator.wire import messages as wire
 from workers.arguments import Signature
@@ -174,11 +172,6 @@ class Service:
                 check_address(spec)
             except ServiceError as trouble:
                 faults.append(str(trouble))
-        try:
-            announced = [spec.announced for spec in self.handlers.values()]
-            msgspec.convert(msgspec.to_builtins(announced), list[wire.Handler])
-        except msgspec.ValidationError as trouble:
-            faults.append(f"Service {self.name} cannot be announced: {trouble}")
         if faults:
             raise ServiceError("\n".join(faults))
         return found

@@ -105,7 +105,7 @@ class Holdings:
     def to(self, job: Job, state: State) -> None:
         """The one place where an attempt changes state; lanes and the table follow."""
         old, queue = job.state, self.lanes[job.lane]
-        job.state = state_step(old, state, job.story())
+        job.state = state_step(old, state, job.story)
         if old == "waiting":
             self._unqueue(queue, job.attempt)
         if state == "waiting":

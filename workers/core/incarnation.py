@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from orchestrator.vocabulary import Attempt, Nanos
-from orchestrator.wire.messages import Announce, Beat, Echo, Held, Notes, Orders, Reports
+from orchestrator.wire.messages import Beat, Echo, Held, Notes, Orders, Reports
 from workers.core import rules
 from workers.core.commands import Publish
 from workers.core.out import Out
@@ -101,7 +101,7 @@ class Incarnation:
         After everything else in the orders that asked: the answer says that they are drained, so it must count what they assigned.
         """
         seq = self.window.number(now_ns)
-        self._out.do(Publish(self._announcement()))  # a new leader may never have heard it
+        self._out.do(Publish(self._profile.announcement(self.name)))  # a new leader may never have heard it
         self._out.do(Publish(Held(self.name, seq, self.epoch, self.drained, self._work.held())))
         self._work.outbox.owe_all()
 
@@ -132,23 +132,10 @@ class Incarnation:
         jitter = self._limits.beat_jitter * (2 * self._random.random() - 1)
         self.beat_ns = now_ns + round(self._limits.beat_ns * (1 + jitter))
         if not self.epoch:
-            self._out.do(Publish(self._announcement()))
+            self._out.do(Publish(self._profile.announcement(self.name)))
         seq = self.window.number(now_ns)
         listed, load = self._work.listed(), self._work.load()
         self._out.do(Publish(Beat(self.name, seq, self.epoch, self.drained, listed, load, draining)))
-
-    def _announcement(self) -> Announce:
-        who = self._profile
-        return Announce(
-            instance=who.instance,
-            incarnation=self.name,
-            service=who.service,
-            handlers=list(who.handlers),
-            capacity=dict(who.capacity),
-            version=who.version,
-            depends_on=list(who.depends_on),
-            labels=dict(who.labels),
-        )
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
-from orchestrator.wire.messages import MOST_LISTED, Dependency, Handler
+from orchestrator.wire.messages import MOST_LISTED, Announce, Dependency, Handler
 
 
 class Lane(Struct, frozen=True):
@@ -32,6 +32,19 @@ class Profile(Struct, frozen=True):
     """The first one is the lane of every handler that ``lane_of`` does not name."""
     lane_of: Mapping[str, str] = {}
     """Handler -> name of its lane."""
+
+    def announcement(self, incarnation: str) -> Announce:
+        """What a new incarnation says of itself."""
+        return Announce(
+            instance=self.instance,
+            incarnation=incarnation,
+            service=self.service,
+            handlers=list(self.handlers),
+            capacity=dict(self.capacity),
+            version=self.version,
+            depends_on=list(self.depends_on),
+            labels=dict(self.labels),
+        )
 
 
 class Limits(Struct, frozen=True):

@@ -81,6 +81,10 @@ class Logbook:
         self._logger = logger
         self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
 
+    def hears(self, what: str) -> bool:
+        """Whether anybody listens to this word: for what is said thousands of times a second."""
+        return what in self._loud
+
     def say(self, what: str, *, number: int | None = None, **fields: Any) -> None:
         """One line, if anybody listens. Fields that are None or empty are left out."""
         line = self._loud.get(what)

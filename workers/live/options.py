@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.vocabulary import Nanos, is_id, is_name
+from orchestrator.wire.codec import Malformed, decode, encode
 from workers.core.profile import Limits, Profile
 from workers.durations import Duration, duration_ns
 from workers.errors import ServiceError
@@ -59,7 +60,7 @@ class Options:
                 raise ServiceError(f"An instance cannot have {name!r}: {amount!r}.")
         if self.processes < 0:
             raise ServiceError(f"processes is {self.processes}; it must be 1 or more (0: one for each CPU).")
-        return Profile(
+        profile = Profile(
             instance=instance,
             service=service.name,
             capacity=capacity,
@@ -70,6 +71,12 @@ class Options:
             lanes=lanes(self.processes or cpus()),
             lane_of={spec.name: spec.kind for spec in service.handlers.values()},
         )
+        said = decode(encode(profile.announcement("sample")))
+        if isinstance(said, Malformed):
+            raise ServiceError(
+                f"Service {service.name} cannot be announced: {said.detail}. It is not started: no coordinator would take it in."
+            )
+        return profile
 
 
 def _default_name(service: str) -> str:

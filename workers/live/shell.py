@@ -276,5 +276,7 @@ class Shell:
                     pass
 
     def _say_of(self, word: str, attempt: Attempt, who: tuple[str, str] | None, **fields: Any) -> None:
+        if not self._logbook.hears(word):
+            return
         task, handler = who or (None, None)
         self._logbook.say(word, task=task, handler=handler, attempt=str(attempt), **fields)

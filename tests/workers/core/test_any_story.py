@@ -148,7 +148,7 @@ class AgentStory(RuleBasedStateMachine):
 
 
 AgentStory.TestCase.settings = settings(
-    max_examples=400,
+    max_examples=250,
     stateful_step_count=60,
     deadline=None,
     derandomize=True,

@@ -123,6 +123,14 @@ def test_options_are_judged_before_anything_begins(options: dict[str, Any], word
         Agency(small(), Options(broker=NOWHERE, **options))
 
 
+def test_what_no_coordinator_would_take_in_is_not_announced() -> None:
+    """It would announce itself for ever, and nobody would say why."""
+    service = Service("small", version="v" * 65)
+    service.task("one")(test_the_brokers_password_is_not_shown)
+    with pytest.raises(ServiceError, match="cannot be announced: Expected `str` of length <= 64"):
+        Agency(service, Options(broker=NOWHERE))
+
+
 def test_the_brokers_password_is_not_shown() -> None:
     """Options end up in debuggers and logs."""
     assert "secret" not in repr(Options(broker="amqp://user:secret@host/"))
