@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.core import leadership, rules
+from orchestrator.core import leadership, placing, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
@@ -41,6 +41,7 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
     if instance.announced != said:
         instance.describe(said)
         _take_needs(desk, instance, said)
+        placing.heed_starts(desk)
         desk.retouch(instance)
     if not desk.leading:
         return
@@ -116,6 +117,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     leadership.answered(desk, instance)
     if instance.unwanted and instance.state == "ready":
         drain(desk, instance, order=True)
+    placing.heed_starts(desk)
     desk.retouch(instance)
     for service in desk.backlog.queues:
         desk.stir(service)  # one that depends on this service may go now
@@ -185,6 +187,8 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     assert isinstance(said, Reports)
     if not desk.leading:
         return
+    if said.incarnation == desk.mark:
+        leadership.marked(desk)
     for checkpoint in said.checkpoints:
         if checkpoint.task in desk.custody.live:
             desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))

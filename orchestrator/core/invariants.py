@@ -78,7 +78,7 @@ def holdings_mutual(desk: Desk) -> None:
 
 
 def one_live_attempt(desk: Desk) -> None:
-    """Of the attempts of this reign one at most is wanted (R4); a second one lives only because an agent said so, and is recalled."""
+    """Of the attempts of this reign one at most is wanted (R4); a second one lives only if an agent said so, and is recalled."""
     for record in desk.custody.live.values():
         wanted = [one for one, where in record.live.items() if not desk.registry.instances[where].holdings[one].stopping]
         ours = [attempt for attempt in wanted if attempt.epoch == desk.epoch]

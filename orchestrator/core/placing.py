@@ -31,9 +31,15 @@ def missing_dependencies(desk: Desk, instance: Instance) -> list[Service]:
     if instance.announced is None:
         return []
     missing = {need.service: need.at for need in instance.announced.depends_on if not desk.registry.ready(need.service)}
-    if "start" not in missing.values():
-        instance.started = True
     return [service for service, at in missing.items() if at == "dispatch" or not instance.started]
+
+
+def heed_starts(desk: Desk) -> None:
+    """An instance became ready, or said what it needs: some may have everything that they need to start."""
+    for instance in desk.registry.instances.values():
+        if not instance.started and instance.announced is not None:
+            needs = [need.service for need in instance.announced.depends_on if need.at == "start"]
+            instance.started = all(map(desk.registry.ready, needs))
 
 
 def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:

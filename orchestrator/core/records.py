@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from msgspec.msgpack import Encoder
 from msgspec.structs import replace
 
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
@@ -159,6 +160,9 @@ def shortened(failure: Failure) -> Failure:
     return replace(failure, error=Error(error.kind, error.message[:200]))
 
 
+_canonical = Encoder(order="deterministic")
+
+
 def print_of(task: Task) -> int:
     """A fingerprint of what a task asks for, to tell a repeated submission from another one under the same id."""
-    return crc32(task.args, crc32(f"{task.type}|{task.tenant}|{task.priority}|{sorted(task.need)}".encode()))
+    return crc32(_canonical.encode(task))

@@ -217,8 +217,9 @@ class Stage:
                 self.wire((node.name, "confirm")).append(e.Sent(token))
             case c.Reply(answer=answer):
                 self.answers.append(answer)
-            case c.Lead():
+            case c.Lead(mark=mark):
                 node.consuming = True
+                self.durable("reports", Reports(mark))
             case c.Flow(intake=intake):
                 node.intake = intake
             case c.Resign(wait_ns=wait_ns):
