@@ -195,8 +195,6 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance = desk.registry.instances.get(said.incarnation)
     name = instance.name if instance is not None else said.incarnation
     for report in said.items:
-        if instance is not None and instance.answered != desk.epoch:
-            instance.early.add(report.attempt)
         if report.outcome == "done":
             _done(desk, now, report, name)
         else:

@@ -207,6 +207,8 @@ class Desk:
         """The report of this attempt is in the ledger, or not needed there: its agent may forget it."""
         if (instance := self.registry.instances.get(incarnation)) is not None:
             instance.expected.discard(attempt)
+            if instance.answered != self.epoch:
+                instance.early.add(attempt)
             self.order(instance).orders.release.append(attempt)
 
     def stir(self, service: Service) -> None:

@@ -103,7 +103,7 @@ class Instance:
     expected: set[Attempt] = field(default_factory=set)
     """Finished attempts of tasks we do not know alive: their reports are still to come."""
     early: set[Attempt] = field(default_factory=set)
-    """Reported in this reign before it had answered: nothing of these is to come."""
+    """Released in this reign before it had answered: nothing of these is to come."""
     orders: Orderbook = field(default_factory=Orderbook)
     place: int = -1
     """Its index among the open instances of its service; -1: not open."""
