@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, dead, demo, doctor, look, serve, submit
+from orchestrator.cli import act, dead, demo, doctor, look, plan, serve, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -45,4 +45,5 @@ submit.register(app)
 look.register(app)
 dead.register(app)
 act.register(app)
+plan.register(app)
 doctor.register(app)
