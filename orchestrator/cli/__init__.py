@@ -17,6 +17,13 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line of this process. Never returns: exits with the command's code."""
+    import logging
+    import sys
+
     from orchestrator.cli.app import app
 
+    if "--debug" in sys.argv:
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")
+    else:  # libraries that complain on stderr would talk over our own words, which say the same in full
+        logging.getLogger().addHandler(logging.NullHandler())
     app(prog_name="orchestrator")

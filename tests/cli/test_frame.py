@@ -53,7 +53,7 @@ def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name
         ["submit", "a.b", "--priority", "5000"],
         ["tasks", "--limit", "0"],
         ["task"],
-        ["status", "--broker", "http://host/"],
+        ["status", "--broker", "http://me:secret@host/"],
         ["status", "--config", "/nowhere/orchestrator.toml"],
         ["coordinator", "--broker", "amqp://h/", "--ordering", "alphabetical"],
     ],
@@ -65,6 +65,7 @@ def test_bad_usage_exits_with_2_and_says_so_on_stderr(typed: Type, words: list[s
     assert done.code == 2
     assert done.out == ""
     assert "rror" in done.err
+    assert "secret" not in done.err
     assert "Traceback" not in done.err
 
 
@@ -139,3 +140,11 @@ def test_debug_shows_where_an_error_comes_from(typed: Type) -> None:
     done = typed("services", "--debug")
     assert done.code == 1
     assert isinstance(done.raised, Fault)
+
+
+def test_a_directory_that_cannot_be_had_is_named(typed: Type) -> None:
+    """Not a bug of ours: a place that is not theirs."""
+    done = typed("up", "--data-dir", "/proc/nowhere")
+    assert done.code == 1
+    assert "/proc/nowhere" in done.err
+    assert "mistake in the orchestrator" not in done.err
