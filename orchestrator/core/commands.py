@@ -84,9 +84,14 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """This session leads from here: consume intake, reports and control."""
+    """This session leads from here: consume intake, reports and control.
+
+    Then lay a mark behind what is in the reports queue: an empty ``Reports`` of the incarnation ``mark``. When it is read, so are all
+    reports that earlier leaders left.
+    """
 
     epoch: int
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

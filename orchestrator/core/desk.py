@@ -89,6 +89,8 @@ class Desk:
         self.claim = -1
         """Offset of our claim."""
         self.claimed_ns: Nanos = 0
+        self.mark = ""
+        """The incarnation of the empty report behind what earlier leaders left in the reports queue."""
         self.floor = 0
         """The highest epoch agents said they know."""
         self.attempts = 0

@@ -12,9 +12,12 @@ from orchestrator.core import rules
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
-from orchestrator.core.registry import Instance, Orderbook
+from orchestrator.core.registry import Instance, Orderbook, Pool
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Claim
+
+UNREAD_REPORTS = "the reports queue"
+"""Stands among those that have still to answer after a claim, until the mark behind the old reports is read."""
 
 
 def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
@@ -70,7 +73,8 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     desk.read_ns, desk.proven_ns = now, desk.appended_ns
     desk.calm_ns = now
     desk.attempts = 0
-    desk.out.append(Lead(epoch))
+    desk.mark = f"{desk.nonce}.{epoch}"
+    desk.out.append(Lead(epoch, desk.mark))
     for service in sorted(desk.custody.served):
         desk.out.append(OpenIntake(service))
     over = rules.r10_over_after_claim(now, desk.config.fresh_ns, desk.config.lease_ns)
@@ -86,8 +90,8 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         desk.registry.touch(instance)
         desk.order(instance).orders.sync = True
     for service, queue in desk.backlog.queues.items():
-        if desk.registry.pool(service).unanswered:
-            queue.set_aside()
+        desk.registry.pool(service).unanswered[UNREAD_REPORTS] = None
+        queue.set_aside()
         desk.stir(service)
     for task, owed in desk.custody.owed.items():
         owed.letter_token = 0
@@ -101,17 +105,26 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
 
 def answered(desk: Desk, instance: Instance) -> None:
     """One agent fewer that may hold tasks accepted before our claim."""
-    pool = desk.registry.pool(instance.service)
-    known = pool.unanswered.pop(instance.incarnation, "absent") is None or pool.fenced.pop(instance.incarnation, "absent") is None
+    _accounted_for(desk, desk.registry.pool(instance.service), instance.incarnation)
+
+
+def marked(desk: Desk) -> None:
+    """Every report that earlier leaders left is read: what it says has ended will not be assigned again."""
+    for pool in list(desk.registry.pools.values()):
+        _accounted_for(desk, pool, UNREAD_REPORTS)
+
+
+def _accounted_for(desk: Desk, pool: Pool, name: str) -> None:
+    known = pool.unanswered.pop(name, "absent") is None or pool.fenced.pop(name, "absent") is None
     if known and not pool.unanswered:
-        queue = desk.backlog.queue(instance.service)
+        queue = desk.backlog.queue(pool.service)
         queue.take_back()
         if pool.fenced:
             for record in [one for one in queue.records() if not rules.r3_may_go(one, desk.claim, (), pool.fenced)]:
                 desk.backlog.remove(record)
                 desk.backlog.add(record, aside=True)
         _catch_up(desk)
-    desk.stir(instance.service)
+    desk.stir(pool.service)
 
 
 def _catch_up(desk: Desk) -> None:

@@ -33,7 +33,7 @@ from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
 from orchestrator.wire.codec import MAX_LETTER_BYTES, Malformed, decode, decode_entry, encode, encode_entry, pack
 from orchestrator.wire.facts import Entry
-from orchestrator.wire.messages import Results
+from orchestrator.wire.messages import Reports, Results
 
 INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
@@ -246,9 +246,10 @@ class Session:
             await (consumer.resume() if on else consumer.pause())
 
     def _lead(self, command: say.Lead) -> None:
-        self._chores.put_nowait(self._consume_work)
+        self._chores.put_nowait(partial(self._consume_work, command.mark))
 
-    async def _consume_work(self) -> None:
+    async def _consume_work(self, mark: str) -> None:
+        self.link.send(topology.AGENTS, topology.KEY_REPORTS, encode(Reports(mark)))
         if self._leading:
             return
         self._leading = True

@@ -16,9 +16,11 @@ from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.sim.network import Connection
 from orchestrator.sim.process import Process
+from orchestrator.sim.queues import Message
 from orchestrator.sim.surroundings import Surroundings
 from orchestrator.sim.timeline import dice
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
+from orchestrator.wire.messages import Reports
 
 INTAKE_PREFETCH = 200
 REPORTS_PREFETCH = 1000
@@ -138,7 +140,8 @@ class CoordinatorProcess(Process):
                 self._flowing = intake
                 for name in self._intake:
                     connection.up("consume", partial(self._pause, connection, name, not intake))
-            case c.Lead():
+            case c.Lead(mark=mark):
+                connection.up("publish", partial(broker.publish, connection, "reports", Message(Reports(mark)), lambda _: None))
                 connection.up("consume", partial(broker.consume, connection, "reports", REPORTS_PREFETCH, False))
                 connection.up("consume", partial(broker.consume, connection, "control", 100, False))
                 self._take_in(connection, "tasks")

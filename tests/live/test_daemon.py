@@ -363,3 +363,21 @@ async def test_a_letter_longer_than_a_message_is_buried_all_the_same(amqp_url: s
             pass
         assert unpack(letters[0].body, max_bytes=MAX_LETTER_BYTES)["error"]["kind"] == "id_taken"
         assert (await client.ask("status"))["live"] == 1
+
+
+async def test_reports_left_by_a_dead_leader_are_read_before_anything_moves(amqp_url: str) -> None:
+    """The worker finished, reported and died while nobody led: its task has ended and is not run again elsewhere."""
+    async with producer(amqp_url) as client, agent(amqp_url, "s", "h", ready=False) as late:
+        async with coordinator(amqp_url):
+            late.announce("s", "h")
+            await late.answer_sync()
+            client.submit(Task("t1", "s.h"))
+            _, attempt = await late.assigned()
+        late.done("t1", attempt, b"\x07")
+        await late.link.close()
+        async with agent(amqp_url, "s", "h", ready=False) as heir, coordinator(amqp_url):
+            heir.announce("s", "h")
+            await heir.answer_sync()
+            assert (await client.result("t1")).value == b"\x07"
+            client.submit(Task("t2", "s.h"))
+            assert (await heir.assigned())[0].task == "t2"
