@@ -189,6 +189,8 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     if said.incarnation == desk.mark:
         leadership.marked(desk)
+    elif not (said.items or said.checkpoints) and leadership.is_later_mark(desk, said.incarnation):
+        return  # not ours to settle: when our session ends, which will be soon, it is given to whom it is meant for
     for checkpoint in said.checkpoints:
         if checkpoint.task in desk.custody.live:
             desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))

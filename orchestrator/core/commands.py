@@ -86,8 +86,8 @@ class Flow:
 class Lead:
     """This session leads from here: consume intake, reports and control.
 
-    Then lay a mark behind what is in the reports queue: an empty ``Reports`` of the incarnation ``mark``. When it is read, so are all
-    reports that earlier leaders left.
+    Then lay a mark behind what is in the reports queue: an empty ``Reports`` of the incarnation ``mark``. When it is read, so are
+    all reports that earlier leaders left.
     """
 
     epoch: int

@@ -114,6 +114,12 @@ def marked(desk: Desk) -> None:
         _accounted_for(desk, pool, UNREAD_REPORTS)
 
 
+def is_later_mark(desk: Desk, mark: str) -> bool:
+    """Whether this is the mark of a leader that has claimed after us, which we have not read yet."""
+    epoch = mark.rpartition(".")[2]
+    return epoch.isdecimal() and int(epoch) > desk.epoch
+
+
 def _accounted_for(desk: Desk, pool: Pool, name: str) -> None:
     known = pool.unanswered.pop(name, "absent") is None or pool.fenced.pop(name, "absent") is None
     if known and not pool.unanswered:

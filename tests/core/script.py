@@ -292,7 +292,8 @@ class Script:
                 tick = f" (replay from {entry.replay_from}, answered to {entry.answered_to})" if "ticks" in self.shown else ""
                 return f"writes {'; '.join(map(fact, entry.facts)) or 'a tick'}{tick}" if entry.facts or tick else ""
             case c.Settle(handles=handles):
-                return "settles " + ", ".join(self._delivery(handle) for handle in handles)
+                known = [name for handle in handles if (name := self._delivery(handle))]
+                return f"settles {', '.join(known)}" if known else ""
             case c.Send(orders=orders):
                 return f"-> {orders.incarnation}: {', '.join(order(orders))}"
             case c.Broadcast(echo=echo):
@@ -327,7 +328,7 @@ class Script:
                 return f"the question {op!r}" if op else "the garbage"
             case _:
                 about = [*message.items, *message.checkpoints]  # type: ignore[union-attr]
-                return f"the report of {' '.join(one.task for one in about)}"
+                return f"the report of {' '.join(one.task for one in about)}" if about else ""  # the mark of a new leader
 
     def _answer(self, value: Any) -> str:
         if isinstance(value, Error):
