@@ -28,7 +28,7 @@ class Repaired(Uptime):
     """The same, of a system that is repaired."""
 
     mttf: float
-    """From all units working to the first time that too few do, on average; in the unit of time that was given."""
+    """From all units working to the first time that too few do, on average, in the unit of time given; inf beyond all numbers."""
 
 
 def single(mttf: float, mttr: float) -> Uptime:

@@ -20,6 +20,10 @@ LEAST, LARGEST = 1e-90, 1e90
 """Between these lies every number of a sensible question, and third powers of them can still be computed."""
 
 
+NEAREST = 1e-9
+"""How near to full load integrals are taken."""
+
+
 class CannotPlan(ValueError):
     """A question that has no answer. The message says what is wrong and what would be right."""
 
@@ -88,6 +92,17 @@ def utilisation(load: float, servers: int = 1) -> float:
             rho,
         )
     return rho
+
+
+def reachable(rho: float, relative: float) -> float:
+    """How exact an integral can be under the load ``rho``: ``relative``, or what the rounding of 1 - rho leaves.
+
+    Raises CannotPlan where that is less than six digits.
+    """
+    spare = 1 - rho
+    if spare < NEAREST:
+        raise CannotPlan(f"rho is 1 - {spare:g}; so near to 1 the answer hangs on its last digits. Take less than 1 - {NEAREST:g}.")
+    return relative + 1e-15 / spare
 
 
 def _are(servers: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from orchestrator.planning.errors import BadNumber, not_negative, positive, whole
-from orchestrator.planning.numerics import even, integrate, lower_gamma
+from orchestrator.planning.numerics import RELATIVE, even, integrate, lower_gamma
 
 TINY = 1e-18
 """Mass of a law that is left out at its ends, where they reach to 0 or to infinity."""
@@ -86,19 +86,19 @@ def with_mean(law: Law, mean_s: float) -> Law:
     return law.stretched(positive("the mean service time", mean_s) / law.mean)
 
 
-def average(law: SmoothLaw, f: Callable[[float], float]) -> float:
-    """E[f(S)] to a relative 1e-11, for f that is smooth and bounded near 0. Raises NoConvergence."""
-    return over_logarithm(lambda x: f(x) * law.density(x), *law.reach)
+def average(law: SmoothLaw, f: Callable[[float], float], relative: float = RELATIVE) -> float:
+    """E[f(S)] to ``relative``, for f that is smooth and bounded near 0. Raises NoConvergence."""
+    return over_logarithm(lambda x: f(x) * law.density(x), *law.reach, relative)
 
 
-def over_logarithm(f: Callable[[float], float], low: float, high: float) -> float:
+def over_logarithm(f: Callable[[float], float], low: float, high: float, relative: float = RELATIVE) -> float:
     """∫ f(x) dx from ``low`` > 0 to ``high``, over the logarithm of x: sizes of tasks differ by factors, not by amounts."""
 
     def stretched(u: float) -> float:
         x = math.exp(u)
         return f(x) * x
 
-    return integrate(stretched, even(math.log(low), math.log(high), 16))
+    return integrate(stretched, even(math.log(low), math.log(high), 16), relative)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
-from orchestrator.planning.errors import not_negative, offered, positive, utilisation
+from orchestrator.planning.errors import BadNumber, not_negative, offered, positive, reachable, utilisation
 from orchestrator.planning.laws import SmoothLaw
 from orchestrator.planning.numerics import bessel_k, even, integrate, normal_cdf, normal_density, points
 
@@ -47,7 +47,7 @@ def exponential_predictions(arrival_rate: float, mean_s: float = 1.0) -> Predict
             k = bessel_k(z)
             return f(z, 1 - rho * (1 - z * z / 2 * k[2]), k) * z / 2
 
-        return integrate(g, [0.0, 1e-3, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 45.0], 1e-10)
+        return integrate(g, [0.0, 1e-3, 0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 45.0], reachable(rho, 1e-10))
 
     waits = over_z(lambda z, spare, k: 2 * k[0] / spare**2)
     pspjf = over_z(lambda z, spare, k: z * k[1] / spare + k[0] * rho * (2 - z**3 / 4 * k[3]) / spare**2)
@@ -61,14 +61,17 @@ def exponential_predictions(arrival_rate: float, mean_s: float = 1.0) -> Predict
 class NoisySizes:
     """Sizes of ``law`` with predictions y = x·exp(sigma·Z), Z standard normal: wrong by a factor, as often up as down.
 
-    Built once, asked for many loads. Relative error below 1e-7. Raises BadNumber.
+    Built once, asked for many loads. Relative error below 1e-9. Raises BadNumber.
     """
 
     law: SmoothLaw
     sigma: float
 
     def __post_init__(self) -> None:
-        positive("sigma", self.sigma)
+        if not 0.02 <= self.sigma <= 20:
+            raise BadNumber(
+                f"sigma is {self.sigma:g}; it must be from 0.02 (below: as good as exact) to 20 (above: as good as none)."
+            )
 
     def sjf_s(self, arrival_rate: float) -> float:
         """Mean response time, in seconds, under SJF by predictions. Raises BadNumber, Overloaded."""

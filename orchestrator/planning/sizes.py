@@ -4,8 +4,8 @@
     SJF    the shortest first, never interrupted       LAS    who had least service so far (sizes need not be known)
     PSJF   the shortest first, interrupting longer     SRPT   who needs least more service: no order has a smaller mean
 
-Each mean is one integral over the law of sizes, good to a relative 1e-10 (1e-6 promised). Where all sizes are equal, SJF, PSJF
-and SRPT are FIFO: ties go by arrival.
+Each mean is one integral over the law of sizes, good to a relative 1e-10, near full load to 1e-15/(1 - rho). Where all
+sizes are equal, SJF, PSJF and SRPT are FIFO: ties go by arrival.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from orchestrator.planning.errors import offered, positive, utilisation
+from orchestrator.planning.errors import offered, positive, reachable, utilisation
 from orchestrator.planning.general import mg1
 from orchestrator.planning.laws import Law, SmoothLaw, average, over_logarithm
+from orchestrator.planning.numerics import RELATIVE
 
 
 class Order(StrEnum):
@@ -30,7 +31,10 @@ class Order(StrEnum):
 
 
 def response_s(order: Order, arrival_rate: float, law: Law) -> float:
-    """Mean response time in seconds under ``order``; Poisson arrivals per second. Raises BadNumber, Overloaded."""
+    """Mean response time in seconds under ``order``; Poisson arrivals per second.
+
+    Raises BadNumber, Overloaded; CannotPlan within 1e-9 of full load.
+    """
     rho = _load(arrival_rate, law)
     if order is Order.FIFO:
         return mg1(arrival_rate, law).response_s
@@ -41,19 +45,19 @@ def response_s(order: Order, arrival_rate: float, law: Law) -> float:
     if order is Order.SRPT:
         return sum(srpt_parts_s(arrival_rate, law))
     one = _OF_SIZE[order]
-    return average(law, lambda x: one(arrival_rate, law, x))
+    return average(law, lambda x: one(arrival_rate, law, x), reachable(rho, RELATIVE))
 
 
 def srpt_parts_s(arrival_rate: float, law: SmoothLaw) -> tuple[float, float]:
     """SRPT: mean time until a task is first served, and from there to its end, interruptions included; seconds.
 
-    Raises BadNumber, Overloaded.
+    Raises BadNumber, Overloaded; CannotPlan within 1e-9 of full load.
     """
-    _load(arrival_rate, law)
+    relative = reachable(_load(arrival_rate, law), RELATIVE)
     low, high = law.reach
-    waits = average(law, lambda x: srpt_wait_s(arrival_rate, law, x))
+    waits = average(law, lambda x: srpt_wait_s(arrival_rate, law, x), relative)
     # E[∫₀^S dt/(1-rho(t))] with the order of integration exchanged; below its reach the law has neither tasks nor work.
-    return waits, low + over_logarithm(lambda t: law.tail(t) / (1 - arrival_rate * law.below1(t)), low, high)
+    return waits, low + over_logarithm(lambda t: law.tail(t) / (1 - arrival_rate * law.below1(t)), low, high, relative)
 
 
 def response_of_size_s(order: Order, arrival_rate: float, law: SmoothLaw, size_s: float) -> float:
@@ -66,7 +70,9 @@ def response_of_size_s(order: Order, arrival_rate: float, law: SmoothLaw, size_s
         return size_s / (1 - rho)
     if order is Order.SRPT:
         low = min(law.reach[0], size_s)
-        served = low if size_s == low else low + over_logarithm(lambda t: 1 / (1 - arrival_rate * law.below1(t)), low, size_s)
+        served = low
+        if size_s > low:
+            served += over_logarithm(lambda t: 1 / (1 - arrival_rate * law.below1(t)), low, size_s, reachable(rho, RELATIVE))
         return srpt_wait_s(arrival_rate, law, size_s) + served
     return _OF_SIZE[order](arrival_rate, law, size_s)
 

@@ -33,7 +33,7 @@ LAWS: st.SearchStrategy[laws.SmoothLaw] = st.one_of(
     st.builds(laws.exponential, RATES),
     st.builds(laws.balanced_h2, RATES, st.floats(1.1, 50)),
     st.builds(laws.Erlang, st.integers(1, 12), RATES),
-    st.builds(lambda low, width: laws.Uniform(low, low + width), st.floats(0, 5), st.floats(0.1, 10)),
+    st.builds(lambda low, width: laws.Uniform(low, low + width), st.integers(0, 5), st.floats(0.1, 10)),
     st.builds(heavy.lognormal, RATES, st.floats(0.05, 20)),
     st.builds(heavy.weibull, st.floats(0.3, 4), RATES),
     st.builds(
@@ -42,12 +42,14 @@ LAWS: st.SearchStrategy[laws.SmoothLaw] = st.one_of(
 )
 NEARLY = 1 + 1e-9
 calm = settings(deadline=None, max_examples=40)
+"""Without a limit of time: machines that are busy compute the same."""
 
 
 def close(a: float, b: float, relative: float = 1e-9) -> bool:
     return math.isclose(a, b, rel_tol=relative, abs_tol=1e-300)
 
 
+@calm
 @given(load=LOADS, mu=RATES, servers=SERVERS)
 def test_little_holds(load: float, mu: float, servers: int) -> None:
     """What is there is what arrives, times how long it stays: in the queue and in the system."""
@@ -60,6 +62,7 @@ def test_little_holds(load: float, mu: float, servers: int) -> None:
     assert close(bounded.in_system, bounded.accepted_rate * bounded.response_s)
 
 
+@calm
 @given(load=LOADS, mu=RATES)
 def test_one_server_is_mm1(load: float, mu: float) -> None:
     """By every road: M/M/1, M/M/c, M/G/1 and GI/M/1 with exponential times, Allen-Cunneen."""
@@ -73,6 +76,7 @@ def test_one_server_is_mm1(load: float, mu: float) -> None:
     assert close(queues.mm1_response_tail(rate, mu, known.response_s), math.exp(-1))
 
 
+@calm
 @given(load=st.floats(0.1, 50), more=st.integers(1, 20))
 def test_more_servers_wait_less(load: float, more: int) -> None:
     """And fewer tasks find all busy; losing is rarer than waiting."""
@@ -83,6 +87,7 @@ def test_more_servers_wait_less(load: float, more: int) -> None:
     assert queues.erlang_b(servers, load) < few.wait_probability
 
 
+@calm
 @given(load=LOADS, servers=SERVERS, share=st.floats(0.01, 0.999))
 def test_the_quantile_of_the_wait_is_where_its_tail_says(load: float, servers: int, share: float) -> None:
     """Just so many start within it; 0 if at least so many do not wait."""
@@ -91,6 +96,7 @@ def test_the_quantile_of_the_wait_is_where_its_tail_says(load: float, servers: i
     assert close(tail, 1 - share) if at else tail <= (1 - share) * NEARLY
 
 
+@calm
 @given(load=st.floats(0.05, 3), servers=SERVERS)
 def test_a_bounded_queue_lies_between_no_queue_and_an_endless_one(load: float, servers: int) -> None:
     """Without room it is Erlang's loss system; each place loses less; with much room it is M/M/c."""
@@ -102,6 +108,7 @@ def test_a_bounded_queue_lies_between_no_queue_and_an_endless_one(load: float, s
         assert close(queues.mmck(rate, 1, servers, servers + 1000).queue_wait_s, queues.mmc(rate, 1, servers).queue_wait_s)
 
 
+@calm
 @given(load=st.floats(0.01, 300), target_s=st.floats(0, 3), probability=st.floats(0.01, 0.9999))
 def test_staffing_is_enough_and_not_one_too_many(load: float, target_s: float, probability: float) -> None:
     """The promise holds with the answer and is broken with one server less; more work never needs fewer."""
@@ -124,6 +131,16 @@ def test_orders_of_one_server_compare_as_theory_says(law: laws.SmoothLaw, load: 
     assert t[Order.PSJF] <= t[Order.PS] * NEARLY
     assert close(t[Order.PS], law.mean / (1 - load))
     assert all(one >= law.mean / NEARLY for one in t.values())
+
+
+@calm
+@given(law=LAWS, spare=st.floats(1e-8, 0.02))
+def test_near_full_load_there_still_is_an_answer(law: laws.SmoothLaw, spare: float) -> None:
+    """As long as the load itself is known to enough digits; SRPT is still the best, and sharing in proportion to 1/(1 - rho)."""
+    rate = (1 - spare) / law.mean
+    t = {order: response_s(order, rate, law) for order in Order}
+    assert all(t[Order.SRPT] <= one * (1 + 1e-6) for one in t.values())
+    assert close(t[Order.PS] * spare, law.mean, 1e-6)
 
 
 @calm
@@ -194,6 +211,7 @@ def _classes(parts: list[tuple[float, laws.SmoothLaw]], load: float) -> list[pri
     return [priorities.TaskClass(load * weight / total / law.mean, law) for weight, law in parts]
 
 
+@calm
 @given(parts=CLASSES, load=LOADS, slopes=st.lists(st.floats(0.01, 100), min_size=5, max_size=5))
 def test_what_one_class_gains_others_pay(parts: list[tuple[float, laws.SmoothLaw]], load: float, slopes: list[float]) -> None:
     """Kleinrock's conservation law, for strict and for ageing priorities."""
@@ -204,6 +222,7 @@ def test_what_one_class_gains_others_pay(parts: list[tuple[float, laws.SmoothLaw
         assert all(wait > 0 for wait in waits)
 
 
+@calm
 @given(parts=CLASSES, load=LOADS)
 def test_ageing_goes_from_the_order_of_arrival_to_strict_priority(parts: list[tuple[float, laws.SmoothLaw]], load: float) -> None:
     """Equal slopes: all wait alike. Slopes far apart: as without ageing."""
@@ -214,6 +233,7 @@ def test_ageing_goes_from_the_order_of_arrival_to_strict_priority(parts: list[tu
     assert all(close(a, b, 1e-6) for a, b in zip(apart, priorities.nonpreemptive(classes), strict=True))
 
 
+@calm
 @given(rates=st.lists(st.floats(0.1, 5), min_size=1, max_size=6), load=LOADS)
 def test_interrupting_does_not_change_the_number_of_exponential_tasks(rates: list[float], load: float) -> None:
     """And the first class does not feel the others."""
@@ -223,6 +243,7 @@ def test_interrupting_does_not_change_the_number_of_exponential_tasks(rates: lis
     assert close(responses[0], queues.mm1(rates[0], mu).response_s)
 
 
+@calm
 @given(load=LOADS, servers=st.integers(1, 200))
 def test_constant_service_halves_the_wait_at_most(load: float, servers: int) -> None:
     """M/D/c waits at least half as long as M/M/c, and no longer; on one server it is the M/G/1 formula."""
@@ -254,6 +275,7 @@ def test_waiting_behind_bursts_is_longer(law: laws.SmoothLaw, load: float) -> No
     assert found.queue_wait_s >= general.gim1(laws.Deterministic(1 / load), 1).queue_wait_s / NEARLY
 
 
+@calm
 @given(rho=st.floats(0.01, 0.99), choices=st.integers(1, 6))
 def test_one_more_choice_is_shorter(rho: float, choices: int) -> None:
     """And the number in a queue is what its tails add up to."""
@@ -263,6 +285,7 @@ def test_one_more_choice_is_shorter(rho: float, choices: int) -> None:
         assert close(sum(dispatch.busy_share(choices, rho, k) for k in range(1, 60)), rho * found, 1e-8)
 
 
+@calm
 @given(mttf=RATES, mttr=RATES, n=st.integers(1, 9), data=st.data())
 def test_repair(mttf: float, mttr: float, n: int, data: st.DataObject) -> None:
     """Hands for everybody: independent units. Fewer hands, or more units that must work: never better."""
@@ -288,6 +311,7 @@ AMOUNTS = st.fractions(0, 20, max_denominator=12)
 WEIGHTS = st.fractions(Fraction(1, 4), 5, max_denominator=6)
 
 
+@calm
 @given(capacity=AMOUNTS, parts=st.lists(st.tuples(AMOUNTS, WEIGHTS), min_size=1, max_size=6))
 def test_max_min_is_fair(capacity: Fraction, parts: list[tuple[Fraction, Fraction]]) -> None:
     """All that can be given is given; who gets less than it wants gets, by weight, no less than anybody."""
@@ -300,6 +324,7 @@ def test_max_min_is_fair(capacity: Fraction, parts: list[tuple[Fraction, Fractio
         assert grant == demand or share == max(shares)
 
 
+@calm
 @given(capacity=AMOUNTS, parts=st.lists(st.tuples(AMOUNTS, AMOUNTS), max_size=6))
 def test_elastic_grants_stay_within_range_and_capacity(capacity: Fraction, parts: list[tuple[Fraction, Fraction]]) -> None:
     """By all three rules; filling gives all that the admitted can use."""
@@ -312,6 +337,7 @@ def test_elastic_grants_stay_within_range_and_capacity(capacity: Fraction, parts
     assert sum(sharing.progressive(capacity, requests)) == min(capacity, sum(Fraction(one.most) for one in admitted))
 
 
+@calm
 @given(data=st.data(), resources=st.integers(1, 3), count=st.integers(1, 4))
 def test_dominant_shares_are_fair(data: st.DataObject, resources: int, count: int) -> None:
     """Nothing is overdrawn, everybody is stopped by a resource that is used up, and nobody has less than an equal part of all."""
@@ -327,6 +353,7 @@ def test_dominant_shares_are_fair(data: st.DataObject, resources: int, count: in
         assert tasks[user] * users.dominant(user) >= Fraction(1, count)
 
 
+@calm
 @given(
     nodes=st.dictionaries(st.sampled_from("abc"), st.fixed_dictionaries({"cpu": st.integers(0, 9)}), min_size=1),
     sizes=st.lists(st.integers(1, 6), max_size=6),
@@ -359,6 +386,7 @@ def test_dividing_what_there_is_beats_every_fixed_grant(
 COSTS = st.integers(1, 9).map(float)
 
 
+@calm
 @given(data=st.data(), tasks=st.integers(1, 9), processors=st.integers(1, 3))
 def test_schedules_of_graphs_are_feasible(data: st.DataObject, tasks: int, processors: int) -> None:
     """Nothing starts before what it waits for, no processor does two things at once, every edge takes its time."""
