@@ -2,8 +2,8 @@
 
 Law: the log is capped in bytes and the broker drops its oldest part unasked. So every living thing has a *row* (where its
 last full record stands); rows are in reading order, void once the thing is over or written anew. The first valid row is
-``replay_from``. A row that has fallen half the cap behind is carried forward; if the living set ever nears the cap, nothing
-else is appended (R12).
+``replay_from``. A row that has fallen half of the way behind is carried forward; should the oldest near the edge, nothing else
+is appended (R12). Of what may be appended a quarter is for what lives.
 """
 
 from __future__ import annotations
@@ -66,13 +66,14 @@ class Keeping:
 
     def full(self, custody: Custody) -> bool:
         """Whether so much lives that nothing more should be taken in."""
-        return custody.live_bytes + TOMB_BYTES * len(custody.graves) >= self.cap_bytes // LIVING_SHARE
+        living = custody.live_bytes + TOMB_BYTES * len(custody.graves)
+        return living >= (self.cap_bytes - self.reserve_bytes) // LIVING_SHARE
 
     def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
-        """The things that have fallen half the cap behind, written again; each once until it is read back."""
+        """The things that have fallen half of the way behind at which there is no more room, written again; each once."""
         facts: list[AnyFact] = []
         size = 0
-        edge = self.position - self.cap_bytes // 2
+        edge = self.position - (self.cap_bytes - self.reserve_bytes) // 2
         if self._oldest(custody) is None:
             return facts
         for row in self._rows:

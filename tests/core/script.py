@@ -15,7 +15,7 @@ they get and beat, unless their strings are cut.
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
     ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
-    garbage | replay c1 | ticks | echoes
+    garbage | flood 9 (ticks of another writer) | replay c1 | ticks | echoes
 """
 
 from __future__ import annotations
@@ -179,6 +179,10 @@ class Script:
         ]  # fmt: skip
         reply_to = named.get("reply", "p")
         self.stage.durable("intake", Submit(tasks), "" if reply_to == "-" else reply_to)
+
+    def do_flood(self, plain: list[str], named: dict[str, str]) -> None:
+        for number in range(int(plain[0])):
+            self.stage.land(f.Entry("a deposed leader", number + 1))
 
     def do_garbage(self, plain: list[str], named: dict[str, str]) -> None:
         node = next(node for node in self.stage.nodes.values() if node.consuming)
