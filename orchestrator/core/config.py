@@ -23,6 +23,8 @@ class Config:
     """R10: assign, settle and echo only while something of our own was read back so recently: three ticks."""
     close_ns: Nanos = 10 * NS_PER_S
     """A leader that reads nothing of its own for so long gives up its session."""
+    silent_ns: Nanos = 15 * NS_PER_S
+    """A follower that reads nothing of anybody for so long claims without a hint: leaders tick, and a token can be lost."""
     wait_ns: Nanos = 3 * NS_PER_S
     """A deposed leader waits so long before it claims again."""
     deaf_ns: Nanos = 4 * NS_PER_S

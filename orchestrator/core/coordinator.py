@@ -95,6 +95,8 @@ class Coordinator:
                 wake(desk, now, timer)
         if desk.leading:
             self._rest(now)
+        elif desk.phase == "following" and now - desk.stirred_ns >= desk.config.silent_ns:
+            leadership.claim(desk, now)
         elif desk.phase == "claiming" and now - desk.read_ns >= desk.config.close_ns:
             leadership.resign(desk, "the claim was not read back: the ledger does not answer", 0)
         if now >= desk.forget_ns:
@@ -112,6 +114,8 @@ class Coordinator:
             moments.append(desk.forget_ns)
         if desk.leading:
             moments.append(desk.echo_ns)
+        elif desk.phase == "following":
+            moments.append(desk.stirred_ns + config.silent_ns)
         return min(moments, default=None)
 
     # --- coming to rest -----------------------------------------------------------------------------------------------

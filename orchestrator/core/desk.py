@@ -109,6 +109,8 @@ class Desk:
         """When something of our own was last read back."""
         self.proven_ns: Nanos = 0
         """When that was written: nobody had claimed by then (R10)."""
+        self.stirred_ns: Nanos = 0
+        """When anything of anybody was last read."""
         self.arriving: dict[TaskId, int] = {}
         """Tasks proposed and not read yet, with their prints."""
         # liveness

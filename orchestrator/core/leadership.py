@@ -25,7 +25,7 @@ def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
     desk.phase = "following"
     desk.nonce = event.nonce
     desk.number = 0
-    desk.read_ns = now
+    desk.read_ns = desk.stirred_ns = now
     desk.blocked = False
     desk.intake_open = True
 

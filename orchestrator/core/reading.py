@@ -39,6 +39,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     """Apply an entry, then free what waited for it if it is our own."""
     entry, offset = event.entry, event.offset
     desk.custody.next_offset = offset + 1
+    desk.stirred_ns = now
     desk.custody.epoch = max(desk.custody.epoch, entry.epoch)
     flight = desk.flight
     index = 0
