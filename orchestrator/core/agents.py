@@ -1,26 +1,23 @@
-"""What agents say, and what we make of their silence.
+"""What agents say of themselves: here I am, I am alive, this is what I hold, this started, this stopped.
 
 Law: a soft word may be lost, late or doubled; each handler only moves towards what the agent says is so. An attempt leaves
-the set of live ones for stated reasons alone (R4). Nobody is declared dead because *we* cannot hear: while the broker is
-alarmed, or all are silent at once, leases stand still.
+the set of live ones for stated reasons alone (R4). How attempts ended is in ``reports``, farewells and silence in ``liveness``.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
-from orchestrator.core import leadership, placing, rules
+from orchestrator.core import leadership, liveness, placing, reports, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
-from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
+from orchestrator.core.events import Arrived
 from orchestrator.core.records import Record
 from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
-from orchestrator.core.settling import EXPIRED, let_go, lose, stop, stop_live, vacate
+from orchestrator.core.settling import EXPIRED, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire import messages
-from orchestrator.wire.facts import Checkpointed, Ended, Failed, Joined, Parted, Served
-from orchestrator.wire.messages import Announce, Beat, Error, Handler, Held, Leave, Note, Notes, Orders, Report, Reports, Stop
+from orchestrator.wire.facts import Ended, Joined, Served
+from orchestrator.wire.messages import Announce, Beat, Error, Held, Note, Notes, Orders, Report, Stop
 
 FLOOR_MAX = 2**52
 """An agent that claims to know a higher epoch lies: epochs above would soon be more than messages can carry."""
@@ -89,7 +86,7 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     if said.held is not None:
         _reconcile(desk, now, instance, said.drained, said.held)
     if said.draining and instance.state == "ready":
-        drain(desk, instance, order=False)
+        liveness.drain(desk, instance, order=False)
 
 
 def held(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -116,7 +113,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     _reconcile(desk, now, instance, said.drained, [one.attempt for one in said.attempts])
     leadership.answered(desk, instance)
     if instance.unwanted and instance.state == "ready":
-        drain(desk, instance, order=True)
+        liveness.drain(desk, instance, order=True)
     placing.heed_starts(desk)
     desk.retouch(instance)
     for service in desk.backlog.queues:
@@ -157,7 +154,7 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
         elif holding.stopping == "timeout" and record is not None:
             error = Error("timeout", "the attempt ran past its timeout and was stopped by the coordinator")
             report = Report(record.id, note.attempt, "failed", error=error)
-            _failed(desk, now, report, instance, instance.name)
+            reports.failed(desk, now, report, instance, instance.name)
             return
         vacate(desk, now, instance, note.attempt)
 
@@ -179,194 +176,6 @@ def _guard(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding
     if timeout_ns is not None and not holding.backstop_ns:
         holding.backstop_ns = now + timeout_ns + desk.config.margin_ns
         desk.timers.at(holding.backstop_ns, "backstop", instance.incarnation, attempt.n)
-
-
-def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
-    """How attempts ended. Written down, and the agent may forget them once that is committed (R1)."""
-    said = event.message
-    assert isinstance(said, Reports)
-    if not desk.leading:
-        return
-    if said.incarnation == desk.mark:
-        leadership.marked(desk)
-    elif not (said.items or said.checkpoints) and leadership.is_later_mark(desk, said.incarnation):
-        return  # not ours to settle: when our session ends, which will be soon, it is given to whom it is meant for
-    for checkpoint in said.checkpoints:
-        if checkpoint.task in desk.custody.live:
-            desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))
-    instance = desk.registry.instances.get(said.incarnation)
-    name = instance.name if instance is not None else said.incarnation
-    for report in said.items:
-        if report.outcome == "done":
-            _done(desk, now, report, name)
-        else:
-            _failed(desk, now, report, instance, name)
-        if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None and holding.record is None:
-            let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
-        if desk.proposed:
-            desk.boarding.releases.append((said.incarnation, report.attempt))
-        elif desk.flight is not None:
-            desk.flight.releases.append((said.incarnation, report.attempt))
-        else:
-            desk.release(said.incarnation, report.attempt)
-    desk.gate(event.handle)
-
-
-def _done(desk: Desk, now: Nanos, report: Report, name: str) -> None:
-    if report.task in desk.custody.graves:
-        desk.counts["late"] += 1
-        return
-    ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
-    fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran)
-    record = desk.custody.live.get(report.task)
-    if record is not None:
-        desk.ending[report.task] = record
-    desk.propose(fact)  # of a task not known yet it is written all the same: its submission may still come
-
-
-def _failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, name: str) -> None:
-    record = desk.custody.live.get(report.task)
-    aside = record is not None and record.place is not None and record.place.aside
-    if record is None or not (report.attempt in record.live or aside):
-        desk.counts["late"] += 1
-        return  # of an attempt that is not alive: no retry comes of it (R8); one set aside may be, its agent has yet to say
-    handler = _handler(desk, record, instance)
-    retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
-    base, most = (handler.backoff_ns, handler.backoff_max_ns) if handler else (10**9, 300 * 10**9)
-    wait = min(most, base << min(len(record.failures) - record.losses, 30))
-    wait = round(wait * desk.dice.uniform(0.8, 1.2))
-    error = report.error
-    assert error is not None, "the codec refuses a failed report without an error"
-    cause: Literal["fatal", "timeout", "error"] = "fatal" if not report.retry else "timeout" if error.kind == "timeout" else "error"
-    desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait))
-
-
-def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:
-    """What the handler says of its tasks: as the instance that ran it has it, or any of its service."""
-    members = desk.registry.pool(record.service).members.values()
-    known = (one.handlers.get(record.handler) for one in ([instance] if instance is not None else []) + list(members))
-    return next((handler for handler in known if handler is not None), None)
-
-
-def left(desk: Desk, now: Nanos, event: Arrived) -> None:
-    """Goodbye: it holds nothing."""
-    said = event.message
-    assert isinstance(said, Leave)
-    if (instance := desk.registry.instances.get(said.incarnation)) is not None:
-        gone(desk, now, instance, f"left: {said.reason}" if said.reason else "left")
-
-
-# --- evidence and silence ----------------------------------------------------------------------------------------------------
-
-
-def returned(desk: Desk, now: Nanos, event: Returned) -> None:
-    """Orders for it found no queue."""
-    if (instance := desk.registry.instances.get(event.incarnation)) is not None:
-        gone(desk, now, instance, "its queue does not exist: orders for it came back")
-
-
-def queue_deleted(desk: Desk, now: Nanos, event: QueueDeleted) -> None:
-    """Its exclusive queue went with its connection."""
-    if (instance := desk.registry.instances.get(event.incarnation)) is not None:
-        gone(desk, now, instance, "its connection to the broker is gone")
-
-
-def broker_blocked(desk: Desk, now: Nanos, event: BrokerBlocked) -> None:
-    """An alarm stops beats and orders alike: while it lasts, and a lease after, silence means nothing."""
-    desk.blocked = event.blocked
-    desk.calm_ns = max(desk.calm_ns, now + desk.config.lease_ns)
-    desk.note("broker_blocked" if event.blocked else "broker_unblocked")
-
-
-def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bool = False) -> None:
-    """This incarnation is no more: its attempts are not alive, its tasks move on at once (P3).
-
-    Tasks that must never overlap wait for the lease, whatever the evidence.
-    """
-    if instance.state == "gone":
-        return
-    instance.follow("lose")
-    if not lease_over and now < instance.over_ns and instance.incarnation in desk.registry.pool(instance.service).unanswered:
-        leadership.fence(desk, instance)
-    leadership.answered(desk, instance)
-    desk.counts["instances_lost"] += 1
-    moved = 0
-    for attempt, holding in list(instance.holdings.items()):
-        record = holding.record
-        if record is not None and record.task.overlap == "never" and not lease_over and now < instance.over_ns:
-            desk.timers.at(instance.over_ns, "fence", instance.incarnation, attempt.n)
-        elif desk.leading:
-            lose(desk, now, instance, attempt, holding)
-            moved += 1
-    desk.note(
-        "instance_gone", instance=instance.name, service=instance.service, incarnation=instance.incarnation, why=why, moved=moved
-    )
-    desk.registry.touch(instance)
-    _bury_instance(desk, instance)
-
-
-def _bury_instance(desk: Desk, instance: Instance) -> None:
-    """Nothing of it may be alive any more: forget it. Every later leader may, too, once that is in the ledger."""
-    if instance.holdings or instance.incarnation in desk.registry.pool(instance.service).fenced:
-        return
-    desk.registry.remove(instance)
-    if desk.leading and instance.joined:
-        desk.propose(Parted(instance.incarnation))
-
-
-def fence_over(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
-    """The lease of a lost instance is over: what it still held is not alive."""
-    instance = desk.registry.instances.get(incarnation)
-    if instance is None or instance.state != "gone" or not desk.leading:
-        return
-    for attempt, holding in list(instance.holdings.items()):
-        if attempt.n == n:
-            lose(desk, now, instance, attempt, holding)
-    if not n:
-        leadership.answered(desk, instance)
-    _bury_instance(desk, instance)
-
-
-def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:
-    """Look whether this instance has been silent for too long."""
-    instance = desk.registry.instances.get(incarnation)
-    if instance is None or instance.state == "gone":
-        return
-    silent_all = now - desk.heard_ns > 2 * desk.config.beat_ns
-    if desk.blocked or silent_all:
-        desk.calm_ns = now + desk.config.lease_ns  # our trouble: once it is over, everyone has a lease to be heard again
-        if desk.leading and not desk.blocked:
-            desk.order(instance).orders.sync = True  # or it was the last one: if its queue is gone, these orders come back
-    over = max(instance.over_ns, desk.calm_ns)
-    if now < over:
-        desk.timers.at(over, "lease", incarnation)
-    elif desk.leading:
-        silent_ns = now - instance.heard_ns
-        spoke = silent_ns < min(desk.config.lease_ns, desk.config.deaf_ns)
-        why = "it beats, but does not read its queue" if spoke else f"silent for {silent_ns / 1e9:.1f} s"
-        gone(desk, now, instance, why, lease_over=True)
-    else:
-        instance.follow("lose")
-        desk.registry.remove(instance)
-
-
-def backstop(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
-    """The agent should have ended this attempt by its timeout: recall it."""
-    instance = desk.registry.instances.get(incarnation)
-    if instance is None or not desk.leading:
-        return
-    for attempt, holding in list(instance.holdings.items()):  # of any reign: two may have the same number
-        if attempt.n == n and holding.backstop_ns and holding.backstop_ns <= now:
-            stop(desk, instance, attempt, holding, "timeout")
-
-
-def drain(desk: Desk, instance: Instance, *, order: bool) -> None:
-    """No new work for it; ``order``: tell it to finish and leave."""
-    instance.follow("drain")
-    if order:
-        desk.order(instance).orders.drain = True
-    desk.retouch(instance)
-    desk.note("draining", instance=instance.name, service=instance.service, holds=len(instance.holdings))
 
 
 def _hear(desk: Desk, now: Nanos, instance: Instance, seq: int = 0) -> None:

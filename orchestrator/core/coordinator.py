@@ -13,7 +13,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from orchestrator.core import agents, intake, leadership, operators, placing, reading, rules
+from orchestrator.core import agents, intake, leadership, liveness, operators, placing, reading, reports, rules
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
 from orchestrator.core.desk import Desk, Flight
@@ -38,12 +38,12 @@ from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leav
 
 MESSAGES: dict[type, Callable[[Desk, Nanos, Arrived], None]] = {
     Submit: intake.submitted,
-    Reports: agents.reported,
+    Reports: reports.reported,
     Announce: agents.announced,
     Beat: agents.beat,
     Held: agents.held,
     Notes: agents.notes,
-    Leave: agents.left,
+    Leave: liveness.left,
     Control: operators.asked,
 }
 
@@ -51,9 +51,9 @@ EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
     Read: reading.read,
     Sent: intake.sent,
     Garbled: intake.garbled,
-    Returned: agents.returned,
-    QueueDeleted: agents.queue_deleted,
-    BrokerBlocked: agents.broker_blocked,
+    Returned: liveness.returned,
+    QueueDeleted: liveness.queue_deleted,
+    BrokerBlocked: liveness.broker_blocked,
     SessionOpened: leadership.session_opened,
     SessionLost: leadership.session_lost,
     TokenHeld: leadership.token_held,
@@ -211,8 +211,8 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
             if record is not None and record.state in ("waiting", "deferred"):
                 miss_deadline(desk, now, record)
         case "lease":
-            agents.lease_due(desk, now, whom)
+            liveness.lease_due(desk, now, whom)
         case "fence":
-            agents.fence_over(desk, now, whom, n)
+            liveness.fence_over(desk, now, whom, n)
         case "backstop":
-            agents.backstop(desk, now, whom, n)
+            liveness.backstop(desk, now, whom, n)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from orchestrator.core import agents, views
+from orchestrator.core import liveness, views
 from orchestrator.core.commands import Reply
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -140,7 +140,7 @@ def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     for instance in found:
         instance.unwanted = True
         if instance.state in ("ready", "draining"):
-            agents.drain(desk, instance, order=True)
+            liveness.drain(desk, instance, order=True)
     return {"draining": [one.name for one in found], "holds": sum(len(one.holdings) for one in found)}
 
 

@@ -1,0 +1,135 @@
+"""Who is still there: farewells, evidence of death, silence.
+
+Law: an instance is gone on evidence (its queue is deleted, orders for it come back), on its farewell, or when its lease is
+over. Nobody is declared dead because *we* cannot hear: while the broker is alarmed, or all are silent at once, leases stand
+still.
+"""
+
+from __future__ import annotations
+
+from orchestrator.core import leadership
+from orchestrator.core.desk import Desk
+from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
+from orchestrator.core.registry import Instance
+from orchestrator.core.settling import lose, stop
+from orchestrator.vocabulary import Nanos
+from orchestrator.wire.facts import Parted
+from orchestrator.wire.messages import Leave
+
+
+def left(desk: Desk, now: Nanos, event: Arrived) -> None:
+    """Goodbye: it holds nothing."""
+    said = event.message
+    assert isinstance(said, Leave)
+    if (instance := desk.registry.instances.get(said.incarnation)) is not None:
+        gone(desk, now, instance, f"left: {said.reason}" if said.reason else "left")
+
+
+def returned(desk: Desk, now: Nanos, event: Returned) -> None:
+    """Orders for it found no queue."""
+    if (instance := desk.registry.instances.get(event.incarnation)) is not None:
+        gone(desk, now, instance, "its queue does not exist: orders for it came back")
+
+
+def queue_deleted(desk: Desk, now: Nanos, event: QueueDeleted) -> None:
+    """Its exclusive queue went with its connection."""
+    if (instance := desk.registry.instances.get(event.incarnation)) is not None:
+        gone(desk, now, instance, "its connection to the broker is gone")
+
+
+def broker_blocked(desk: Desk, now: Nanos, event: BrokerBlocked) -> None:
+    """An alarm stops beats and orders alike: while it lasts, and a lease after, silence means nothing."""
+    desk.blocked = event.blocked
+    desk.calm_ns = max(desk.calm_ns, now + desk.config.lease_ns)
+    desk.note("broker_blocked" if event.blocked else "broker_unblocked")
+
+
+def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bool = False) -> None:
+    """This incarnation is no more: its attempts are not alive, its tasks move on at once (P3).
+
+    Tasks that must never overlap wait for the lease, whatever the evidence.
+    """
+    if instance.state == "gone":
+        return
+    instance.follow("lose")
+    if not lease_over and now < instance.over_ns and instance.incarnation in desk.registry.pool(instance.service).unanswered:
+        leadership.fence(desk, instance)
+    leadership.answered(desk, instance)
+    desk.counts["instances_lost"] += 1
+    moved = 0
+    for attempt, holding in list(instance.holdings.items()):
+        record = holding.record
+        if record is not None and record.task.overlap == "never" and not lease_over and now < instance.over_ns:
+            desk.timers.at(instance.over_ns, "fence", instance.incarnation, attempt.n)
+        elif desk.leading:
+            lose(desk, now, instance, attempt, holding)
+            moved += 1
+    desk.note(
+        "instance_gone", instance=instance.name, service=instance.service, incarnation=instance.incarnation, why=why, moved=moved
+    )
+    desk.registry.touch(instance)
+    _bury_instance(desk, instance)
+
+
+def _bury_instance(desk: Desk, instance: Instance) -> None:
+    """Nothing of it may be alive any more: forget it. Every later leader may, too, once that is in the ledger."""
+    if instance.holdings or instance.incarnation in desk.registry.pool(instance.service).fenced:
+        return
+    desk.registry.remove(instance)
+    if desk.leading and instance.joined:
+        desk.propose(Parted(instance.incarnation))
+
+
+def fence_over(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
+    """The lease of a lost instance is over: what it still held is not alive."""
+    instance = desk.registry.instances.get(incarnation)
+    if instance is None or instance.state != "gone" or not desk.leading:
+        return
+    for attempt, holding in list(instance.holdings.items()):
+        if attempt.n == n:
+            lose(desk, now, instance, attempt, holding)
+    if not n:
+        leadership.answered(desk, instance)
+    _bury_instance(desk, instance)
+
+
+def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:
+    """Look whether this instance has been silent for too long."""
+    instance = desk.registry.instances.get(incarnation)
+    if instance is None or instance.state == "gone":
+        return
+    silent_all = now - desk.heard_ns > 2 * desk.config.beat_ns
+    if desk.blocked or silent_all:
+        desk.calm_ns = now + desk.config.lease_ns  # our trouble: once it is over, everyone has a lease to be heard again
+        if desk.leading and not desk.blocked:
+            desk.order(instance).orders.sync = True  # or it was the last one: if its queue is gone, these orders come back
+    over = max(instance.over_ns, desk.calm_ns)
+    if now < over:
+        desk.timers.at(over, "lease", incarnation)
+    elif desk.leading:
+        silent_ns = now - instance.heard_ns
+        spoke = silent_ns < min(desk.config.lease_ns, desk.config.deaf_ns)
+        why = "it beats, but does not read its queue" if spoke else f"silent for {silent_ns / 1e9:.1f} s"
+        gone(desk, now, instance, why, lease_over=True)
+    else:
+        instance.follow("lose")
+        desk.registry.remove(instance)
+
+
+def backstop(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
+    """The agent should have ended this attempt by its timeout: recall it."""
+    instance = desk.registry.instances.get(incarnation)
+    if instance is None or not desk.leading:
+        return
+    for attempt, holding in list(instance.holdings.items()):  # of any reign: two may have the same number
+        if attempt.n == n and holding.backstop_ns and holding.backstop_ns <= now:
+            stop(desk, instance, attempt, holding, "timeout")
+
+
+def drain(desk: Desk, instance: Instance, *, order: bool) -> None:
+    """No new work for it; ``order``: tell it to finish and leave."""
+    instance.follow("drain")
+    if order:
+        desk.order(instance).orders.drain = True
+    desk.retouch(instance)
+    desk.note("draining", instance=instance.name, service=instance.service, holds=len(instance.holdings))

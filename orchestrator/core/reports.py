@@ -1,0 +1,86 @@
+"""How attempts ended: written down, and the agent may forget its report once that is committed.
+
+Law: a report is durable word. It is settled, and released, when its fact is read back (R1), never before; what a failure means for
+the task is decided there too (R8).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from orchestrator.core import leadership
+from orchestrator.core.desk import Desk
+from orchestrator.core.events import Arrived
+from orchestrator.core.records import Record
+from orchestrator.core.registry import Instance
+from orchestrator.core.settling import let_go
+from orchestrator.vocabulary import Nanos
+from orchestrator.wire.facts import Checkpointed, Ended, Failed
+from orchestrator.wire.messages import Handler, Report, Reports
+
+
+def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
+    """How attempts ended. Written down, and the agent may forget them once that is committed (R1)."""
+    said = event.message
+    assert isinstance(said, Reports)
+    if not desk.leading:
+        return
+    if said.incarnation == desk.mark:
+        leadership.marked(desk)
+    elif not (said.items or said.checkpoints) and leadership.is_later_mark(desk, said.incarnation):
+        return  # not ours to settle: when our session ends, which will be soon, it is given to whom it is meant for
+    for checkpoint in said.checkpoints:
+        if checkpoint.task in desk.custody.live:
+            desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))
+    instance = desk.registry.instances.get(said.incarnation)
+    name = instance.name if instance is not None else said.incarnation
+    for report in said.items:
+        if report.outcome == "done":
+            _done(desk, now, report, name)
+        else:
+            failed(desk, now, report, instance, name)
+        if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None and holding.record is None:
+            let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
+        if desk.proposed:
+            desk.boarding.releases.append((said.incarnation, report.attempt))
+        elif desk.flight is not None:
+            desk.flight.releases.append((said.incarnation, report.attempt))
+        else:
+            desk.release(said.incarnation, report.attempt)
+    desk.gate(event.handle)
+
+
+def _done(desk: Desk, now: Nanos, report: Report, name: str) -> None:
+    if report.task in desk.custody.graves:
+        desk.counts["late"] += 1
+        return
+    ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
+    fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran)
+    record = desk.custody.live.get(report.task)
+    if record is not None:
+        desk.ending[report.task] = record
+    desk.propose(fact)  # of a task not known yet it is written all the same: its submission may still come
+
+
+def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, name: str) -> None:
+    record = desk.custody.live.get(report.task)
+    aside = record is not None and record.place is not None and record.place.aside
+    if record is None or not (report.attempt in record.live or aside):
+        desk.counts["late"] += 1
+        return  # of an attempt that is not alive: no retry comes of it (R8); one set aside may be, its agent has yet to say
+    handler = _handler(desk, record, instance)
+    retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
+    base, most = (handler.backoff_ns, handler.backoff_max_ns) if handler else (10**9, 300 * 10**9)
+    wait = min(most, base << min(len(record.failures) - record.losses, 30))
+    wait = round(wait * desk.dice.uniform(0.8, 1.2))
+    error = report.error
+    assert error is not None, "the codec refuses a failed report without an error"
+    cause: Literal["fatal", "timeout", "error"] = "fatal" if not report.retry else "timeout" if error.kind == "timeout" else "error"
+    desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait))
+
+
+def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:
+    """What the handler says of its tasks: as the instance that ran it has it, or any of its service."""
+    members = desk.registry.pool(record.service).members.values()
+    known = (one.handlers.get(record.handler) for one in ([instance] if instance is not None else []) + list(members))
+    return next((handler for handler in known if handler is not None), None)
