@@ -112,9 +112,7 @@ def _facts_view(told: dict[str, Any]) -> list[RenderableType]:
 def _sums_view(bill: dict[str, Any]) -> RenderableType:
     from orchestrator.cli.show import facts, span
 
-    kills = [
-        f"{one['instance']} (process {one['pid']}), in the middle of {one['moved'] + one['stuck']} tasks" for one in bill["kills"]
-    ]
+    kills = [f"{one['instance']} (process {one['pid']}) in the middle of its work" for one in bill["kills"]]
     reassigned, waited = bill["reassign_ms"], bill["wait_ms_mean"]
     return facts([
         ("submitted", bill["submitted"]),
@@ -124,7 +122,7 @@ def _sums_view(bill: dict[str, Any]) -> RenderableType:
         ("run twice", bill["twice"]),
         ("attempts", bill["attempts"]),
         ("killed", ", ".join(kills) or "nobody: it was over too soon"),
-        ("reassigned", None if reassigned is None else f"{reassigned:.1f} ms after SIGKILL the first of them ran elsewhere"),
+        ("reassigned", None if reassigned is None else f"{reassigned:.1f} ms after SIGKILL its task ran elsewhere"),
         ("waited", None if waited is None else f"{waited:,.0f} ms on average, 99 % less than {bill['wait_ms_p99']:,.0f} ms"),
         ("instances", ", ".join(f"{name} did {count}" for name, count in bill["instances"].items())),
         ("took", span(bill["elapsed_s"])),

@@ -6,7 +6,8 @@ one ``parse`` process is killed while it is in the middle of tasks.
 *When* it is killed matters to what may be asked of the rest. Tasks run at least once: a handler that had completed, and whose
 report had not left its process yet, would rightly run again, and nobody could tell it from a fault. So the moment is chosen so that
 the process holds unfinished work and nothing finished but unreported: it is stopped (SIGSTOP), looked at, and either killed or let
-go on until the next result. From then on "run twice" must be zero, and is not forgiven.
+go on until the next result. From then on "run twice" must be zero, and is not forgiven. And somebody must be there to take over:
+another ``parse`` process that has done something already.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from orchestrator.demo.stage import Say, Stage, stage
 from orchestrator.demo.witness import Kill, Reader, work_of
 from orchestrator.wire.messages import Result
 
-PARSERS = 3
-INSTANCES = {**{f"parse-{number}": "parse" for number in range(1, PARSERS + 1)}, "index-1": "index", "summarise-1": "summarise"}
+PARSERS = {f"parse-{number}": "parse" for number in (1, 2, 3)}
+INSTANCES = {**PARSERS, "index-1": "index", "summarise-1": "summarise"}
 PATIENCE_S = 150.0
 """After this whatever has no result counts as lost."""
 
@@ -73,7 +74,7 @@ class Job:
         self._run = f"demo-{secrets.token_hex(4)}"
         self._total = 2 * len(files) + 1
         self._witness = Reader(work / WITNESS)
-        self._victims = cycle([name for name, service in INSTANCES.items() if service == "parse"])
+        self._victims = cycle(PARSERS)
         self._parsed = 0
         self._submitted: set[str] = set()
         self._results: dict[str, Result] = {}
@@ -119,16 +120,17 @@ class Job:
 
     def _kill_one(self) -> bool:
         """Kill a parse process that is in the middle of tasks and has nothing finished but unreported; False: none is so now."""
-        for name in (next(self._victims) for _ in range(PARSERS)):
+        for name in (next(self._victims) for _ in PARSERS):
             process = self._cast.agents[name]
             os.kill(process.pid, signal.SIGSTOP)
             os.waitpid(process.pid, os.WUNTRACED)  # it stands still
             holds, completed = work_of(self._witness.lines(), process.pid)
-            if holds and completed <= self._results.keys():
+            others = {result.instance for result in self._results.values()} & PARSERS.keys() - {name}
+            if holds and completed <= self._results.keys() and others:
                 self.killed.add(process.pid)
                 self._kills.append(Kill(time.time_ns(), process.pid, name))
                 os.kill(process.pid, signal.SIGKILL)
-                self._say(f"killed {name} (process {process.pid}) in the middle of {len(holds)} tasks")
+                self._say(f"killed {name} (process {process.pid}) in the middle of its work")
                 return True
             os.kill(process.pid, signal.SIGCONT)
         return False

@@ -195,5 +195,5 @@ def test_the_demo_s_bill_is_readable() -> None:
     }  # fmt: skip
     shown = seen(demo.bill_view(bill))
     assert "72.1 ms after SIGKILL" in shown
-    assert "parse-1 (process 7), in the middle of 1 task" in shown
+    assert "parse-1 (process 7) in the middle of its work" in shown
     assert "over too soon" in seen(demo.bill_view({**bill, "kills": [], "reassign_ms": None, "wait_ms_mean": None}))
