@@ -66,7 +66,7 @@ def test_a_flood_is_written_in_several_entries() -> None:
 
 def test_intake_stops_before_the_living_fill_the_ledger() -> None:
     """Few tasks, but large ones: a quarter of the ledger is theirs, the rest is for what happens to them."""
-    stage = Stage(Config(ledger_bytes_max=400_000, reserve_bytes=50_000))
+    stage = Stage(Config(ledger_bytes_max=450_000, reserve_bytes=50_000))
     stage.coordinator("c1")
     for n in range(20):
         stage.durable("intake", Submit([Task(f"t{n}", "thumbs.resize", bytes(10_000))]))
