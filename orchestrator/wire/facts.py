@@ -107,7 +107,7 @@ class Parted(Fact, frozen=True, tag="parted"):
 
 
 class Claim(Fact, frozen=True, tag="claim"):
-    """I lead from here. The offset of its entry, plus 1, is the epoch; more if the ledger or agents (``floor``) know a higher one."""
+    """I lead from here. Its offset plus 1 is the epoch; more if the ledger or agents (``floor``) know a higher one."""
 
     coordinator: str
     nonce: str

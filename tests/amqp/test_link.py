@@ -404,7 +404,9 @@ async def test_closing_leaves_nothing_behind(opener: Opener) -> None:
     link.settle(await basket.until(1))
     await link.close()
     assert (await link.broken).by is BrokenBy.CLOSED
-    assert asyncio.all_tasks() == before
+    if closing := asyncio.all_tasks() - before:  # the library's writers, which end with their sockets
+        await asyncio.wait(closing, timeout=5)
+    assert asyncio.all_tasks() <= before
     later = await opener()
     assert (await later.stat(GPU)).messages == 0
 

@@ -26,9 +26,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The stand-in, as a program on PATH called `docker`."""
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" "{REPOSITORY}/tests/live/engine.py" "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{REPOSITORY}" exec "{sys.executable}" "{REPOSITORY}/tests/live/engine.py" "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("ENGINE_STATE", str(tmp_path / "engine"))
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")

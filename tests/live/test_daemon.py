@@ -37,17 +37,18 @@ async def test_a_task_goes_round(amqp_url: str) -> None:
 
 async def test_a_batch_is_spread_by_capacity(amqp_url: str) -> None:
     """One message of ten tasks fills two instances of two slots; the rest waits until a slot is free."""
-    async with coordinator(amqp_url), producer(amqp_url) as client:
-        async with (
-            agent(amqp_url, "s", "h", capacity={"slots": 2}) as one,
-            agent(amqp_url, "s", "h", capacity={"slots": 2}) as two,
-        ):
-            client.submit(*(Task(f"t{n}", "s.h") for n in range(10)))
-            first = await one.next(Orders, lambda orders: bool(orders.assign))
-            second = await two.next(Orders, lambda orders: bool(orders.assign))
-            assert len(first.assign) == len(second.assign) == 2
-            status = await client.ask("status")
-            assert (status["waiting"], status["live"]) == (6, 10)
+    async with (
+        coordinator(amqp_url),
+        producer(amqp_url) as client,
+        agent(amqp_url, "s", "h", capacity={"slots": 2}) as one,
+        agent(amqp_url, "s", "h", capacity={"slots": 2}) as two,
+    ):
+        client.submit(*(Task(f"t{n}", "s.h") for n in range(10)))
+        first = await one.next(Orders, lambda orders: bool(orders.assign))
+        second = await two.next(Orders, lambda orders: bool(orders.assign))
+        assert len(first.assign) == len(second.assign) == 2
+        status = await client.ask("status")
+        assert (status["waiting"], status["live"]) == (6, 10)
 
 
 async def test_a_new_coordinator_recovers_everything_from_the_broker(amqp_url: str) -> None:
@@ -123,22 +124,25 @@ async def test_a_standby_takes_over_at_once(amqp_url: str) -> None:
 
 async def test_a_lost_connection_moves_tasks_at_once(root_vhost_url: str) -> None:
     """With the event exchange, a task of a worker that died is assigned elsewhere within 100 ms or so, not after a lease."""
-    async with coordinator(root_vhost_url) as ears, producer(root_vhost_url) as client:
-        async with agent(root_vhost_url, "kill", "h") as doomed:
-            client.submit(Task("k1", "kill.h"))
-            _, attempt = await doomed.assigned()
-            doomed.started("k1", attempt)
-            async with agent(root_vhost_url, "kill", "h") as heir:
-                died = time.monotonic()
-                await doomed.link.close()
-                assignment, second = await heir.assigned()
-                took_ms = (time.monotonic() - died) * 1000
-                assert (assignment.task, assignment.number) == ("k1", 2)
-                assert second != attempt
-                print(f"re-assigned {took_ms:.1f} ms after the connection was lost")
-                assert took_ms < 1000
-                heir.done("k1", second)
-                assert (await client.result("k1")).outcome == "done"
+    async with (
+        coordinator(root_vhost_url) as ears,
+        producer(root_vhost_url) as client,
+        agent(root_vhost_url, "kill", "h") as doomed,
+    ):
+        client.submit(Task("k1", "kill.h"))
+        _, attempt = await doomed.assigned()
+        doomed.started("k1", attempt)
+        async with agent(root_vhost_url, "kill", "h") as heir:
+            died = time.monotonic()
+            await doomed.link.close()
+            assignment, second = await heir.assigned()
+            took_ms = (time.monotonic() - died) * 1000
+            assert (assignment.task, assignment.number) == ("k1", 2)
+            assert second != attempt
+            print(f"re-assigned {took_ms:.1f} ms after the connection was lost")
+            assert took_ms < 1000
+            heir.done("k1", second)
+            assert (await client.result("k1")).outcome == "done"
     assert any(word == "instance_gone" for word, _ in ears.said)
 
 

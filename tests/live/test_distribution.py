@@ -42,9 +42,7 @@ class Mirror:
         write(root / "sources.list", f"deb [trusted=yes] file:{root / 'pool'} ./\n")
         write(
             root / "apt.conf",
-            f'Dir::Etc::sourcelist "{root}/sources.list";\n'
-            'Dir::Etc::sourceparts "/dev/null";\n'
-            f'Dir::State::lists "{root}/lists";\n',
+            f'Dir::Etc::sourcelist "{root}/sources.list";\nDir::Etc::sourceparts "/dev/null";\nDir::State::lists "{root}/lists";\n',
         )
         (root / "pool").mkdir()
 
@@ -90,9 +88,7 @@ class Mirror:
         for path, text in files.items():
             write(tree / path, text, 0o755)
         archive = self._root / "pool" / f"{name}.deb"
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-b", str(tree), str(archive)], check=True, capture_output=True
-        )
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(tree), str(archive)], check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -205,9 +201,7 @@ def lay_out(root: Path, version: str) -> Path:
     return home
 
 
-only_without_rabbitmq = pytest.mark.skipif(
-    Path("/usr/lib/rabbitmq").exists(), reason="what is installed here comes first, rightly"
-)
+only_without_rabbitmq = pytest.mark.skipif(Path("/usr/lib/rabbitmq").exists(), reason="what is installed here comes first, rightly")
 
 
 @only_without_rabbitmq

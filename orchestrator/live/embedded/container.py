@@ -126,9 +126,7 @@ class ContainerNode:
 
     def _command(self) -> list[str]:
         secrets = self._directory / "container.env"
-        write_private(
-            secrets, f"RABBITMQ_DEFAULT_USER={self._identity.user}\nRABBITMQ_DEFAULT_PASS={self._identity.password}\n"
-        )
+        write_private(secrets, f"RABBITMQ_DEFAULT_USER={self._identity.user}\nRABBITMQ_DEFAULT_PASS={self._identity.password}\n")
         settings = self._directory / "container.conf"
         settings.write_text(
             "consumer_timeout = 86400000\n"

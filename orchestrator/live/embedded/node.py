@@ -225,9 +225,7 @@ class EmbeddedBroker:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
@@ -258,9 +256,7 @@ class EmbeddedBroker:
         """RabbitMQ holds publishers back, without a word to them, below 200 MB of free disk."""
         free_mb = shutil.disk_usage(self._directory).free / 1e6
         if free_mb < _DISK_IS_NEARLY_FULL_MB:
-            self._progress(
-                f"only {free_mb:.0f} MB are free in {self._directory}; below 200 MB the broker takes no tasks"
-            )
+            self._progress(f"only {free_mb:.0f} MB are free in {self._directory}; below 200 MB the broker takes no tasks")
 
     def _move_from_taken_ports(self, node: Node) -> None:
         me = self._known()
