@@ -96,6 +96,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance = desk.registry.instances.get(said.incarnation)
     if instance is None or instance.state == "gone":
         return
+    if said.epoch == desk.epoch and instance.answered == desk.epoch and said.seq < instance.heard:
+        return  # late: what has become of its attempts since then we know already
     if said.epoch == desk.epoch:
         instance.asked_ns = 0
     _hear(desk, now, instance, said.seq)
@@ -256,6 +258,8 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))
         desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
         return
+    if any(failure.attempt == attempt and rules.r8_over(failure) for failure in record.failures):
+        return  # its own report has come before this answer
     holding = Holding(task, record, grant, 0, running=state != "waiting")
     instance.hold(attempt, holding)
     if state == "running":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.records import Grave, Record
 from orchestrator.vocabulary import Attempt, Nanos
-from orchestrator.wire.facts import Entry, Failed
+from orchestrator.wire.facts import Entry, Failed, Failure
 
 if TYPE_CHECKING:
     from orchestrator.core.registry import Instance
@@ -61,7 +61,7 @@ def r8_counts(record: Record, failed: Failed) -> bool:
     return all(failure.attempt != failed.attempt for failure in record.failures)
 
 
-def r8_over(failed: Failed) -> bool:
+def r8_over(failed: Failed | Failure) -> bool:
     """A failure written on evidence (``lost``) never overrides an agent that answers that it still holds the attempt."""
     return failed.cause != "lost"
 

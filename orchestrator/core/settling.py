@@ -74,8 +74,8 @@ def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: 
     record = holding.record
     if record is None or not rules.r4_assignable(record):
         return
-    if not holding.running:
-        settle_down(desk, now, record)
+    if not holding.running or any(failure.attempt == attempt for failure in record.failures):
+        settle_down(desk, now, record)  # it never ran, or the ledger has its loss already: an earlier leader wrote it too soon
         return
     record.follow("doubt")
     desk.doubtful[record.id] = record
