@@ -105,15 +105,14 @@ class Broker:
         session = self.coordinators[connection]
         connection.down("inbox", partial(session.hear, ce.TokenHeld()))
 
-    def second_token(self) -> bool:
+    def second_token(self) -> None:
         """The broker is torn: another session is told that nobody leads, and work queues have two readers."""
         sessions = list(self.coordinators)
-        if len(sessions) < 2:
-            return False
+        if len(sessions) < 2 or not self.faults.raging:
+            return
         for queue in self.queues.values():
             queue.shared = self.chance.random() < 0.5
         self._token(self.chance.choice(sessions[1:]))
-        return True
 
     # --- the ledger -----------------------------------------------------------------------------------------------------
 

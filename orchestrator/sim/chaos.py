@@ -104,9 +104,17 @@ class Chaos:
                 self.world.timeline.after(self._span(12), partial(setattr, session, "deaf", False))
 
     def _stall(self, one: Process) -> None:
+        """What it reads of the ledger, or what it writes, comes to a halt; it may be given up meanwhile, or another believed."""
+        upwards = self.chance.random() < 0.5
+        span_ns = self._span(15)
         for connection in one.host.connections:
-            connection.stall("ledger", True)
-            self.world.timeline.after(self._span(15), partial(connection.stall, "ledger", False))
+            connection.stall("ledger", True, upwards)
+            self.world.timeline.after(span_ns, partial(connection.stall, "ledger", False, upwards))
+        drawn = self.chance.random()
+        if drawn < 0.3:
+            self.world.timeline.after(round(span_ns * self.chance.random()), partial(self._drop, one))
+        elif drawn < 0.6:
+            self.world.timeline.after(round(span_ns * self.chance.random()), self.world.broker.second_token)
 
     def _drain(self, one: Process) -> None:
         for agent in self.world.agents:
@@ -129,5 +137,6 @@ class Chaos:
             process.resume()
             self._mend(process)
             for connection in process.host.connections:
-                connection.stall("ledger", False)
+                connection.stall("ledger", False, True)
+                connection.stall("ledger", False, False)
             process.start()

@@ -97,14 +97,20 @@ class CoordinatorProcess(Process):
 
     def step(self, events: list[Any]) -> None:
         commands = self._take(events)
-        dies = self.faults.strikes("crash_in_step", self.chance)
-        reached = self.chance.randint(0, len(commands)) if dies else len(commands)
+        reached = self._dies_at(commands)
         for command in commands[:reached]:
             if self.connection is None:
                 return
             self._do(self.connection, command)
-        if dies:
+        if reached is not None:
             self.kill()
+
+    def _dies_at(self, commands: list[c.Command]) -> int | None:
+        """How many of these are still done before the process dies; none: it lives."""
+        appends = [at for at, command in enumerate(commands, 1) if type(command) is c.Append]
+        if appends and self.faults.strikes("crash_after_append", self.chance):
+            return appends[-1]
+        return self.chance.randint(0, len(commands)) if self.faults.strikes("crash_in_step", self.chance) else None
 
     def _take(self, events: list[Any]) -> list[c.Command]:
         self.laws.reading(self, events)

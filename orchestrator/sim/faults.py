@@ -7,26 +7,27 @@ occasion, a rate per virtual second and per party. While ``raging`` is off nothi
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from random import Random
 
+from orchestrator.sim.timeline import dice
 from orchestrator.vocabulary import NS_PER_MS, Nanos
 
 RATES: dict[str, tuple[float, float]] = {
     # per second and party, least and most
-    "kill_coordinator": (0.01, 0.1),
-    "kill_agent": (0.01, 0.15),
+    "kill_coordinator": (0.02, 0.2),
+    "kill_agent": (0.02, 0.3),
     "kill_broker": (0.01, 0.05),
-    "pause_coordinator": (0.01, 0.1),
-    "pause_agent": (0.01, 0.15),
-    "cut_coordinator": (0.01, 0.1),
-    "cut_agent": (0.01, 0.15),
+    "pause_coordinator": (0.02, 0.15),
+    "pause_agent": (0.02, 0.25),
+    "cut_coordinator": (0.01, 0.15),
+    "cut_agent": (0.02, 0.25),
     "cut_producer": (0.01, 0.1),
-    "drop_coordinator": (0.01, 0.15),
-    "drop_agent": (0.01, 0.15),
+    "drop_coordinator": (0.02, 0.3),
+    "drop_agent": (0.02, 0.3),
     "drop_producer": (0.01, 0.1),
-    "second_token": (0.02, 0.2),
-    "stall_ledger": (0.01, 0.1),
+    "second_token": (0.03, 0.5),
+    "stall_ledger": (0.02, 0.3),
     "deafen_coordinator": (0.01, 0.1),
     "alarm": (0.01, 0.03),
     "drain_agent": (0.01, 0.05),
@@ -34,6 +35,7 @@ RATES: dict[str, tuple[float, float]] = {
 ODDS: dict[str, tuple[float, float]] = {
     # per occasion, least and most
     "crash_in_step": (0.0005, 0.01),
+    "crash_after_append": (0.005, 0.1),
     "crash_agent_in_step": (0.0005, 0.01),
     "soft_lost": (0.01, 0.4),
     "soft_late": (0.01, 0.3),
@@ -72,6 +74,8 @@ class Faults:
     # odds
     crash_in_step: float = 0.0
     """A coordinator dies with a part of a step's commands done."""
+    crash_after_append: float = 0.0
+    """It dies just when an append has left it."""
     crash_agent_in_step: float = 0.0
     soft_lost: float = 0.0
     soft_late: float = 0.0
@@ -108,21 +112,22 @@ class Faults:
         return True
 
 
-def draw(chance: Random) -> Faults:
-    """The weather of a run: each kind with even odds of a third, its strength drawn evenly in powers."""
+def draw(seed: object) -> Faults:
+    """The weather of a run: a share of the kinds, each with a strength drawn evenly in powers.
+
+    Each kind has dice of its own, so that one that is added later changes no other.
+    """
+    chance = dice(seed, "weather")
     faults = Faults()
-    share = chance.choice([0.0, 0.15, 0.3, 0.3, 0.5])
-    for kind, (least, most) in {**RATES, **ODDS}.items():
-        strength = least * (most / least) ** chance.random()
-        if chance.random() < share:
-            setattr(faults, kind, strength)
+    share = chance.choice([0.1, 0.2, 0.3, 0.5, 0.7])
     faults.delay_ns = round(NS_PER_MS * 0.1 * 300 ** chance.random())
     faults.gust = chance.choice([0.0, 0.0, 0.01, 0.05])
     faults.host_dies = chance.choice([0.0, 0.3, 1.0])
     faults.strays = chance.choice([0.0, 0.3, 0.8])
     faults.settles_forgotten = chance.choice([0.0, 0.5])
     faults.deaths_told = chance.random() < 0.7
+    for kind, (least, most) in {**RATES, **ODDS}.items():
+        own = dice(seed, "weather", kind)
+        if own.random() < share:
+            setattr(faults, kind, least * (most / least) ** own.random())
     return faults
-
-
-KINDS = tuple(one.name for one in fields(Faults) if one.name in RATES or one.name in ODDS)

@@ -83,7 +83,7 @@ class Connection:
         """The party sends something; ``act`` is done when it arrives at the broker."""
         if self.here and self.there:
             pipe = self._up.setdefault(lane, Pipe())
-            pipe.stalled = self.blocked and lane in PUBLISHING
+            pipe.stalled = pipe.stalled or (self.blocked and lane in PUBLISHING)
             self._send(pipe, act)
 
     def down(self, lane: Lane, act: Act) -> None:
@@ -91,9 +91,9 @@ class Connection:
         if self.there and self.here:
             self._send(self._down.setdefault(lane, Pipe()), act)
 
-    def stall(self, lane: Lane, stalled: bool) -> None:
-        """What the broker sends along this lane waits, or goes on."""
-        pipe = self._down.setdefault(lane, Pipe())
+    def stall(self, lane: Lane, stalled: bool, upwards: bool) -> None:
+        """What goes along this lane, up to the broker or down from it, waits, or goes on."""
+        pipe = (self._up if upwards else self._down).setdefault(lane, Pipe())
         pipe.stalled = stalled
         self._flow(pipe)
 
@@ -144,7 +144,7 @@ class Connection:
             return
         self._leave()
         for lane, pipe in self._up.items():
-            kept = chance.randint(0, len(pipe.under_way))
+            kept = chance.choice([chance.randint(0, len(pipe.under_way)), len(pipe.under_way)])
             self._let_stray(lane, [pipe.under_way.pop() for _ in range(len(pipe.under_way) - kept)])
         silent = chance.random() < self._faults.host_dies
         self._notice(round(NS_PER_S * chance.uniform(5, 15)) if silent else 0)

@@ -69,7 +69,8 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
     places = [place for service in services for place in _places(service, chance)]
     errands: list[Errand] = []
     cancels: list[tuple[Nanos, str]] = []
-    wanted = chance.choice([3, 8, 20, 40])
+    wanted = chance.choice([5, 20, 50, 120])
+    fickle = chance.choice([0.0, 0.1, 0.4])
     number = 0
     while number < wanted:
         at_ns = round(span_ns * chance.random())
@@ -78,7 +79,7 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
         for _ in range(chance.choice([1, 1, 1, 2, 5])):
             number += 1
             tasks.append(_task(f"t{number}", service, start_ns + at_ns, chance))
-            if chance.random() < 0.08:
+            if chance.random() < fickle:
                 cancels.append((at_ns + round(NS_PER_S * chance.uniform(0, 6)), f"t{number}"))
         errands.append(Errand(at_ns, chance.randrange(2), tuple(tasks)))
     slow = chance.choice([0.1, 1.0, 3.0])
@@ -99,7 +100,7 @@ def _task(name: str, service: str, now_ns: Nanos, chance: Random) -> Task:
     return Task(
         id=name,
         type=f"{service}.{chance.choice(['dig', 'dig', 'fly'])}",
-        args=b"\x80" + bytes(chance.choice([0, 0, 200])),
+        args=b"\x80" + bytes(chance.choice([0, 0, 200, 1500])),
         need=chance.choice(needs),
         priority=chance.choice([0, 0, 0, 5]),
         deadline_ns=now_ns + round(NS_PER_S * chance.uniform(0.1, 15)) if chance.random() < 0.12 else None,

@@ -65,7 +65,7 @@ class World:
         self.seed = seed
         self.timeline = Timeline(START_NS)
         self.journal = Journal(START_NS)
-        self.faults = faults if faults is not None else draw(dice(seed, "faults"))
+        self.faults = faults if faults is not None else draw(seed)
         self.rage_ns = round(NS_PER_S * (rage_s if rage_s is not None else chance.choice([10, 25, 40])))
         self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4)
         self.config = config if config is not None else _config(chance.random())
@@ -176,4 +176,4 @@ class World:
 
 def _config(drawn: float) -> Config:
     """Mostly the defaults; at times a ledger so short that everything must be carried forward."""
-    return replace(Config(), ledger_bytes_max=60_000, reserve_bytes=20_000) if drawn < 0.3 else Config()
+    return replace(Config(), ledger_bytes_max=160_000, reserve_bytes=20_000) if drawn < 0.3 else Config()
