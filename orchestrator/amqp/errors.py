@@ -234,7 +234,7 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
         return Missing(
             name,
             f"{what} failed: it does not exist on the broker ({text}). Nothing was sent or made. Start a coordinator "
-            "(it declares what all share), or run `orchestrator provision`; check that this is the right virtual host.",
+            "(it declares what all share); check that this is the right virtual host.",
         )
     if code == 405:
         return QueueLocked(
@@ -243,7 +243,6 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
         )
     if code == 403:
         return AccessRefused(
-            f"{what} was refused: the user may not ({text}). Nothing was changed. Give it the permission "
-            "(`orchestrator provision` prints the least ones that work) or use the right user."
+            f"{what} was refused: the user may not ({text}). Nothing was changed. Give it the permission or use the right user."
         )
     return BrokerRefused(f"{what} was refused: {text}. Nothing was changed. See what the broker's log says of it.")

@@ -22,7 +22,7 @@ def left(desk: Desk, now: Nanos, event: Arrived) -> None:
     said = event.message
     assert isinstance(said, Leave)
     if (instance := desk.registry.instances.get(said.incarnation)) is not None:
-        gone(desk, now, instance, f"left: {said.reason}" if said.reason else "left")
+        gone(desk, now, instance, said.reason or "it said goodbye", farewell=True)
 
 
 def returned(desk: Desk, now: Nanos, event: Returned) -> None:
@@ -44,7 +44,7 @@ def broker_blocked(desk: Desk, now: Nanos, event: BrokerBlocked) -> None:
     desk.note("broker_blocked" if event.blocked else "broker_unblocked")
 
 
-def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bool = False) -> None:
+def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bool = False, farewell: bool = False) -> None:
     """This incarnation is no more: its attempts are not alive, its tasks move on at once (P3).
 
     Tasks that must never overlap wait for the lease, whatever the evidence.
@@ -65,7 +65,12 @@ def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bo
             lose(desk, now, instance, attempt, holding)
             moved += 1
     desk.note(
-        "instance_gone", instance=instance.name, service=instance.service, incarnation=instance.incarnation, why=why, moved=moved
+        "instance_left" if farewell and not moved else "instance_gone",
+        instance=instance.name,
+        service=instance.service,
+        incarnation=instance.incarnation,
+        why=why,
+        moved=moved,
     )
     desk.registry.touch(instance)
     _bury_instance(desk, instance)

@@ -78,6 +78,8 @@ def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     for name, value in (("state", state), ("service", service)):
         if value is not None and not isinstance(value, str):
             raise Unanswerable("bad_argument", f"{name} must be a word, not {value!r}")
+    if state == "ended" and service is not None:
+        raise Unanswerable("bad_argument", "ended tasks are remembered without their service: leave the service out")
     return views.tasks(desk, now, state, service, _limit(args))
 
 

@@ -37,6 +37,7 @@ CATALOGUE: Mapping[str, Line] = {
     "draining": Line(INFO, "an instance takes no new work and will leave"),
     "deaf": Line(WARNING, "an instance beats but does not read its queue: it gets nothing, and ends when its lease is over"),
     "instance_gone": Line(WARNING, "an instance is gone; what it held moves on"),
+    "instance_left": Line(INFO, "an instance has finished and left"),
     "broker_blocked": Line(WARNING, "the broker is alarmed and stops publishers; nobody is declared dead meanwhile"),
     "broker_unblocked": Line(INFO, "the broker takes messages again"),
     "intake": Line(WARNING, "intake changed: when closed, submissions wait in the broker until the backlog shrinks"),

@@ -34,7 +34,7 @@ from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
 from tests.core.stage import START_NS, Stage
 
-NOTED = ("instance_gone", "deaf", "retry", "draining", "refused", "resigned", "full")
+NOTED = ("instance_gone", "instance_left", "deaf", "retry", "draining", "refused", "resigned", "full")
 STRINGS = {
     "lazy": "starts",
     "silent": "beats",

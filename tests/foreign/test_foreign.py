@@ -124,7 +124,7 @@ async def test_a_stranger_takes_its_leave(amqp_url: str) -> None:
             await ears.heard("ready")
             worker.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(worker.wait(), PATIENCE_S) == 0
-            assert "left" in (await ears.heard("instance_gone"))["why"]
+            await ears.heard("instance_left")
         async with foreign_agent(amqp_url, "near") as worker:
             await ears.heard("ready", lambda fields: fields["service"] == "near")
             await operator.ask("drain", instance="far-1")
