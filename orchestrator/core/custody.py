@@ -161,6 +161,7 @@ class Custody:
             grave.offset = offset
             return None
         self.owed.pop(fact.task, None)
+        self.wills.pop(fact.task, None)
         self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, fact.print, offset)
         self._burials.append(fact.task)
         return self._leave(fact.task)

@@ -95,7 +95,7 @@ class Desk:
         """The highest epoch agents said they know."""
         self.attempts = 0
         self.postponed: list[Arrived | Garbled] = []
-        """Deliveries that came while we claimed again."""
+        """Deliveries that came while we claimed again, or that only a later leader may take."""
         # the ledger's mouth
         self.number = 0
         self.proposed: list[AnyFact] = []

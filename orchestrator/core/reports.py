@@ -28,7 +28,8 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     if said.incarnation == desk.mark:
         leadership.marked(desk)
     elif not (said.items or said.checkpoints) and leadership.is_later_mark(desk, said.incarnation):
-        return  # not ours to settle: when our session ends, which will be soon, it is given to whom it is meant for
+        desk.postponed.append(event)  # when our session ends, which will be soon, it is given to whom it is meant for
+        return
     for checkpoint in said.checkpoints:
         if checkpoint.task in desk.custody.live:
             desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))

@@ -221,8 +221,11 @@ class Puppet:
 class RealAgent:
     """The agents' own machine. Its job runner does what it is told at once; how a job ends is up to the test."""
 
-    def __init__(self, stage: Stage, name: str, service: str, handlers: list[Handler], capacity: dict[str, float]) -> None:
+    def __init__(
+        self, stage: Stage, name: str, service: str, handlers: list[Handler], capacity: dict[str, float], beat_ns: Nanos = NS_PER_S
+    ) -> None:
         self.stage = stage
+        self.limits = Limits(beat_ns=beat_ns, beat_jitter=0.0)
         self.name = name
         self.profile = Profile(name, service, capacity, tuple(handlers))
         self.incarnation = ""
@@ -235,7 +238,7 @@ class RealAgent:
         self.machine = self._fresh()
 
     def _fresh(self) -> Agent:
-        return Agent(self.profile, Random(self.name), Limits(beat_jitter=0.0))
+        return Agent(self.profile, Random(self.name), self.limits)
 
     def begin(self) -> None:
         """The process starts."""

@@ -30,6 +30,12 @@ def test_a_late_submission_before_the_tombstone() -> None:
     assert desk.custody.graves["t1"].outcome == "done"
 
 
+def test_a_cancel_before_the_tombstone() -> None:
+    """What was to be cancelled is over: the will is not kept, or it would be carried forward for ever."""
+    desk = reader(Asked("cancel", NOW, "t1"), Tombstone("t1", "done", NOW)).desk
+    assert not desk.custody.wills
+
+
 def test_a_late_end_before_the_tombstone() -> None:
     """The first end counts; the late one is the only one that a cold start reads, until it comes to the tombstone."""
     late = Ended("t1", "failed", NOW, error=Error("boom", "it was"), reply_to="p")

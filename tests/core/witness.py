@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core import commands as c
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.facts import Accepted, Carried, Ended, Entry, Tombstone
-from orchestrator.wire.messages import Orders, Report, Reports, Result, Submit
+from orchestrator.wire.messages import Orders, Report, Reports, Result, Submit, Task
 
 if TYPE_CHECKING:
     from tests.core.stage import Node, Stage
@@ -29,6 +29,8 @@ class Witness:
         """Offset at which a task was first taken in."""
         self.ended: dict[str, tuple[int, Ended]] = {}
         """Offset and content of a task's first end."""
+        self.taken: dict[str, Task] = {}
+        """Under each id what came first; something else under it is refused."""
         self.never: set[str] = set()
         self.assigned: dict[Attempt, str] = {}
         self.done: dict[Attempt, Report] = {}
@@ -45,6 +47,7 @@ class Witness:
                 case Accepted(tasks=tasks):
                     for task in tasks:
                         self.accepted.setdefault(task.id, offset)
+                        self.taken.setdefault(task.id, task)
                         if task.overlap == "never":
                             self.never.add(task.id)
                 case Carried(task=task):
