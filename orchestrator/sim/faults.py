@@ -131,3 +131,16 @@ def draw(seed: object) -> Faults:
         if own.random() < share:
             setattr(faults, kind, least * (most / least) ** own.random())
     return faults
+
+
+def believers() -> Faults:
+    """Weather in which two coordinators keep believing that they lead, and write in turns what they have not read."""
+    return Faults(
+        second_token=0.7,
+        stall_ledger=0.7,
+        drop_coordinator=0.3,
+        crash_after_append=0.05,
+        soft_late=0.2,
+        strays=0.8,
+        delay_ns=20 * NS_PER_MS,
+    )

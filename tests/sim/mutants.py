@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from orchestrator.core import rules as core
+from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
 from workers.core import rules as agent
 
@@ -62,9 +63,14 @@ def noticed(mutant: Mutant, seeds: range) -> tuple[int, str] | None:
     """The first of these seeds that notices, and what it says."""
     with turned_off(mutant):
         for seed in seeds:
-            if broken := World(seed).run().broken:
+            if broken := world(seed).run().broken:
                 return seed, broken
     return None
+
+
+def world(seed: int) -> World:
+    """Every other one has the weather its seed draws, every other one two believers: most rules are about these."""
+    return World(seed) if seed % 2 else World(seed, faults=believers(), coordinators=3, rage_s=15)
 
 
 def main() -> None:
