@@ -17,7 +17,7 @@ give_up() {
 }
 
 set_up() {
-    local want=$1
+    local want=$1 here=$PWD
     is_done "$want" && return
     cd "$root" || exit 1
     # Two set-ups at once would trample on each other. Where there is no `flock` (macOS), people take care themselves.
@@ -28,6 +28,7 @@ set_up() {
     fi
     is_done "$want" || make_ready "$want"
     exec 9<&-
+    cd "$here" || exit 1 # where the caller's services are
 }
 
 # The stamp names everything the environment was made from. Written last, so an interrupted set-up is not taken for a
