@@ -101,11 +101,12 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     if said.epoch == desk.epoch:
         instance.asked_ns = 0
     _hear(desk, now, instance, said.seq)
-    if not desk.leading or said.epoch != desk.epoch or not instance.joined:
+    if not desk.leading or not instance.answered <= said.epoch <= desk.epoch:
+        return  # it answers another leader
+    instance.answered = said.epoch
+    if not rules.r2_may_receive(instance, desk.epoch):
         return
-    if instance.state != "joining":
-        instance.follow("answered")
-    instance.answered = desk.epoch
+    instance.follow("answered")
     instance.orders.sync = False  # asked again in this very step: its answer would not count what else is in the same orders
     _drained(desk, now, instance, said.drained)
     for one in said.attempts:

@@ -78,6 +78,8 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     for service in sorted(desk.custody.served):
         desk.out.append(OpenIntake(service))
     over = rules.r10_over_after_claim(now, desk.config.fresh_ns, desk.config.lease_ns)
+    for one in [one for one in desk.registry.instances.values() if one.joined and one.incarnation not in desk.custody.joined]:
+        desk.registry.remove(one)  # it was about to be in the ledger, and is not: it is met anew (R2)
     for incarnation, (joined, _) in desk.custody.joined.items():
         instance = desk.registry.instances.get(incarnation)
         if instance is None:

@@ -6,7 +6,6 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
-from orchestrator.core import rules
 from orchestrator.core.desk import Desk
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance, Pool
@@ -16,6 +15,9 @@ from orchestrator.resources import Demand, fits, shortages
 from orchestrator.vocabulary import Attempt, Nanos, Service, TaskType, handler_of, plain_vector
 from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Assignment
+
+STATES = {"syncing": "has not answered this coordinator yet", "deaf": "beats but does not read its queue"}
+"""What the state of an instance means, where its name does not say it."""
 
 
 def offers(instance: Instance, type_: TaskType) -> bool:
@@ -44,12 +46,8 @@ def heed_starts(desk: Desk) -> None:
 
 def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
     """Why this instance cannot take such a task now; none: it can."""
-    if instance.state == "gone":
-        return "is gone"
-    if not rules.r2_may_receive(instance, desk.epoch):
-        return "has not answered this coordinator yet" if instance.joined else "is joining"
     if instance.state != "ready":
-        return {"draining": "is draining", "deaf": "beats but does not read its queue"}.get(instance.state, f"is {instance.state}")
+        return STATES.get(instance.state, f"is {instance.state}")
     if not offers(instance, type_):
         return f"has no handler {handler_of(type_)!r}"
     if instance.full:
