@@ -24,6 +24,10 @@ from orchestrator.amqp.link import Link
 T = TypeVar("T")
 
 
+CANCEL_AGAIN_S = 2.0
+"""A run that was cancelled and has not ended by then is cancelled again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait between sessions, in seconds."""
@@ -135,9 +139,9 @@ async def _one(link: Link, run: Callable[[Link], Awaitable[T]]) -> tuple[T] | Br
         cut_short = not task.done()
     finally:
         broken.cancel()
-        if not task.done():
+        while not task.done():  # a request under way may swallow a cancellation; the next one it cannot
             task.cancel()
-            await asyncio.wait((task,))
+            await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
     error = None if task.cancelled() else task.exception()
     if isinstance(error, LinkLost):
         return error.broken

@@ -110,6 +110,8 @@ class Session:
         while True:
             chore = await self._chores.get()
             await chore()
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # the library ends a request that was cancelled as if it had been answered
 
     async def renew_token(self) -> None:
         """A held message makes brokers suspicious after half an hour: lay down a new token, then settle the old one."""

@@ -266,3 +266,22 @@ async def test_a_door_that_never_opens_can_be_left(own_broker: EmbeddedBroker) -
         await task
     with pytest.raises(CannotConnect):
         await Link.open(own_broker.url, name="late")
+
+
+async def test_a_run_that_swallows_a_cancellation_still_ends(amqp_url: str) -> None:
+    """Library code in the middle of a request may eat a cancellation: whoever stops the session is not kept waiting for ever."""
+    running = asyncio.Event()
+
+    async def run(link: Link) -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    kept = asyncio.ensure_future(keep_session(door(amqp_url), run, rng=Random(1), on_event=lambda event: None))
+    await running.wait()
+    kept.cancel()
+    done, _ = await asyncio.wait((kept,), timeout=10)
+    assert done
+    assert kept.cancelled()
