@@ -96,7 +96,7 @@ class Custody:
             return None
         record = Record(
             task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, list(fact.failures),
-            fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of,
+            fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of, list(fact.former),
         )  # fmt: skip
         self._enter(record)
         self.wills.pop(task.id, None)
@@ -129,12 +129,13 @@ class Custody:
         self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, mark, offset, result, story)
         self._burials.append(fact.task)
         self._keep_result(fact.task, result)
-        reply_to = fact.reply_to if record is None else record.reply_to
-        bury = fact.outcome == "failed" or (fact.outcome == "refused" and not reply_to)
-        if reply_to or bury:
+        named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
+        queues = {queue: 0 for queue in named if queue}
+        bury = fact.outcome == "failed" or (fact.outcome == "refused" and not queues)
+        if queues or bury:
             task = record.task if record is not None else None
             self.owed[fact.task] = Owed(
-                result, reply_to, offset, record.offset if record else offset,
+                result, queues, offset, record.offset if record else offset,
                 letter_of(result, task, story or []) if bury else None,
             )  # fmt: skip
         return record
@@ -146,8 +147,8 @@ class Custody:
             return None
         message = f"the task ended as {grave.outcome}; its result is no longer kept"
         result = grave.result or Result(task, grave.outcome, ended_ns=grave.at_ns, error=Error("forgotten", message))
-        owed = self.owed.pop(task, None) or Owed(result, reply_to, offset, grave.offset)
-        owed.reply_to, owed.ended, owed.result_token = reply_to, offset, 0
+        owed = self.owed.pop(task, None) or Owed(result, {}, offset, grave.offset)
+        owed.queues[reply_to], owed.ended = 0, offset
         self.owed[task] = owed
         return owed
 
@@ -205,7 +206,7 @@ class Custody:
         elif fact.what == "priority":
             record.priority = fact.value
         elif fact.what == "redirect":
-            record.reply_to = fact.value
+            record.answer_to(fact.value)
         return record
 
     # --- who may hold work, who leads ------------------------------------------------------------------------------------

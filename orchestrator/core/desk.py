@@ -275,8 +275,9 @@ class Desk:
         owed = self.custody.owed.get(task)
         if owed is None or not self.leading:
             return
-        if owed.reply_to:
-            self.results.setdefault(owed.reply_to, []).append(owed.result)
+        for queue, token in owed.queues.items():
+            if not token:
+                self.results.setdefault(queue, []).append(owed.result)
         if owed.letter is not None and not owed.letter_token:
             self.bury(owed.letter, task)
 
@@ -295,8 +296,8 @@ class Desk:
         tasks: list[TaskId] = []
         for result in results:
             owed = self.custody.owed.get(result.task)
-            if owed is not None and owed.reply_to == reply_to and owed.result is result:
-                owed.result_token = self.token
+            if owed is not None and reply_to in owed.queues and owed.result is result:
+                owed.queues[reply_to] = self.token
                 tasks.append(result.task)
         self.posted[self.token] = Posted(tasks, gates)
         return self.token

@@ -149,11 +149,11 @@ def sent(desk: Desk, now: Nanos, event: Sent) -> None:
         debt = owed.get(task)
         if debt is None:
             continue
-        if debt.result_token == event.token:
-            debt.reply_to = ""
+        for queue in [queue for queue, token in debt.queues.items() if token == event.token]:
+            del debt.queues[queue]
         if debt.letter_token == event.token:
             debt.letter = None
-        if not debt.reply_to and debt.letter is None:
+        if not debt.queues and debt.letter is None:
             del owed[task]
     for gate in posted.gates:
         desk.settle(gate)

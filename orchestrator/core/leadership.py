@@ -96,7 +96,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         queue.set_aside()
         desk.stir(service)
     for task, owed in desk.custody.owed.items():
-        owed.letter_token = 0
+        owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
         desk.post_owed(task)
     _catch_up(desk)
     desk.note(

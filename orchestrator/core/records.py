@@ -20,6 +20,9 @@ from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, ser
 from orchestrator.wire.facts import Carried, Failure
 from orchestrator.wire.messages import Error, Outcome, Result, Task
 
+QUEUES_MAX = 4
+"""So many of the reply queues that were named for a task are remembered."""
+
 if TYPE_CHECKING:
     from orchestrator.core.backlog import DemandClass
 
@@ -50,6 +53,9 @@ class Record:
     cancelled: bool = False
     checkpoint: bytes | None = None
     checkpoint_of: Attempt | None = None
+    former: list[str] = field(default_factory=list)
+    """Other queues that were named for its result, newest first. A delivery may come back late, after the one that replaced it:
+    so the result goes to all of them, and whoever does not exist any more does not mind."""
     # --- soft
     state: TaskState = "waiting"
     live: dict[Attempt, Incarnation] = field(default_factory=dict)
@@ -92,8 +98,13 @@ class Record:
         """The whole of it as a fact, as of now."""
         return Carried(
             self.task, self.accepted, self.index, self.at_ns, self.reply_to, self.by, self.priority, list(self.failures),
-            self.retries, self.not_before_ns, self.cancelled, self.checkpoint, self.checkpoint_of,
+            self.retries, self.not_before_ns, self.cancelled, self.checkpoint, self.checkpoint_of, list(self.former),
         )  # fmt: skip
+
+    def answer_to(self, queue: str) -> None:
+        """A producer waits there now."""
+        known = [self.reply_to, *self.former]
+        self.reply_to, *self.former = [queue, *(name for name in known if name and name != queue)][:QUEUES_MAX]
 
     def follow(self, step: TaskStep) -> None:
         """Go to the state that the table names for ``step``."""
@@ -117,16 +128,14 @@ class Owed:
     """A result that nobody is known to have received (R7)."""
 
     result: Result
-    reply_to: str
-    """Where its producer waits; empty once the result has arrived there."""
+    queues: dict[str, int]
+    """Where its producers wait and it has not arrived yet, with the token of the newest message that carries it there."""
     ended: int
     """Offset of the ``Ended``, or of what asked for the result again."""
     offset: int
     """Offset of the record that says to whom: it counts for ``replay_from`` until the result is answered."""
     letter: dict[str, Any] | None = None
     """For the dead letters, if it belongs there; none once it has arrived."""
-    result_token: int = 0
-    """Of the newest message with the result. What an older one brought, to another queue perhaps, answers nothing."""
     letter_token: int = 0
 
 

@@ -141,6 +141,8 @@ class Carried(Fact, frozen=True, tag="carried"):
     cancelled: bool = False
     checkpoint: bytes | None = None
     checkpoint_of: Attempt | None = None
+    former: list[str] = []
+    """Other queues that its producers named before ``reply_to``, newest first: the order in which we read them may be wrong."""
 
 
 class Tombstone(Fact, frozen=True, tag="tombstone"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LEDGER_HALF = (
     "task", "accepted", "index", "at_ns", "reply_to", "by", "priority", "failures", "retries", "not_before_ns", "cancelled",
-    "checkpoint", "checkpoint_of",
+    "checkpoint", "checkpoint_of", "former",
 )  # fmt: skip
 
 
@@ -34,6 +34,10 @@ def differences(stage: Stage, node: Node) -> list[str]:
     found = [] if start >= stage.first else [f"replay from {start}, but the ledger begins at {stage.first}"]
     other = replayed(stage, start).desk
     other.custody.answered(mine.answered_to())  # it stands in the next entry that this node writes
+    for name, owed in mine.owed.items():
+        more = other.custody.owed.get(name)
+        if more is not None and not owed.queues.keys() <= more.queues.keys():  # more may be told twice, none may be forgotten
+            found.append(f"{name} is owed to {list(owed.queues)} here, to {list(more.queues)} in the replay")
     return found + _compare(books(mine), books(other.custody))
 
 
@@ -42,7 +46,7 @@ def books(custody: Custody) -> dict[str, dict[str, Any]]:
     return {
         "live": {name: {field: getattr(record, field) for field in LEDGER_HALF} for name, record in custody.live.items()},
         "graves": {name: grave.outcome for name, grave in custody.graves.items()},
-        "owed": {name: (owed.reply_to, owed.result.outcome) for name, owed in custody.owed.items()},
+        "owed": {name: owed.result.outcome for name, owed in custody.owed.items()},
         "joined": {name: fact for name, (fact, _) in custody.joined.items()},
         "served": dict.fromkeys(custody.served),
         "wills": {name: fact for name, (fact, _) in custody.wills.items() if unknown(custody, name)},

@@ -255,7 +255,7 @@ class World:
             return ["nobody leads"]
         desk = leader.machine.desk
         why = [f"{record.id} is {record.state}, live {record.live}" for record in desk.custody.live.values()]
-        why += [f"{task} is owed to {owed.reply_to}" for task, owed in desk.custody.owed.items()]
+        why += [f"{task} is owed to {list(owed.queues)}" for task, owed in desk.custody.owed.items()]
         why += [f"{len(things)} wait on {wire}" for wire, things in stage.wires.items() if things]
         why += [f"{node.name} has not settled {delivery}" for node in stage.nodes.values() for delivery in node.unsettled.values()]
         why += [f"{agent.name} is not ready" for agent in self.agents if not self._ready(desk.registry.instances, agent)]
