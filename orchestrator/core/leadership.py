@@ -92,8 +92,10 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         desk.registry.touch(instance)
         desk.order(instance).orders.sync = True
     for service, queue in desk.backlog.queues.items():
-        desk.registry.pool(service).unanswered[UNREAD_REPORTS] = None
-        queue.set_aside()
+        pool = desk.registry.pool(service)
+        pool.unanswered[UNREAD_REPORTS] = None
+        if not rules.r3_all_may_go(pool.unanswered):
+            queue.set_aside()
         desk.stir(service)
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
@@ -124,7 +126,7 @@ def is_later_mark(desk: Desk, mark: str) -> bool:
 
 def _accounted_for(desk: Desk, pool: Pool, name: str) -> None:
     known = pool.unanswered.pop(name, "absent") is None or pool.fenced.pop(name, "absent") is None
-    if known and not pool.unanswered:
+    if known and rules.r3_all_may_go(pool.unanswered):
         queue = desk.backlog.queue(pool.service)
         queue.take_back()
         if pool.fenced:

@@ -93,11 +93,11 @@ def _enter(desk: Desk, now: Nanos, record: Record) -> None:
 
 def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     """The outcome, if it is the first; else counted and ignored."""
-    grave = desk.custody.graves.get(fact.task)
+    first = rules.r1_first_end(desk.custody.graves.get(fact.task))
     record = desk.custody.ended(fact, offset)
     desk.ending.pop(fact.task, None)
     desk.arriving.pop(fact.task, None)  # it was refused
-    if grave is not None:
+    if not first:
         desk.counts["late"] += 1
         return
     desk.counts[fact.outcome] += 1

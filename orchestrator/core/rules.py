@@ -38,7 +38,12 @@ def r3_may_go(record: Record, claim: int, unanswered: Collection[str], fenced: C
 
     One that must never overlap waits for those, too, that are gone on evidence and whose lease is not over (R10).
     """
-    return record.accepted > claim or not (unanswered or (fenced and record.task.overlap == "never"))
+    return record.accepted > claim or (r3_all_may_go(unanswered) and not (fenced and record.task.overlap == "never"))
+
+
+def r3_all_may_go(unanswered: Collection[str]) -> bool:
+    """Whether nobody is left who may hold tasks accepted before the claim, or know that one has ended."""
+    return not unanswered
 
 
 def r4_assignable(record: Record) -> bool:

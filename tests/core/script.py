@@ -4,7 +4,7 @@ A block is one or more lines of what happens, ``----``, and what follows from it
 everything that is under way arrives, except on wires that are held. Agents are puppets: they answer a sync, start what
 they get and beat, unless their strings are cut.
 
-    coordinator c1 | token c2 | unreached c1 (is given no more deliveries) | cut c1 [lost|late] | crash c1 [lost|late] | land      processes, sessions, the ledger
+    coordinator c1 | token c2 | unreached c1 (gets no more deliveries) | cut c1 [lost|late] | crash c1 [lost|late] | land
     hold c1 append | free c1 append | move c1 append                                   wires (see stage.py)
     agent a thumbs.resize,crop slots=2 [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
     a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces

@@ -1,0 +1,87 @@
+"""Each rule is turned off from outside, one at a time, and a named scenario notices: it reads otherwise, or breaks. A rule that
+nobody would miss is not a rule.
+
+What cannot be caught here, because the coordinator alone does not have it: R5 and R6, and the agents' halves of R2 and R9, are
+functions of ``workers.core.rules`` with mutants of their own. R7 and R15 have no function that could be turned off: owed results
+are told by ``r7_owed_results``, the books of replays are compared in every story. R13 waits for dependencies between tasks: until
+then children are refused (``refusals``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.core import rules
+from tests.core.script import play
+
+SCENARIOS = Path(__file__).with_name("scenarios")
+
+Broken = tuple[str, Callable[..., Any], str]
+
+MUTANTS: dict[str, Broken] = {
+    "R1: any entry commits ours": ("r1_committed", lambda entry, nonce, number, leading: True, "r1_read_back"),
+    "R1: the last end counts": ("r1_first_end", lambda grave: True, "r1_first_end"),
+    "R2: any answer will do": ("r2_may_receive", lambda instance, epoch: instance.joined, "r2_joined"),
+    "R3: nobody is waited for": ("r3_all_may_go", lambda unanswered: True, "takeover"),
+    "R3: who comes back does not wait": (
+        "r3_may_go",
+        lambda record, claim, unanswered, fenced: True,
+        "r4_after_a_claim",
+    ),
+    "R3: all wait, new ones too": ("r3_may_go", lambda record, claim, unanswered, fenced: not unanswered, "takeover"),
+    "R3: fences are forgotten": (
+        "r3_may_go",
+        lambda record, claim, unanswered, fenced: record.accepted > claim or not unanswered,
+        "never_overlap",
+    ),
+    "R4: a second attempt beside a live one": ("r4_assignable", lambda record: True, "r4_digests"),
+    "R4: digests prove at once": ("r4_not_held", lambda attempt, sent, drained, held: attempt not in held, "r4_digests"),
+    "R4: digests prove nothing": ("r4_not_held", lambda attempt, sent, drained, held: False, "r4_digests"),
+    "R4: finished is alive": ("r4_finished_lives", lambda record, attempt: record is not None, "finished_and_lost"),
+    "R4: finished is never alive": ("r4_finished_lives", lambda record, attempt: False, "finished_and_waited_for"),
+    "R8: each report counts": ("r8_counts", lambda record, failed: True, "retries"),
+    "R8: evidence overrides the agent": ("r8_over", lambda failed: True, "r8_lost_is_no_proof"),
+    "R8: never enough": ("r8_tried_enough", lambda record, losses_max, fatal: False, "retries"),
+    "R8: losses count as tries": (
+        "r8_tried_enough",
+        lambda record, losses_max, fatal: fatal or len(record.failures) > record.retries,
+        "quarantine",
+    ),
+    "R10: always fresh": ("r10_fresh", lambda now, proven, fresh_ns: True, "r10_not_fresh"),
+    "R10: over a lease after the claim": (
+        "r10_over_after_claim",
+        lambda claimed, fresh_ns, lease_ns: claimed + lease_ns,
+        "never_overlap",
+    ),
+    "R11: ids are forgotten at once": ("r11_forgettable", lambda grave, now, window_ns: True, "r11_tombstones"),
+    "R12: there is always room": ("r12_room", lambda position, oldest, cap, reserve: True, "r12_room"),
+    "R14: ended before it has stopped": ("r14_end_now", lambda record, aside: True, "r14_what_is_promised"),
+}
+
+
+def noticed(scenario: str) -> bool:
+    """Whether the scenario reads otherwise now, or breaks."""
+    text = (SCENARIOS / f"{scenario}.txt").read_text()
+    try:
+        return play(text)[0] != text
+    except (AssertionError, KeyError, ValueError, IndexError):
+        return True
+
+
+def test_every_rule_has_a_mutant() -> None:
+    """And none is here that is not a rule any more."""
+    functions = {name for name in vars(rules) if name.startswith("r") and name[1].isdigit()}
+    assert functions == {name for name, _, _ in MUTANTS.values()}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_its_scenario_notices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The story that breaks without it."""
+    function, broken, scenario = MUTANTS[name]
+    assert not noticed(scenario)
+    monkeypatch.setattr(rules, function, broken)
+    assert noticed(scenario)
