@@ -27,7 +27,6 @@ TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     ("assigned", "adopt"): "running",
     ("assigned", "vacate"): "waiting",  # returned, refused, stopped, or never arrived: no attempt of it is alive
     ("assigned", "defer"): "deferred",
-    ("assigned", "doubt"): "doubtful",
     ("assigned", "end"): "ended",
     # an agent says so
     ("running", "started"): "running",
@@ -40,8 +39,6 @@ TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     ("doubtful", "vacate"): "waiting",
     ("doubtful", "defer"): "deferred",
     ("doubtful", "adopt"): "running",
-    ("doubtful", "started"): "running",
-    ("doubtful", "doubt"): "doubtful",
     ("doubtful", "end"): "ended",
 }
 
@@ -51,27 +48,21 @@ InstanceStep: TypeAlias = Literal["joined", "resync", "answered", "drain", "deaf
 INSTANCE: Mapping[tuple[InstanceState, InstanceStep], InstanceState] = {
     ("joining", "joined"): "syncing",  # its Joined is in the ledger
     ("joining", "lose"): "gone",
-    ("syncing", "joined"): "syncing",
     ("syncing", "resync"): "syncing",
     ("syncing", "answered"): "ready",
-    ("syncing", "drain"): "syncing",
     ("syncing", "lose"): "gone",
-    ("ready", "joined"): "ready",
     ("ready", "resync"): "syncing",
     ("ready", "answered"): "ready",
     ("ready", "drain"): "draining",
     ("ready", "deafen"): "deaf",  # beats, but does not drain its queue
     ("ready", "lose"): "gone",
-    ("draining", "joined"): "draining",
     ("draining", "resync"): "syncing",
     ("draining", "answered"): "draining",
     ("draining", "drain"): "draining",
     ("draining", "lose"): "gone",
-    ("deaf", "joined"): "deaf",
     ("deaf", "resync"): "syncing",
     ("deaf", "answered"): "ready",
     ("deaf", "hear"): "ready",
-    ("deaf", "drain"): "deaf",
     ("deaf", "lose"): "gone",
 }
 
@@ -92,7 +83,9 @@ def instance_after(state: InstanceState, step: InstanceStep) -> InstanceState:
         raise AssertionError(f"an instance cannot {step} while it is {state}") from None
 
 
-def diagram(table: Mapping[tuple[str, str], str]) -> str:
+def diagram(
+    table: Mapping[tuple[TaskState, TaskStep], TaskState] | Mapping[tuple[InstanceState, InstanceStep], InstanceState],
+) -> str:
     """A table as a Mermaid state diagram."""
     lines = [f"    {old} --> {new}: {step}" for (old, step), new in table.items() if old != new]
     return "\n".join(["stateDiagram-v2", *lines])

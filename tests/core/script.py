@@ -15,7 +15,7 @@ they get and beat, unless their strings are cut.
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
     ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
-    garbage | flood 9 (ticks of another writer) | replay c1 | ticks | echoes
+    garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 (a fact of another writer) | replay c1 | ticks | echoes
 """
 
 from __future__ import annotations
@@ -186,6 +186,11 @@ class Script:
     def do_flood(self, plain: list[str], named: dict[str, str]) -> None:
         for number in range(int(plain[0])):
             self.stage.land(f.Entry("a deposed leader", number + 1))
+
+    def do_failed(self, plain: list[str], named: dict[str, str]) -> None:
+        attempt, retry_ns = Attempt(*map(int, plain[1].split("#"))), self.stage.now_ns + ns(float(plain[2]))
+        fact = f.Failed(plain[0], attempt, "error", Error("boom", "boom it was"), self.stage.now_ns, "x", 2, retry_ns)
+        self.stage.land(f.Entry("a deposed leader", 1, facts=[fact]))
 
     def do_garbage(self, plain: list[str], named: dict[str, str]) -> None:
         node = next(node for node in self.stage.nodes.values() if node.consuming)
