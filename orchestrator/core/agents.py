@@ -119,8 +119,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
         liveness.drain(desk, instance, order=True)
     placing.heed_starts(desk)
     desk.retouch(instance)
-    for service in desk.backlog.queues:
-        desk.stir(service)  # one that depends on this service may go now
+    desk.stir_all()  # one that depends on this service may go now
     desk.note("ready", instance=instance.name, service=instance.service, incarnation=instance.incarnation, holds=len(said.attempts))
 
 

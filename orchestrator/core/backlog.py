@@ -124,12 +124,14 @@ class Queue:
         group.blocked = True
         group.queued = None
 
-    def unblock(self) -> None:
-        """Something got better: every class may try again."""
-        for group in self.classes.values():
-            if group.blocked:
-                group.blocked = False
-                self._offer(group)
+    def blocked(self) -> list[DemandClass]:
+        """Those left out."""
+        return [group for group in self.classes.values() if group.blocked]
+
+    def unblock(self, group: DemandClass) -> None:
+        """Something got better for it: it may try again."""
+        group.blocked = False
+        self._offer(group)
 
     def reorder(self, key: Callable[[Record], float], demand: Callable[[Record], Demand]) -> None:
         """Place every waiting task anew: the ordering, or what a type asks by default, has changed."""

@@ -132,8 +132,7 @@ class Coordinator:
         if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
             while desk.stirred:
                 service = next(iter(desk.stirred))
-                del desk.stirred[service]
-                placing.place(desk, now, service)
+                placing.place(desk, now, service, desk.stirred.pop(service))
         self._echo(now)
         self._append(now)
         if desk.settled:

@@ -126,7 +126,8 @@ class Desk:
         # the out-tray of this step
         self.out: list[Command] = []
         self.settled: list[Handle] = []
-        self.stirred: dict[Service, None] = {}
+        self.stirred: dict[Service, dict[Incarnation, Instance] | None] = {}
+        """Services for which something may be placed now, with the instances that have got better; none: all may have."""
         self.touched: dict[Incarnation, Instance] = {}
         self.results: dict[str, list[Result]] = {}
         self.token = 0
@@ -216,13 +217,19 @@ class Desk:
             self.order(instance).orders.release.append(attempt)
 
     def stir(self, service: Service) -> None:
-        """Something about this service may allow a placement now."""
-        self.stirred[service] = None
+        """A task of this service came: it may go, unless its class fits nowhere."""
+        self.stirred.setdefault(service, {})
+
+    def stir_all(self) -> None:
+        """Something may allow any placement now."""
+        self.stirred = dict.fromkeys(self.backlog.queues)
 
     def retouch(self, instance: Instance) -> None:
-        """Its room changed: keep the index true, and let its service try again."""
+        """Its room changed: keep the index true, and let those of its service try again that fit there."""
         self.registry.touch(instance)
-        self.stirred[instance.service] = None
+        better = self.stirred.setdefault(instance.service, {})
+        if better is not None:
+            better[instance.incarnation] = instance
 
     def use_policies(self, names: dict[str, str]) -> None:
         """Switch policies by name. Raises ValueError for an unknown one, before anything is changed."""
@@ -233,8 +240,7 @@ class Desk:
             self.backlog.order_by(ordering)
         self.placement, self.allocation = placement, allocation
         self.policy_names |= names
-        for service in self.backlog.queues:
-            self.stir(service)
+        self.stir_all()
 
     # --- leaving the desk -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from orchestrator.core.desk import Desk
+from orchestrator.core.placing import able
 
 
 def check(desk: Desk) -> None:
@@ -93,6 +94,18 @@ def open_index_true(desk: Desk) -> None:
         assert open_ == room, f"{pool.service}: open {open_}, room {room}"
 
 
+def blocked_fits_nowhere(desk: Desk) -> None:
+    """A class that is left out has no instance that could take its head, unless its service is about to be looked at."""
+    for service, queue in desk.backlog.queues.items():
+        pool = desk.registry.pools.get(service)
+        if pool is None or service in desk.stirred or not desk.leading:
+            continue
+        for group in queue.blocked():
+            for index in range(pool.open):
+                one = pool.opened(index)
+                assert not able(desk, one, group.type, group.demand), f"{group.type} {group.demand} would fit on {one.name}"
+
+
 def nothing_left_behind(desk: Desk) -> None:
     """At the end of a step the out-tray is empty."""
     assert not (desk.out or desk.settled or desk.touched or desk.results) or not desk.leading
@@ -107,5 +120,6 @@ LAWS = (
     holdings_mutual,
     one_live_attempt,
     open_index_true,
+    blocked_fits_nowhere,
     nothing_left_behind,
 )

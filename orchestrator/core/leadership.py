@@ -96,7 +96,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         pool.unanswered[UNREAD_REPORTS] = None
         if not rules.r3_all_may_go(pool.unanswered):
             queue.set_aside()
-        desk.stir(service)
+    desk.stir_all()
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
         desk.post_owed(task)

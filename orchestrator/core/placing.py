@@ -6,13 +6,14 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
+from orchestrator.core.backlog import DemandClass
 from orchestrator.core.desk import Desk
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance, Pool
 from orchestrator.core.settling import EXPIRED
 from orchestrator.policies.placement import Candidate
 from orchestrator.resources import Demand, fits, shortages
-from orchestrator.vocabulary import Attempt, Nanos, Service, TaskType, handler_of, plain_vector
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskType, handler_of, plain_vector
 from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Assignment
 
@@ -59,13 +60,20 @@ def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> 
     return None
 
 
-def place(desk: Desk, now: Nanos, service: Service) -> None:
-    """Place tasks of one service until nothing more can be placed."""
+def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, Instance] | None) -> None:
+    """Place tasks of one service until nothing more can be placed.
+
+    Classes that fitted nowhere are looked at again if they fit on one of those instances that have got ``better`` since (none:
+    whatever has changed): a decision must not cost a look at every class on every instance.
+    """
     pool = desk.registry.pools.get(service)
     queue = desk.backlog.queues.get(service)
     if pool is None or queue is None:
         return
-    queue.unblock()
+    again = [group for group in queue.blocked() if better is None or suited(desk, group, better)]
+    for one in again:
+        queue.unblock(one)
+    only_better = set(again) if better is not None else set()
     while pool.open and (group := queue.best()) is not None:
         head = group.head()
         assert head is not None
@@ -78,23 +86,36 @@ def place(desk: Desk, now: Nanos, service: Service) -> None:
         if record.task.deadline_ns is not None and record.task.deadline_ns <= now:
             desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
             continue
-        instance = choose(desk, pool, group.type, group.demand)
+        if better is not None and group in only_better:  # only these may take it, and they get fuller meanwhile
+            few = suited(desk, group, better)
+            instance = choose(desk, pool, group) if len(few) > 1 else next(iter(few), None)
+        else:
+            instance = choose(desk, pool, group)
         if instance is None:
             queue.block(group)
         else:
             assign(desk, now, record, instance, group.demand)
 
 
-def choose(desk: Desk, pool: Pool, type_: TaskType, demand: Demand) -> Instance | None:
+def choose(desk: Desk, pool: Pool, group: DemandClass) -> Instance | None:
     """An instance for such a task, as the placement policy would have it."""
     instances = pool.members
 
-    def able(candidate: Candidate) -> bool:
-        instance = instances[candidate.incarnation]
-        return fits(demand, instance.free) and refusal(desk, instance, type_, demand) is None
+    def suits(candidate: Candidate) -> bool:
+        return able(desk, instances[candidate.incarnation], group.type, group.demand)
 
-    chosen = desk.placement.choose(pool.question(demand, desk.allocation, desk.dice), able)
+    chosen = desk.placement.choose(pool.question(group.demand, desk.allocation, desk.dice), suits)
     return None if chosen is None else instances[chosen.incarnation]
+
+
+def suited(desk: Desk, group: DemandClass, some: dict[Incarnation, Instance]) -> list[Instance]:
+    """Those of ``some`` that can take such a task now."""
+    return [one for one in some.values() if able(desk, one, group.type, group.demand)]
+
+
+def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> bool:
+    """Whether the instance can take such a task now; the quick look first."""
+    return fits(demand, instance.free) and refusal(desk, instance, type_, demand) is None
 
 
 def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand) -> None:

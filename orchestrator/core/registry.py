@@ -212,8 +212,8 @@ class Pool:
     def opened(self, index: int) -> Instance:
         return self._open[index]
 
-    def from_least_loaded(self) -> Iterator[Instance]:
-        """Open instances by load; what was looked at goes back into the index when the caller is done."""
+    def from_least_loaded(self) -> Iterator[tuple[int, Instance]]:
+        """Open instances by load, with it; what was looked at goes back into the index when the caller is done."""
         seen: list[tuple[int, str, int, Instance]] = []
         heap = self._by_load
         try:
@@ -221,7 +221,7 @@ class Pool:
                 entry = heappop(heap)
                 if _current(entry):
                     seen.append(entry)
-                    yield entry[3]
+                    yield entry[0], entry[3]
         finally:
             for entry in seen:
                 if _current(entry):
@@ -253,13 +253,14 @@ class PoolChoice:
         try:
             first = next(instances, None)
             while first is not None:
-                equals, load, after = [first], first.load, None
+                load, equals, after = first[0], [first[1]], None
                 for other in islice(instances, EQUALS_COMPARED_MAX - 1):
-                    if other.load != load:
+                    if other[0] != load:
                         after = other
                         break
-                    equals.append(other)
-                equals.sort(key=lambda one: (self._preference(one), one.incarnation))
+                    equals.append(other[1])
+                if len(equals) > 1:
+                    equals.sort(key=lambda one: (self._preference(one), one.incarnation))
                 yield from equals
                 first = after if after is not None else next(instances, None)
         finally:

@@ -85,7 +85,8 @@ class BacklogStory(RuleBasedStateMachine):
 
     @rule()
     def unblock(self) -> None:
-        self.queue.unblock()
+        for group in self.queue.blocked():
+            self.queue.unblock(group)
         self.blocked.clear()
 
     @rule(name=st.sampled_from(sorted(ORDERINGS)))
