@@ -38,7 +38,7 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
     if instance.announced != said:
         instance.describe(said)
         _take_needs(desk, instance, said)
-        placing.heed_starts(desk)
+        placing.heed_start(desk, instance)
         desk.retouch(instance)
     if not desk.leading:
         return
@@ -117,9 +117,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     leadership.answered(desk, instance)
     if instance.unwanted and instance.state == "ready":
         liveness.drain(desk, instance, order=True)
-    placing.heed_starts(desk)
     desk.retouch(instance)
-    desk.stir_all()  # one that depends on this service may go now
+    placing.heed(desk, instance.service)
     desk.note("ready", instance=instance.name, service=instance.service, incarnation=instance.incarnation, holds=len(said.attempts))
 
 
@@ -224,6 +223,7 @@ def _drained(desk: Desk, now: Nanos, instance: Instance, drained: int) -> None:
         if instance.state == "deaf":
             instance.follow("hear")
             desk.retouch(instance)
+            placing.heed(desk, instance.service)
     elif instance.state == "ready" and now - instance.drained_ns > desk.config.deaf_ns:
         instance.follow("deafen")
         desk.retouch(instance)

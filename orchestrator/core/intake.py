@@ -11,7 +11,7 @@ from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.events import Arrived, Garbled, Sent
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
-from orchestrator.resources import Demand, shortages
+from orchestrator.resources import Demand, fits, shortages
 from orchestrator.vocabulary import Nanos, handler_of, plain, service_of
 from orchestrator.wire.facts import Accepted, Asked, Ended
 from orchestrator.wire.messages import Error, Result, Submit, Task
@@ -88,6 +88,8 @@ def judge(desk: Desk, task: Task) -> Error | None:
     except ValueError as fault:
         return Error("bad_demand", f"the demand makes no sense: {fault}")
     pool = desk.registry.pools.get(service_of(task.type))
+    if pool is not None and any(offers(one, task.type) and fits(demand, one.capacity) for one in pool.members.values()):
+        return None
     known = [one for one in pool.members.values() if one.announced is not None] if pool else []
     if not known:
         return None  # nobody of that service has ever been here: it waits, and ``why`` says so

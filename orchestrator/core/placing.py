@@ -37,12 +37,19 @@ def missing_dependencies(desk: Desk, instance: Instance) -> list[Service]:
     return [service for service, at in missing.items() if at == "dispatch" or not instance.started]
 
 
-def heed_starts(desk: Desk) -> None:
-    """An instance became ready, or said what it needs: some may have everything that they need to start."""
+def heed(desk: Desk, service: Service) -> None:
+    """An instance of this service became ready: those that depend on it may have what they need, to start or at dispatch."""
     for instance in desk.registry.instances.values():
-        if not instance.started and instance.announced is not None:
-            needs = [need.service for need in instance.announced.depends_on if need.at == "start"]
-            instance.started = all(map(desk.registry.ready, needs))
+        if instance.announced is not None and any(need.service == service for need in instance.announced.depends_on):
+            heed_start(desk, instance)
+            desk.retouch(instance)
+
+
+def heed_start(desk: Desk, instance: Instance) -> None:
+    """It may have everything that it needs to start; once is enough."""
+    if not instance.started and instance.announced is not None:
+        needs = [need.service for need in instance.announced.depends_on if need.at == "start"]
+        instance.started = all(map(desk.registry.ready, needs))
 
 
 def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
