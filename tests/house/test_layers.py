@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator.amqp": {"orchestrator.vocabulary", "orchestrator.amqp"},
     "orchestrator.client": {"orchestrator.vocabulary", "orchestrator.wire", "orchestrator.amqp", "orchestrator.client"},
     "orchestrator.planning": {"orchestrator.planning"},
+    "orchestrator.traces": {"orchestrator.vocabulary", "orchestrator.traces"},
     "orchestrator.live": {
         "orchestrator.vocabulary",
         "orchestrator.wire",
