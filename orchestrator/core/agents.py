@@ -6,7 +6,7 @@ the set of live ones for stated reasons alone (R4). How attempts ended is in ``r
 
 from __future__ import annotations
 
-from orchestrator.core import leadership, liveness, placing, reports, rules
+from orchestrator.core import dependencies, leadership, liveness, reports, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -36,9 +36,12 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
         desk.timers.at(now + desk.config.lease_ns, "lease", said.incarnation)
     _hear(desk, now, instance)
     if instance.announced != said:
+        needed = dependencies.starts(instance)
         instance.describe(said)
         _take_needs(desk, instance, said)
-        placing.heed_start(desk, instance)
+        if needed != dependencies.starts(instance):
+            dependencies.judge(desk)
+        dependencies.heed_start(desk, instance)
         desk.retouch(instance)
     if not desk.leading:
         return
@@ -118,7 +121,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     if instance.unwanted and instance.state == "ready":
         liveness.drain(desk, instance, order=True)
     desk.retouch(instance)
-    placing.heed(desk, instance.service)
+    dependencies.heed(desk, instance.service)
+    dependencies.tell(desk, instance)
     desk.note("ready", instance=instance.name, service=instance.service, incarnation=instance.incarnation, holds=len(said.attempts))
 
 
@@ -223,7 +227,7 @@ def _drained(desk: Desk, now: Nanos, instance: Instance, drained: int) -> None:
         if instance.state == "deaf":
             instance.follow("hear")
             desk.retouch(instance)
-            placing.heed(desk, instance.service)
+            dependencies.heed(desk, instance.service)
     elif instance.state == "ready" and now - instance.drained_ns > desk.config.deaf_ns:
         instance.follow("deafen")
         desk.retouch(instance)

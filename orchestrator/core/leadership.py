@@ -8,7 +8,7 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import rules
+from orchestrator.core import dependencies, rules
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
@@ -96,6 +96,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         pool.unanswered[UNREAD_REPORTS] = None
         if not rules.r3_all_may_go(pool.unanswered):
             queue.set_aside()
+    dependencies.judge(desk)
     desk.stir_all()
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)

@@ -7,7 +7,7 @@ still.
 
 from __future__ import annotations
 
-from orchestrator.core import leadership
+from orchestrator.core import dependencies, leadership
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
 from orchestrator.core.registry import Instance
@@ -74,6 +74,8 @@ def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bo
     )
     desk.registry.touch(instance)
     _bury_instance(desk, instance)
+    if dependencies.starts(instance):
+        dependencies.judge(desk)
 
 
 def _bury_instance(desk: Desk, instance: Instance) -> None:

@@ -6,6 +6,7 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
+from orchestrator.core import dependencies
 from orchestrator.core.backlog import DemandClass
 from orchestrator.core.desk import Desk
 from orchestrator.core.records import Record
@@ -26,32 +27,6 @@ def offers(instance: Instance, type_: TaskType) -> bool:
     return handler_of(type_) in instance.handlers
 
 
-def missing_dependencies(desk: Desk, instance: Instance) -> list[Service]:
-    """Services that this instance needs now and that have no ready instance: direct ones only, or one outage would stop all.
-
-    One needed ``at: start`` is needed until all such have been there once, one ``at: dispatch`` at every assignment.
-    """
-    if instance.announced is None:
-        return []
-    missing = {need.service: need.at for need in instance.announced.depends_on if not desk.registry.ready(need.service)}
-    return [service for service, at in missing.items() if at == "dispatch" or not instance.started]
-
-
-def heed(desk: Desk, service: Service) -> None:
-    """An instance of this service became ready: those that depend on it may have what they need, to start or at dispatch."""
-    for instance in desk.registry.instances.values():
-        if instance.announced is not None and any(need.service == service for need in instance.announced.depends_on):
-            heed_start(desk, instance)
-            desk.retouch(instance)
-
-
-def heed_start(desk: Desk, instance: Instance) -> None:
-    """It may have everything that it needs to start; once is enough."""
-    if not instance.started and instance.announced is not None:
-        needs = [need.service for need in instance.announced.depends_on if need.at == "start"]
-        instance.started = all(map(desk.registry.ready, needs))
-
-
 def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
     """Why this instance cannot take such a task now; none: it can."""
     if instance.state != "ready":
@@ -60,8 +35,8 @@ def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> 
         return f"has no handler {handler_of(type_)!r}"
     if instance.full:
         return "has too many unreleased reports to take more"
-    if missing := missing_dependencies(desk, instance):
-        return f"needs service {', '.join(missing)}, which has no ready instance"
+    if (why := dependencies.obstacle(desk, instance)) is not None:
+        return why
     if short := shortages(demand, instance.free):
         return ", ".join(map(str, short))
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import leadership, rules
+from orchestrator.core import dependencies, leadership, rules
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -214,6 +214,8 @@ def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:
         return
     instance.joined = True
     instance.follow("joined")
+    if dependencies.starts(instance):
+        dependencies.judge(desk)  # its place among those that joined is known now
     desk.order(instance).orders.sync = True
     desk.note("joined", instance=fact.instance, service=fact.service, incarnation=fact.incarnation)
 

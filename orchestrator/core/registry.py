@@ -22,6 +22,8 @@ from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service,
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
 
 QUEUE_PREFIX = "orchestrator.agent."
+NOTICE_MAX = 1000
+"""Characters of a notice: what messages may carry, and more than anybody reads in a log line."""
 EQUALS_COMPARED_MAX = 8
 """Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
 
@@ -52,11 +54,13 @@ class Orderbook:
     release: list[Attempt] = field(default_factory=list)
     sync: bool = False
     drain: bool = False
+    notice: str = ""
+    """Why it gets no work, for its log."""
     size: int = 0
     """Bytes of arguments in ``assign``."""
 
     def __bool__(self) -> bool:
-        return bool(self.assign or self.stop or self.release or self.sync or self.drain)
+        return bool(self.assign or self.stop or self.release or self.sync or self.drain or self.notice)
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +81,8 @@ class Instance:
     """It refused work because too much of it is unreleased: nothing more before its next beat."""
     started: bool = False
     """Everything it needed to start has been there."""
+    circle: tuple[Service, ...] = ()
+    """The circle of needs at start that it would close, itself first and last: it is not made ready."""
     announced: Announce | None = None
     handlers: dict[str, Handler] = field(default_factory=dict)
     capacity: Vector = field(default_factory=dict)
@@ -122,7 +128,7 @@ class Instance:
     @property
     def has_room(self) -> bool:
         """Whether it may take anything at all: every task takes a slot or a part of one."""
-        return self.state == "ready" and not self.full and self.free.get("slots", 0) > 0
+        return self.state == "ready" and not self.circle and not self.full and self.free.get("slots", 0) > 0
 
     def follow(self, step: InstanceStep) -> None:
         """Go to the state that the table names for ``step``."""
@@ -161,7 +167,7 @@ class Instance:
         self.echoed = self.heard
         return Orders(
             self.incarnation, epoch, self.sent, heard=self.heard, sync=book.sync, lease_ns=lease_ns if book.sync else 0,
-            assign=book.assign, stop=book.stop, release=book.release, drain=book.drain,
+            assign=book.assign, stop=book.stop, release=book.release, drain=book.drain, notice=book.notice[:NOTICE_MAX],
         )  # fmt: skip
 
 
@@ -305,4 +311,4 @@ class Registry:
     def ready(self, service: Service) -> bool:
         """Whether any instance of the service is ready for work."""
         pool = self.pools.get(service)
-        return pool is not None and any(one.state == "ready" for one in pool.members.values())
+        return pool is not None and any(one.state == "ready" and not one.circle for one in pool.members.values())

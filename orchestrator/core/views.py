@@ -10,8 +10,9 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
+from orchestrator.core import dependencies
 from orchestrator.core.desk import Desk
-from orchestrator.core.placing import missing_dependencies, refusal
+from orchestrator.core.placing import refusal
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.resources import Demand
@@ -55,13 +56,20 @@ def _service(desk: Desk, now: Nanos, name: str) -> dict[str, Any]:
     members = list(pool.members.values()) if pool else []
     return {
         "service": name,
-        "ready": sum(one.state == "ready" for one in members),
+        "ready": sum(one.state == "ready" and not one.circle for one in members),
         "waiting": queue.size if queue else 0,
         "running": sum(len(one.holdings) for one in members),
         "handlers": sorted({handler for one in members for handler in one.handlers}),
         "depends_on": sorted({need.service for one in members if one.announced for need in one.announced.depends_on}),
+        "needs": _needs(desk, members),
         "instances": [_instance(desk, now, one) for one in sorted(members, key=lambda one: one.name)],
     }
+
+
+def _needs(desk: Desk, members: list[Instance]) -> list[dict[str, Any]]:
+    """Which services its instances need, when, and whether they are there."""
+    found = {(need.service, need.at) for one in members if one.announced for need in one.announced.depends_on}
+    return [{"service": name, "at": at, "ready": desk.registry.ready(name)} for name, at in sorted(found)]
 
 
 def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
@@ -74,7 +82,8 @@ def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
         "free": plain_vector(one.free),
         "heard_s": round(seconds(now - one.heard_ns), 3),
         "version": one.announced.version if one.announced else "",
-        "waits_for": missing_dependencies(desk, one),
+        "waits_for": dependencies.missing(desk, one),
+        "circle": list(one.circle),
     }
 
 

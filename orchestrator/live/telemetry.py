@@ -34,6 +34,8 @@ CATALOGUE: Mapping[str, Line] = {
     "session_lost": Line(WARNING, "the session with the broker is lost; nothing accepted is lost, work goes on after reconnecting"),
     "joined": Line(INFO, "a new instance is in the ledger; asking what it holds"),
     "ready": Line(INFO, "an instance is ready for work"),
+    "circle": Line(WARNING, "what an instance needs to start would close a circle of services: it is not made ready"),
+    "circle_open": Line(INFO, "a circle of services is open again: the instance that closed it may be given work"),
     "draining": Line(INFO, "an instance takes no new work and will leave"),
     "deaf": Line(WARNING, "an instance beats but does not read its queue: it gets nothing, and ends when its lease is over"),
     "instance_gone": Line(WARNING, "an instance is gone; what it held moves on"),

@@ -384,6 +384,8 @@ class Orders(Message, frozen=True, tag="orders"):
     """Reports that are in the ledger: forget them. Also said of any attempt that is over."""
     drain: bool = False
     """Take no new work; finish; leave."""
+    notice: Text = ""
+    """Why you get no work at present: for your log, so that your people need not look elsewhere."""
 
 
 class Echo(Message, frozen=True, tag="echo"):

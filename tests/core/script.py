@@ -34,7 +34,7 @@ from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
 from tests.core.stage import START_NS, Stage
 
-NOTED = ("instance_gone", "instance_left", "deaf", "retry", "draining", "refused", "resigned", "full")
+NOTED = ("instance_gone", "instance_left", "deaf", "retry", "draining", "refused", "resigned", "full", "circle", "circle_open")
 STRINGS = {
     "lazy": "starts",
     "silent": "beats",
@@ -410,6 +410,7 @@ def order(orders: Orders) -> list[str]:
         words.append(f"run {item.task} as {Attempt(orders.epoch, item.n)} ({grant}{number}{left})")
     words += [f"stop {stop.task} {stop.attempt} ({stop.reason})" for stop in orders.stop]
     words += [f"release {' '.join(map(str, orders.release))}"] if orders.release else []
+    words += [f"no work: {orders.notice}"] if orders.notice else []
     return words + (["drain"] if orders.drain else [])
 
 

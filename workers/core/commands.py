@@ -72,6 +72,7 @@ Word: TypeAlias = Literal[
     "window_missed",  # number: unfinished attempts that are stopped
     "cut_off",  # number: unfinished attempts that are stopped; text: why
     "still_stopping",  # number: handlers that were told to stop and keep the agent from coming back
+    "no_work",  # text: why, as the coordinator says
     "draining",  # number: attempts that may still finish; text: why
     "grace_over",  # number: attempts that are stopped
     "full",  # an assignment was refused: too many unreleased reports

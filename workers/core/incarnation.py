@@ -70,6 +70,8 @@ class Incarnation:
                 self._work.refuse(item.task, Attempt(orders.epoch, item.n), self.highest_epoch, "epoch")
             return False
         self.drained = max(self.drained, orders.seq)
+        if orders.notice:
+            self._out.tell("no_work", text=orders.notice)
         if orders.heard:
             self.window.heard(orders.heard, orders.epoch)
         for attempt in orders.release:

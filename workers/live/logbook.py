@@ -46,6 +46,7 @@ CATALOGUE: Mapping[str, Line] = {
         "handlers that were told to stop still run; no new work is taken until they end (threads: look at ctx.cancelled)",
         "handlers",
     ),
+    "no_work": Line(WARNING, "the coordinator gives us no work at present"),
     "draining": Line(INFO, "leaving: no new work is taken, unstarted work is handed back, what runs may finish", "unfinished"),
     "grace_over": Line(WARNING, "the grace period is over: what still runs is stopped and will run elsewhere", "unfinished"),
     "full": Line(WARNING, "work refused: too many reports are not released by the coordinator yet", "unreleased"),
