@@ -1,4 +1,4 @@
-"""Wills: cancel, drain, policy. The coordinator writes them down before it answers, so they outlive it."""
+"""Wills: cancel, priority, drain, policy. The coordinator writes them down before it answers, so they outlive it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ PANEL = "Act"
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     command(app, "cancel", example="orchestrator cancel 0190c2f3a7", panel=PANEL)(cancel)
+    command(app, "priority", example="orchestrator priority 0190c2f3a7 5", panel=PANEL)(priority)
     command(app, "drain", example="orchestrator drain gpu-a", panel=PANEL)(drain)
     command(app, "policy", example="orchestrator policy fifo", panel=PANEL)(policy)
 
@@ -31,6 +32,19 @@ def cancel(call: Call, id: TaskArgument) -> int:
     found = call.ask("cancel", task=id)
     call.answer(found, lambda: cancel_view(found))
     return 0 if found["cancelled"] else 1
+
+
+def priority(
+    call: Call,
+    id: TaskArgument,
+    level: Annotated[int, typer.Argument(metavar="N", help="Higher goes first", min=-1000, max=1000, show_default=False)],
+) -> None:
+    """Give a task another priority.
+
+    One that waits takes its new place at once; for one that runs it counts if it must be tried again. Below zero: -- ID -5
+    """
+    found = call.ask("priority", task=id, priority=level)
+    call.answer(found, lambda: priority_view(found))
 
 
 def drain(
@@ -110,6 +124,20 @@ def cancel_view(found: dict[str, Any]) -> list[RenderableType]:
                 )
             ]
     return [cell(f"Task {name} is cancelled (it was {found['state']}).")]
+
+
+def priority_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``priority`` answered."""
+    from orchestrator.cli.show import cell
+
+    name, now, before = found["task"], found["priority"], found["before"]
+    if now == before:
+        return [cell(f"Task {name} has priority {now}, as before.")]
+    rest = {
+        "waiting": "It takes its new place at once.",
+        "deferred": "It counts when it is due.",
+    }.get(found["state"], f"It is {found['state']}: this counts if it must be tried again.")
+    return [cell(f"Task {name} has priority {now} now (it had {before}). {rest}")]
 
 
 def drain_view(found: dict[str, Any]) -> list[RenderableType]:

@@ -152,6 +152,7 @@ async def _coordinator(url: str) -> list[Check]:
             asked_ns = time.time_ns()
             status: dict[str, Any] = await client.ask("status", timeout_s=ANSWER_WITHIN_S)
             answered_ns = time.time_ns()
+            services: list[dict[str, Any]] = await client.ask("services", timeout_s=ANSWER_WITHIN_S)
     except OrchestratorError as fault:
         return [Check("coordinator", "fail", *_split(fault))]
     took_ms = (answered_ns - asked_ns) / 1e6
@@ -160,9 +161,28 @@ async def _coordinator(url: str) -> list[Check]:
     ]
     if not status["intake_open"]:
         checks.append(Check("intake", "warn", "closed: the backlog is full, submissions wait in the broker", "Run more workers."))
+    checks += _dependencies(services)
     if "now_ns" in status:
         checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
     return checks
+
+
+def _dependencies(services: list[dict[str, Any]]) -> list[Check]:
+    """Whether every service has what it needs."""
+    from orchestrator.cli.graph import graph, waits_for
+
+    drawn = graph(services)
+    checks = [
+        Check(
+            "services", "fail", f"what they need to start runs in a circle: {' → '.join(circle)}; {circle[0]} is not made ready",
+            "Take one of these needs out, or make it a need at dispatch. See: orchestrator services --graph",
+        )
+        for circle in drawn.circles
+    ]  # fmt: skip
+    if waiting := {name: needs for name, known in drawn.services.items() if (needs := waits_for(known))}:
+        told = "; ".join(f"{name} waits for {', '.join(needs)}" for name, needs in waiting.items())
+        checks.append(Check("services", "warn", told, "Start what is missing. See: orchestrator services --graph"))
+    return checks or [Check("services", "ok", f"{len(services)} known; all have what they need")]
 
 
 def _clock(off_s: float) -> Check:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.frame import Call, command
+from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +21,7 @@ TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id, 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``, in the order in which help shows them."""
     command(app, "status", example="orchestrator status", panel=PANEL)(status)
-    command(app, "services", example="orchestrator services --json", panel=PANEL)(services)
+    command(app, "services", example="orchestrator services --graph", panel=PANEL)(services)
     command(app, "resources", example="orchestrator resources", panel=PANEL)(resources)
     command(app, "tasks", example="orchestrator tasks --state waiting --service thumbs --limit 20", panel=PANEL)(tasks)
     command(app, "task", example="orchestrator task 0190c2f3a7", panel=PANEL)(task)
@@ -36,10 +37,32 @@ def status(call: Call) -> None:
     call.answer(found, lambda: status_view(found))
 
 
-def services(call: Call) -> None:
-    """List services, their instances and backlogs."""
+def services(
+    call: Call,
+    format: Annotated[
+        str | None, typer.Argument(metavar="[FORMAT]", help="With --graph: text or mermaid [default: text]", show_default=False)
+    ] = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Draw which service needs which, and whether it is there")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="The same as --graph mermaid")] = False,
+) -> None:
+    """List services, their instances and backlogs; or draw what needs what."""
+    from orchestrator.cli import graph as drawing
+
+    if format is not None and format not in drawing.FORMATS:
+        raise Unclear(f"{format!r} is no format; there are: {', '.join(drawing.FORMATS)}")
+    if format is not None and not graph:
+        raise Unclear(f"{format} is a format of the graph; write: --graph {format}")
     found = call.ask("services")
-    call.answer(found, lambda: services_view(found))
+    if not graph and not mermaid:
+        call.answer(found, lambda: services_view(found))
+        return
+    drawn = drawing.graph(found)
+    if call.json:
+        call.answer(drawn.plain(), list)
+    elif mermaid or format == "mermaid":
+        print(drawing.mermaid(drawn))
+    else:
+        call.answer(None, lambda: drawing.text(drawn))
 
 
 def resources(call: Call) -> None:
@@ -105,7 +128,7 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
 
 def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
     """What ``services`` answered."""
-    from orchestrator.cli.show import cell, span, state, table
+    from orchestrator.cli.show import cell, table
 
     if not found:
         return [cell("No service has announced itself yet, and no task waits for one. Start one: workers run MODULE:SERVICE")]
@@ -114,18 +137,20 @@ def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
         [[one["service"], one["ready"], one["waiting"], one["running"], one["handlers"], one["depends_on"]] for one in found],
         right=["ready", "waiting", "running"],
     )
-    rows = [
-        [
-            each["instance"], one["service"], state(each["state"]), each["holds"], each["capacity"], each["free"],
-            f"{span(each['heard_s'])} ago", each["version"], each["waits_for"],
-        ]
-        for one in found
-        for each in one["instances"]
-    ]  # fmt: skip
+    rows = [_instance_row(one["service"], each) for one in found for each in one["instances"]]
     if not rows:
         return [summary]
     columns = ["instance", "service", "state", "holds", "capacity", "free", "heard", "version", "waits for"]
     return [summary, table(columns, rows, right=["holds", "heard"])]
+
+
+def _instance_row(service: str, one: dict[str, Any]) -> list[Any]:
+    from orchestrator.cli.show import span, state
+
+    how = state("circular" if one["circle"] else one["state"])
+    waits = " → ".join(one["circle"]) or one["waits_for"]
+    heard = f"{span(one['heard_s'])} ago"
+    return [one["instance"], service, how, one["holds"], one["capacity"], one["free"], heard, one["version"], waits]
 
 
 def resources_view(found: list[dict[str, Any]]) -> list[RenderableType]:

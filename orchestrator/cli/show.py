@@ -26,7 +26,7 @@ _COLOURS = {
     "cyan": ("running", "assigned"),
     "yellow": ("waiting", "deferred", "draining", "warn"),
     "magenta": ("doubtful", "cancelled"),
-    "red": ("failed", "fail", "refused", "expired", "deaf"),
+    "red": ("failed", "fail", "refused", "expired", "deaf", "circular"),
 }
 STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}
 """Colours of states and outcomes."""

@@ -169,6 +169,13 @@ class Handle(Signal):
         answer = await self._shell.ask("cancel", {"task": self.id}, 5.0)
         return bool(answer.get("cancelled")) if isinstance(answer, dict) else False
 
+    async def prioritise(self, priority: int) -> None:
+        """Give it another priority (-1000 to 1000, higher goes first). If it waits, it takes its new place at once.
+
+        Raises AskRefused if it has ended or is not known, NoCoordinator if nobody answered in time.
+        """
+        await self._shell.ask("priority", {"task": self.id, "priority": priority}, 5.0)
+
     def when_done(self, call: Callable[[Handle], None]) -> None:
         """Call back, once, from the loop, as soon as the end is known."""
         if self._end is not None:

@@ -154,6 +154,10 @@ class SyncHandle:
         """As ``Handle.cancel``."""
         return self._thread.call(self._handle.cancel())
 
+    def prioritise(self, priority: int) -> None:
+        """As ``Handle.prioritise``."""
+        self._thread.call(self._handle.prioritise(priority))
+
 
 class _LoopThread:
     """An event loop in a thread of its own; ``call`` runs a coroutine there and waits for it here."""

@@ -118,10 +118,14 @@ def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     name, value = _text(args, "task"), args.get("priority")
     if type(value) is not int or not -1000 <= value <= 1000:
         raise Unanswerable("bad_argument", f"priority must be a whole number from -1000 to 1000, not {value!r}")
-    if name not in desk.custody.live:
-        raise _unknown(name)
+    record = desk.custody.live.get(name)
+    if record is None:
+        grave = desk.custody.graves.get(name)
+        if grave is None:
+            raise _unknown(name)
+        raise Unanswerable("ended", f"task {name!r} has ended as {grave.outcome}: nothing is left to be put before others.")
     desk.propose(Asked("priority", now, name, by, value))
-    return {"task": name, "priority": value}
+    return {"task": name, "priority": value, "before": record.priority, "state": record.state}
 
 
 def policy(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
@@ -139,6 +143,7 @@ def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     found = [one for one in desk.registry.instances.values() if name in (one.name, one.incarnation)]
     if not found:
         raise Unanswerable("unknown_instance", f"no instance {name!r} is here; `orchestrator services` lists those that are.")
+    desk.note("will", will="drain", instance=name, by=by)
     for instance in found:
         instance.unwanted = True
         if instance.state in ("ready", "draining"):

@@ -179,6 +179,8 @@ def checkpointed(desk: Desk, now: Nanos, fact: Checkpointed, offset: int) -> Non
 def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     """A will: done by whoever leads when it is read, and by every later leader if that one dies."""
     record = desk.custody.asked(fact, offset)
+    if desk.leading and fact.what != "redirect":  # the audit: who wanted what, when it holds
+        desk.note("will", will=fact.what, task=fact.task or None, value=fact.value, by=fact.by)
     if fact.what == "policy":
         known = {kind: name for kind, name in fact.value.items() if name in KINDS.get(kind, ())}
         desk.use_policies(known)

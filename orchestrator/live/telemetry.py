@@ -45,6 +45,7 @@ CATALOGUE: Mapping[str, Line] = {
     "intake": Line(WARNING, "intake changed: when closed, submissions wait in the broker until the backlog shrinks"),
     "malformed": Line(WARNING, "a message that makes no sense went to the dead letters"),
     "bad_need": Line(WARNING, "an instance announced a need that makes no sense: its handler's tasks ask for one slot, no more"),
+    "will": Line(INFO, "somebody wants this, and it is written down"),
     "policy": Line(INFO, "policy switched; those who wait are ordered anew"),
     "policy_unknown": Line(WARNING, "the ledger names a policy that this version does not have: the one in force stays"),
     # the shell's own
