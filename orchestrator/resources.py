@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from orchestrator.vocabulary import Milli, Vector, milli, plain
 from orchestrator.wire.messages import Need, Range
@@ -24,6 +25,11 @@ class Demand:
     @property
     def least(self) -> Vector:
         return {name: low for name, low, _ in self.parts}
+
+    @property
+    def elastic(self) -> bool:
+        """Whether more than the least of anything would help."""
+        return any(low < high for _, low, high in self.parts)
 
     def __str__(self) -> str:
         return ", ".join(
@@ -72,6 +78,28 @@ def shortages(demand: Demand, free: Mapping[str, Milli]) -> list[Shortage]:
 def fits(demand: Demand, free: Mapping[str, Milli]) -> bool:
     """Whether the least of ``demand`` is free."""
     return all(free.get(name, 0) >= low for name, low, _ in demand.parts)
+
+
+Left: TypeAlias = tuple[int, int]
+"""What is left somewhere: of the tightest resource asked for, and of all together; in millionths of what there is of each."""
+
+
+def left_after(demand: Demand, free: Mapping[str, Milli], capacity: Mapping[str, Milli]) -> Left:
+    """What would be left where the least of ``demand`` is taken: shares, for a sum of cores and bytes means nothing.
+
+    The tightest share is one minus the dominant share (Ghodsi et al., NSDI 2011) of what is then in use, over what is asked for.
+    The second number breaks ties: of two equally tight places best fit keeps the one that has more of something else.
+    """
+    tightest, total = 1_000_000, 0
+    rest = dict(free)
+    for name, low, _ in demand.parts:
+        rest[name] = rest.get(name, 0) - low
+        if had := capacity.get(name, 0):
+            tightest = min(tightest, 1_000_000 * rest[name] // had)
+    for name, had in capacity.items():
+        if had:
+            total += 1_000_000 * rest.get(name, 0) // had
+    return tightest, total
 
 
 def take(free: Vector, grant: Vector) -> None:

@@ -49,6 +49,9 @@ def submit(
         int | None, typer.Option(metavar="N", help="Further attempts after a failure [default: the handler's own]", min=0, max=1000)
     ] = None,
     tenant: Annotated[str, typer.Option(metavar="NAME", help="On whose behalf")] = "",
+    affinity: Annotated[
+        str, typer.Option(metavar="KEY", help="Rather on the instance where tasks with the same key run (placement `affinity`)")
+    ] = "",
     id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The task's id: the same id is never taken twice [default: a new one]")
     ] = None,
@@ -73,6 +76,7 @@ def submit(
         "timeout": duration_s(timeout) if timeout else None,
         "retries": retries,
         "tenant": tenant,
+        "affinity": affinity,
         "id": id,
         "reply": wait,
     }

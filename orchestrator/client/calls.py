@@ -92,6 +92,7 @@ class Form(Struct, frozen=True):
             shape.overlap,
             shape.after,
             shape.labels,
+            shape.affinity,
         )
         return Call(task, self.reply, self.accept_within_ns)
 
@@ -111,6 +112,7 @@ def form(
     overlap: Literal["lease", "never"] = "lease",
     after: Iterable[Parent] = (),
     labels: Mapping[str, str] | None = None,
+    affinity: str = "",
     reply: bool = True,
     accept_within: Span | None = None,
 ) -> Form:
@@ -123,6 +125,7 @@ def form(
     the same id with the same content is taken once, so give the deadline as a datetime then: a span counts from each
     call anew. ``estimate``: your guess of the run time. ``overlap="never"``: not even a lost instance's attempt may
     overlap with the next. ``after``: parents in the same ``submit_many``. ``labels``: words for people.
+    ``affinity``: tasks with the same word would rather run on the same instance.
     ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take.
     """
     shape = Task(
@@ -137,6 +140,7 @@ def form(
         overlap=overlap,
         after=[_edge(parent) for parent in after],
         labels=dict(labels or {}),
+        affinity=affinity,
     )
     try:
         plain = msgspec.to_builtins(shape, builtin_types=(bytes,))

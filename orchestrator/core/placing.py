@@ -9,6 +9,7 @@ from __future__ import annotations
 from orchestrator.core import dependencies
 from orchestrator.core.backlog import DemandClass
 from orchestrator.core.desk import Desk
+from orchestrator.core.filling import Fresh
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance, Pool
 from orchestrator.core.settling import EXPIRED
@@ -56,6 +57,7 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
     for one in again:
         queue.unblock(one)
     only_better = set(again) if better is not None else set()
+    fresh = Fresh(desk) if desk.allocation.raises else None
     while pool.open and (group := queue.best()) is not None:
         head = group.head()
         assert head is not None
@@ -70,23 +72,27 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
             continue
         if better is not None and group in only_better:  # only these may take it, and they get fuller meanwhile
             few = suited(desk, group, better)
-            instance = choose(desk, pool, group) if len(few) > 1 else next(iter(few), None)
+            instance = choose(desk, pool, group, record) if len(few) > 1 else next(iter(few), None)
         else:
-            instance = choose(desk, pool, group)
+            instance = choose(desk, pool, group, record)
         if instance is None:
             queue.block(group)
-        else:
-            assign(desk, now, record, instance, group.demand)
+            continue
+        attempt = assign(desk, now, record, instance, group.demand)
+        if fresh is not None:
+            fresh.add(instance, attempt, group.demand)
+    if fresh is not None:
+        fresh.rise()
 
 
-def choose(desk: Desk, pool: Pool, group: DemandClass) -> Instance | None:
+def choose(desk: Desk, pool: Pool, group: DemandClass, record: Record) -> Instance | None:
     """An instance for such a task, as the placement policy would have it."""
     instances = pool.members
 
     def suits(candidate: Candidate) -> bool:
         return able(desk, instances[candidate.incarnation], group.type, group.demand)
 
-    chosen = desk.placement.choose(pool.question(group.demand, desk.allocation, desk.dice), suits)
+    chosen = desk.placement.choose(pool.question(group.demand, record.task.affinity, desk.allocation, desk.dice), suits)
     return None if chosen is None else instances[chosen.incarnation]
 
 
@@ -100,7 +106,7 @@ def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> boo
     return fits(demand, instance.free) and refusal(desk, instance, type_, demand) is None
 
 
-def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand) -> None:
+def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand) -> Attempt:
     """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
     desk.attempts += 1
     attempt = Attempt(desk.epoch, desk.attempts)
@@ -135,3 +141,4 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
     desk.note("assigned", task=task.id, attempt=str(attempt), instance=instance.name, waited_s=(now - record.at_ns) / 1e9)
     if book.size > desk.config.orders_bytes_max:
         desk.send_orders(instance, now)
+    return attempt

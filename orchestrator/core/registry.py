@@ -13,12 +13,13 @@ from heapq import heapify, heappop, heappush
 from itertools import islice
 from random import Random
 
+from orchestrator.core.draws import Lots, Ring
 from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
 from orchestrator.core.records import Record
 from orchestrator.policies.allocation import Allocation
 from orchestrator.policies.placement import Candidate
-from orchestrator.resources import Demand, give_back, take
-from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service, Vector, vector
+from orchestrator.resources import Demand, Left, give_back, take
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, Vector, vector
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
 
 QUEUE_PREFIX = "orchestrator.agent."
@@ -153,6 +154,13 @@ class Instance:
             for name, amount in holding.grant.items():
                 self.free[name] = self.free.get(name, 0) - amount
 
+    def regrant(self, attempt: Attempt, grant: Vector) -> None:
+        """This attempt has been granted so much instead."""
+        holding = self.holdings[attempt]
+        give_back(self.free, holding.grant)
+        take(self.free, grant)
+        holding.grant = grant
+
     def drop(self, attempt: Attempt) -> Holding | None:
         """It does not have this attempt any more; its grant is back."""
         holding = self.holdings.pop(attempt, None)
@@ -184,7 +192,23 @@ class Pool:
         self.turns = 0
         self._tickets = 0
         self._open: list[Instance] = []
+        self._lots: Lots | None = None
+        """Chances of the open ones, in their order; kept from the first draw on."""
+        self._ring: Ring | None = None
+        """Where keys live; drawn anew when members come and go."""
+        self._named: dict[str, list[Instance]] = {}
         self._by_load: list[tuple[int, str, int, Instance]] = []
+
+    def enter(self, instance: Instance) -> None:
+        """It belongs to the service from now on."""
+        self.members[instance.incarnation] = instance
+        self._ring = None
+
+    def leave(self, instance: Instance) -> None:
+        """It does not any more."""
+        if self.members.pop(instance.incarnation, None) is not None:
+            self._ring = None
+        self.touch(instance)
 
     def touch(self, instance: Instance) -> None:
         """Something about this instance changed: keep the index true. O(log n)."""
@@ -195,15 +219,21 @@ class Pool:
             if instance.place < 0:
                 instance.place = len(self._open)
                 self._open.append(instance)
+            if self._lots is not None:
+                self._lots.put(instance.place, instance.capacity.get("slots", 0))
             heappush(self._by_load, (instance.load, instance.incarnation, instance.ticket, instance))
             if len(self._by_load) > 4 * len(self._open) + 64:
                 self._by_load = [entry for entry in self._by_load if _current(entry)]
                 heapify(self._by_load)
         elif instance.place >= 0:
             last = self._open.pop()
+            if self._lots is not None:
+                self._lots.put(len(self._open), 0)
             if last is not instance:
                 self._open[instance.place] = last
                 last.place = instance.place
+                if self._lots is not None:
+                    self._lots.put(last.place, last.capacity.get("slots", 0))
             instance.place = -1
 
     @property
@@ -211,9 +241,27 @@ class Pool:
         """How many have room."""
         return len(self._open)
 
-    def question(self, demand: Demand, allocation: Allocation, dice: Random) -> PoolChoice:
+    def question(self, demand: Demand, affinity: str, allocation: Allocation, dice: Random) -> PoolChoice:
         """The pool as a placement policy sees it."""
-        return PoolChoice(self, demand, allocation, dice)
+        return PoolChoice(self, demand, affinity, allocation, dice)
+
+    def draw(self, count: int, dice: Random) -> list[Instance]:
+        """``count`` different open instances, each with a chance in proportion to its slots. O(count · log n)."""
+        lots = self._lots
+        if lots is None:
+            lots = self._lots = Lots()
+            for one in self._open:
+                lots.put(one.place, one.capacity.get("slots", 0))
+        return [self._open[position] for position in lots.draw(count, dice)]
+
+    def home(self, key: str) -> Instance | None:
+        """The ready instance on which this key lives. O(log n), but for the first time after members have come or gone."""
+        if self._ring is None:
+            self._named = {}
+            for one in self.members.values():
+                self._named.setdefault(one.name, []).append(one)
+            self._ring = Ring(self._named)
+        return next((one for name in self._ring.around(key) for one in self._named[name] if one.state == "ready"), None)
 
     def opened(self, index: int) -> Instance:
         return self._open[index]
@@ -244,6 +292,7 @@ class PoolChoice:
 
     pool: Pool
     demand: Demand
+    affinity: str
     allocation: Allocation
     dice: Random
 
@@ -276,8 +325,14 @@ class PoolChoice:
         self.pool.turns += 1
         return self.pool.turns - 1
 
-    def _preference(self, instance: Instance) -> Milli:
-        return self.allocation.preference(self.demand, instance.free)
+    def draw(self, count: int) -> list[Instance]:
+        return self.pool.draw(count, self.dice)
+
+    def home(self, key: str) -> Candidate | None:
+        return self.pool.home(key)
+
+    def _preference(self, instance: Instance) -> Left:
+        return self.allocation.preference(self.demand, instance.free, instance.capacity)
 
 
 class Registry:
@@ -296,14 +351,12 @@ class Registry:
 
     def add(self, instance: Instance) -> Instance:
         self.instances[instance.incarnation] = instance
-        self.pool(instance.service).members[instance.incarnation] = instance
+        self.pool(instance.service).enter(instance)
         return instance
 
     def remove(self, instance: Instance) -> None:
-        pool = self.pool(instance.service)
         self.instances.pop(instance.incarnation, None)
-        pool.members.pop(instance.incarnation, None)
-        pool.touch(instance)
+        self.pool(instance.service).leave(instance)
 
     def touch(self, instance: Instance) -> None:
         self.pool(instance.service).touch(instance)

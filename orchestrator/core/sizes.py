@@ -17,7 +17,7 @@ TEXT_BYTES = 4
 
 def task_bytes(task: Task) -> int:
     """A task as its producer asked for it."""
-    size = FACT_BYTES + len(task.args)
+    size = FACT_BYTES + len(task.args) + TEXT_BYTES * len(task.affinity)
     if task.labels or task.need or task.after:
         size += sum(TEXT_BYTES * (len(name) + len(text)) for name, text in task.labels.items())
         size += 100 * len(task.need) + 150 * len(task.after)

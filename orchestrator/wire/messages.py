@@ -104,6 +104,8 @@ class Task(Part, frozen=True):
     after: Annotated[list[Edge], Meta(max_length=1000)] = []
     """Tasks of the same submission that must have ended before."""
     labels: Labels = {}
+    affinity: Annotated[str, Meta(max_length=128)] = ""
+    """Tasks with the same word would rather run on the same instance (placement ``affinity``); also a key for limits."""
 
 
 class Submit(Message, frozen=True, tag="submit"):

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core.draws import Lots, Ring
 from orchestrator.policies import PLACEMENTS, Placement
-from orchestrator.policies.placement import Candidate, Fits
+from orchestrator.policies.placement import SEEN_MAX, Candidate, Fits
+from orchestrator.resources import Demand, demand_of
+from orchestrator.vocabulary import Vector
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,15 @@ class One:
     incarnation: str
     load: int
     fits: bool
+    slots: int = 1
+
+    @property
+    def capacity(self) -> Vector:
+        return {"slots": 1000 * self.slots}
+
+    @property
+    def free(self) -> Vector:
+        return {"slots": 1000 * self.slots - self.load}
 
 
 @dataclass
@@ -31,6 +43,8 @@ class Some:
     ones: list[One]
     dice: Random = field(default_factory=lambda: Random(7))
     turns: int = 0
+    affinity: str = ""
+    demand: Demand = field(default_factory=lambda: demand_of({}))
 
     def __len__(self) -> int:
         return len(self.ones)
@@ -44,6 +58,16 @@ class Some:
     def turn(self) -> int:
         self.turns += 1
         return self.turns - 1
+
+    def draw(self, count: int) -> list[One]:
+        lots = Lots()
+        for n, one in enumerate(self.ones):
+            lots.put(n, one.slots)
+        return [self.ones[n] for n in lots.draw(count, self.dice)]
+
+    def home(self, key: str) -> One | None:
+        named = {one.incarnation: one for one in self.ones}
+        return next((named[name] for name in Ring(named).around(key)), None)
 
 
 def fit(candidate: Candidate) -> bool:
@@ -80,16 +104,17 @@ def test_the_same_question_has_the_same_answer(placement: Placement, ones: list[
 
 @every
 def test_it_looks_at_no_more_than_it_must(placement: Placement) -> None:
-    """Of a thousand that all fit one is looked at."""
+    """Of a thousand that all fit one is looked at; by those that compare, a sample of fixed size."""
     asked: list[str] = []
 
     def looking(candidate: Candidate) -> bool:
         asked.append(candidate.incarnation)
         return True
 
-    some = Some([One(f"i{n}", 0, True) for n in range(1000)])
+    some = Some([One(f"i{n}", 0, True) for n in range(1000)], affinity="k")
     assert placement.choose(some, looking) is not None
-    assert len(asked) == 1
+    compares = placement in (PLACEMENTS["best_fit"], PLACEMENTS["worst_fit"])
+    assert len(asked) == (SEEN_MAX if compares else 1)
 
 
 def shares(name: str, ones: list[One], fits: Fits, times: int) -> Counter[str]:
@@ -99,10 +124,67 @@ def shares(name: str, ones: list[One], fits: Fits, times: int) -> Counter[str]:
     return Counter(one.incarnation for one in chosen if one is not None)
 
 
-def test_random_is_uniform() -> None:
-    """Each of four instances gets a quarter, roughly."""
+def test_random_is_uniform_among_equals() -> None:
+    """Each of four instances of one size gets a quarter, roughly."""
     got = shares("random", [One(f"i{n}", n, True) for n in range(4)], fit, 4000)
     assert all(900 < got[f"i{n}"] < 1100 for n in range(4))
+
+
+def test_random_gives_large_ones_more() -> None:
+    """An instance with three times the slots gets three times as much; evenly drawn, the small ones would be given too much."""
+    got = shares("random", [One("small", 0, True, 1), One("large", 0, True, 3)], fit, 4000)
+    assert 2850 < got["large"] < 3150
+
+
+def test_two_choices_takes_the_less_loaded_of_two() -> None:
+    """The most loaded of all is never taken, the others as often as they are drawn and the less loaded one of the pair."""
+    got = shares("two_choices", [One(f"i{n}", 100 * n, True) for n in range(4)], fit, 6000)
+    assert got["i3"] == 0
+    assert [round(got[f"i{n}"] / 1000) for n in range(3)] == [3, 2, 1]  # of 6 pairs: 3 have i0, 2 more i1, 1 only i2 and i3
+
+
+def test_two_choices_draws_in_proportion_to_slots() -> None:
+    """Two slow small ones together are seldom the pair: of a fleet half small (1 slot) and half large (9) almost never."""
+    ones = [One(f"small{n}", 0, True, 1) for n in range(5)] + [One(f"large{n}", 1, True, 9) for n in range(5)]
+    pairs = Counter[int]()
+    some = Some(ones)
+    for _ in range(3000):
+        pairs[sum(one.slots == 1 for one in some.draw(2))] += 1
+    assert pairs[2] / 3000 < 0.02  # evenly drawn it would be 2/9
+    assert all(len({one.incarnation for one in some.draw(2)}) == 2 for _ in range(100))
+
+
+def test_the_same_key_finds_the_same_instance() -> None:
+    """As long as it is there, whoever else comes or goes; where it does not fit, the least loaded takes the task."""
+    placement, ones = PLACEMENTS["affinity"], [One(f"i{n}", n, True) for n in range(8)]
+    homes = {key: placement.choose(Some(ones, affinity=key), fit) for key in (f"k{n}" for n in range(200))}
+    assert len({one.incarnation for one in homes.values() if one is not None}) == 8, "every one is somebody's home"
+    fewer = ones[:3] + ones[4:]
+    for key, home in homes.items():
+        now = placement.choose(Some(fewer, affinity=key), fit)
+        assert now == home if home != ones[3] else now in fewer, "only the keys of the one that left have moved"
+    full = [One(one.incarnation, one.load, one.incarnation != "i5") for one in ones]
+    astray = [key for key, home in homes.items() if home == ones[5]]
+    assert all(placement.choose(Some(full, affinity=key), fit) == full[0] for key in astray)
+    assert placement.choose(Some(ones), fit) == ones[0], "no key, no preference"
+
+
+def test_best_fit_packs_and_worst_fit_spreads() -> None:
+    """One takes the fullest that suffices, the other the emptiest; both by share, and only where it fits."""
+    ones = [One("full", 1000, False), One("tight", 800, True, 2), One("half", 900, True, 3), One("empty", 0, True, 2)]
+    best, worst = (PLACEMENTS[name].choose(Some(ones), fit) for name in ("best_fit", "worst_fit"))
+    assert best is not None
+    assert worst is not None
+    assert (best.incarnation, worst.incarnation) == ("tight", "empty")
+
+
+def test_a_sample_of_a_large_fleet_is_seen() -> None:
+    """Of a thousand the best of a sample: near the best of all, most of the time, and without looking at all."""
+    ones = [One(f"i{n}", n, True) for n in range(1000)]
+    loads = [one.load for seed in range(50) if (one := PLACEMENTS["best_fit"].choose(Some(ones, Random(seed)), fit)) is not None]
+    assert sum(loads) / 50 > 950
+    only = [One(one.incarnation, one.load, one.load == 17) for one in ones]
+    assert all(PLACEMENTS[name].choose(Some(only), fit) == only[17] for name in PLACEMENTS), "one that fits is found wherever it is"
 
 
 def test_round_robin_takes_turns() -> None:

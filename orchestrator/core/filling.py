@@ -1,0 +1,47 @@
+"""Raising together: those placed on an instance in one step share what is left there, before their orders leave.
+
+Law: a grant is raised only while its assignment lies in our own order book; what has left keeps what it said.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from orchestrator.core.desk import Desk
+from orchestrator.core.registry import Instance
+from orchestrator.policies.allocation import Claim
+from orchestrator.resources import Demand
+from orchestrator.vocabulary import Attempt, plain_vector
+
+
+class Fresh:
+    """Elastic attempts of this step, by instance, in the order in which they were placed."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._placed: dict[str, list[tuple[Attempt, Demand]]] = {}
+
+    def add(self, instance: Instance, attempt: Attempt, demand: Demand) -> None:
+        """This attempt was placed at the least that it asks."""
+        if demand.elastic:
+            self._placed.setdefault(instance.incarnation, []).append((attempt, demand))
+
+    def rise(self) -> None:
+        """Share out what is left, as the allocation would have it."""
+        for incarnation, placed in self._placed.items():
+            self._rise_on(self._desk.registry.instances[incarnation], placed)
+
+    def _rise_on(self, instance: Instance, placed: list[tuple[Attempt, Demand]]) -> None:
+        orders = instance.orders.assign
+        unsent = {item.n: at for at, item in enumerate(orders)}
+        placed = [one for one in placed if one[0].n in unsent and one[0] in instance.holdings]
+        claims = [Claim(demand, instance.holdings[attempt].grant) for attempt, demand in placed]
+        if not claims:
+            return
+        grants = self._desk.allocation.raised(claims, instance.free, instance.capacity)
+        for (attempt, _), claim, grant in zip(placed, claims, grants, strict=True):
+            if grant != claim.grant:
+                instance.regrant(attempt, grant)
+                at = unsent[attempt.n]
+                orders[at] = replace(orders[at], grant=plain_vector(grant))
+        self._desk.registry.touch(instance)
