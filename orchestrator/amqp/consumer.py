@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -31,7 +32,7 @@ class Consumer:
         channel: AbstractChannel,
         entry: ConsumeChannel,
         exclusive: bool,
-        arguments: Mapping[str, str | int | bool],
+        arguments: Mapping[str, str | int | bool | datetime],
         broken: asyncio.Future[Broken],
         timeout_s: float,
         forget: Callable[[], object],
@@ -136,7 +137,7 @@ class Consumers:
         prefetch: int,
         no_ack: bool,
         exclusive: bool,
-        arguments: Mapping[str, str | int | bool],
+        arguments: Mapping[str, str | int | bool | datetime],
         body_bytes_max: int,
     ) -> Consumer:
         """As ``Link.consume``."""

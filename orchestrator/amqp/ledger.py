@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from orchestrator.amqp import topology
@@ -33,7 +34,7 @@ from orchestrator.amqp.delivery import Delivery, Published
 from orchestrator.amqp.errors import LedgerRewound, LinkLost
 from orchestrator.amqp.link import Link
 
-Place: TypeAlias = int | Literal["first", "last", "next"]
+Place: TypeAlias = int | datetime | Literal["first", "last", "next"]
 
 PREFETCH = 1_000
 """Enough open messages to keep the broker reading while we decode; few enough that 30 kB each are no burden."""
@@ -101,8 +102,9 @@ class LedgerTail:
         """Hand every message from ``start`` on to ``sink``, then those to come, until the consumer is cancelled.
 
         ``start`` is an offset, or "first" (that is left), "last" (the beginning of the newest chunk), "next" (what is
-        appended from now on). ``on_gap`` is called before the message after a gap. Settles by itself: do not settle
-        these. Raises LedgerRewound when ``start`` lies beyond the end.
+        appended from now on), or a moment (the first chunk that the broker took then or later). ``on_gap`` is called
+        before the message after a gap. Settles by itself: do not settle these. Raises LedgerRewound when the offset
+        ``start`` lies beyond the end.
         """
         if isinstance(start, int) and start > 0:
             chunk = await self.last_chunk(patience_s=5.0)

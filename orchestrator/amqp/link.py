@@ -22,6 +22,7 @@ import itertools
 import secrets
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Literal, TypeAlias, Unpack
 
@@ -216,7 +217,7 @@ class Link:
         prefetch: int,
         no_ack: bool = False,
         exclusive: bool = False,
-        arguments: Mapping[str, str | int | bool] | None = None,
+        arguments: Mapping[str, str | int | bool | datetime] | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
     ) -> Consumer:
         """Consume on a channel of its own. ``sink`` is called in order, synchronously; it must neither block nor raise.

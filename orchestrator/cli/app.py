@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, dead, demo, doctor, look, plan, serve, submit
+from orchestrator.cli import act, dead, demo, doctor, look, plan, record, serve, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -46,4 +46,5 @@ look.register(app)
 dead.register(app)
 act.register(app)
 plan.register(app)
+record.register(app)
 doctor.register(app)

@@ -29,11 +29,12 @@ def explain(fault: Exception) -> tuple[str, int]:
     from orchestrator.client.errors import AskRefused, OrchestratorError
     from orchestrator.live.embedded.errors import EmbeddedBrokerError
     from orchestrator.live.settings import SettingsError
+    from orchestrator.traces import BadTrace
 
     match fault:
         case Fault():
             return str(fault), fault.code
-        case SettingsError():
+        case SettingsError() | BadTrace():
             return str(fault), BAD_USAGE
         case AskRefused():
             return str(fault), BAD_USAGE if fault.error.kind in _USAGE_KINDS else FAILED

@@ -1,4 +1,4 @@
-"""What is typed, and what it means: ``k=v``, ``30s``, ``gpu=1..4``.
+"""What is typed, and what it means: ``k=v``, ``30s``, ``gpu=1..4``, ``2026-01-31T08:00``.
 
 Law: pure text in, plain data out. Whatever cannot be meant raises ``Unclear``, which names the word and shows a right one.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -74,6 +75,22 @@ def needs(words: Iterable[str]) -> dict[str, float | tuple[float, float]]:
             raise Unclear(f"{word!r}: the least exceeds the most")
         found[name] = (float(low), float(high)) if dots else float(low)
     return found
+
+
+def instant_ns(text: str, now_ns: int) -> int:
+    """A moment in Unix nanoseconds: so long before ``now_ns`` (``24h``, ``7d``), or a date with or without a time of day and zone
+    (``2026-01-31``, ``2026-01-31T08:00``, ``…+01:00``; no zone: this machine's). Raises Unclear, also for one that is to come.
+    """
+    try:
+        at_ns = round(datetime.fromisoformat(text).timestamp() * 1e9)
+    except (ValueError, OverflowError):
+        try:
+            at_ns = now_ns - round(duration_s(text) * 1e9)
+        except Unclear:
+            raise Unclear(f"{text!r} is no moment; write for example 24h, 7d, 2026-01-31 or 2026-01-31T08:00") from None
+    if not 0 <= at_ns <= now_ns:
+        raise Unclear(f"{text!r} is not in the past")
+    return at_ns
 
 
 def duration_s(text: str) -> float:

@@ -4,8 +4,9 @@ Law: a trace is data about the past and nothing else: tasks with their arrivals 
 be asked "what if" in virtual time, and be submitted again to a live system. Two forms, each also ``.gz``:
 
 * ``*.csv``, independent tasks (or tasks with a ``depends_on`` column), one a row: ``submit_s, runtime_s, cpus, mem_mb, gpus, user,
-  priority, estimate_s, name``, and where they are wanted ``id, type, depends_on, size, workflow, deadline_s``. Only ``submit_s``
-  and ``runtime_s`` must be there; a blank says nothing; columns that are not known are left alone. This form loses nothing.
+  priority, estimate_s, name``, and where they are wanted ``id, type, depends_on, size, workflow, deadline_s, need`` (demands for
+  which there is no column). Only ``submit_s`` and ``runtime_s`` must be there; a blank says nothing; columns that are not known are
+  left alone. This form loses nothing.
 * ``*.jsonl``, workflows, one a line: ``{"name", "submit_s"?, "tasks": [{"id", "name", "runtime_s", "cpus", "mem_mb", "instances"?,
   "depends_on"}]}``.
 """

@@ -24,10 +24,10 @@ FORMS = (".csv", ".jsonl", ".csv.gz", ".jsonl.gz")
 def read(path: str | Path) -> Trace:
     """The trace in a file. Raises BadTrace; OSError for a file that is not there or may not be read."""
     path = Path(path)
-    form = _form(path)
+    made = form(path)
     with _opened(path, "r") as text:
         try:
-            return (read_table if form == "csv" else read_flows)(text, path.name)
+            return (read_table if made == "csv" else read_flows)(text, path.name)
         except UnicodeDecodeError as fault:
             raise BadTrace(f"it is not text in UTF-8 ({fault.reason} at byte {fault.start})", path.name) from None
         except (gzip.BadGzipFile, zlib.error, EOFError) as fault:
@@ -40,12 +40,13 @@ def write(path: str | Path, tasks: Iterable[TraceTask]) -> int:
     Workflows (``.jsonl``): tasks of one ``workflow`` make one line. Raises BadTrace for a name that says no form; OSError.
     """
     path = Path(path)
-    form = _form(path)
+    made = form(path)
     with _opened(path, "w") as text:
-        return (write_table if form == "csv" else write_flows)(text, tasks)
+        return (write_table if made == "csv" else write_flows)(text, tasks)
 
 
-def _form(path: Path) -> str:
+def form(path: Path) -> str:
+    """``csv`` or ``jsonl``, by the name. Raises BadTrace for a name that says neither."""
     name = path.name.removesuffix(".gz")
     for form in ("csv", "jsonl"):
         if name.endswith(f".{form}"):

@@ -13,13 +13,13 @@ from typing import Any, TextIO
 from orchestrator.traces.errors import BadTrace
 from orchestrator.traces.names import is_type, kinds
 from orchestrator.traces.task import Trace, TraceTask, trace_of
-from orchestrator.vocabulary import is_id
+from orchestrator.vocabulary import is_id, is_name
 
 AMOUNTS = {"cpus": "cpu", "mem_mb": "mem_mb", "gpus": "gpu"}
 """Columns that are demands, and the resource that each names."""
 PLAIN = ("submit_s", "runtime_s", *AMOUNTS, "user", "priority", "estimate_s", "name")
-MORE = ("id", "type", "depends_on", "size", "workflow", "deadline_s")
-"""Columns that a trace may have besides."""
+MORE = ("id", "type", "depends_on", "size", "workflow", "deadline_s", "need")
+"""Columns that a trace may have besides; ``need``: demands for which there is no column."""
 LONGEST_S = 1e9
 """Thirty years: what is longer is a mistake in units."""
 PRIORITY_MAX = 1000
@@ -57,6 +57,7 @@ def _task(place: int, row: Mapping[str, str], said: Mapping[str, Any], where: st
         column = "submit_s" if submit_s is None else "runtime_s"
         raise BadTrace("it is blank; every task needs one", where, line, column)
     need = {resource: amount for column, resource in AMOUNTS.items() if (amount := number(column))}
+    need |= _others(row.get("need") or "", where, line)
     task, type_ = row.get("id") or f"t{place}", row.get("type") or ""
     if not is_id(task):
         raise BadTrace(f"{task!r} cannot be a task's id: letters, digits and _.:@-, at most 128", where, line, "id")
@@ -78,6 +79,17 @@ def _task(place: int, row: Mapping[str, str], said: Mapping[str, Any], where: st
         row.get("workflow") or "",
         None if deadline_s is None else deadline_s - first,
     )
+
+
+def _others(text: str, where: str, line: int) -> dict[str, float]:
+    """Demands for which there is no column of their own, ``licence=1 slots=2``."""
+    need = {}
+    for part in text.split():
+        name, equals, amount = part.partition("=")
+        if not equals or not is_name(name):
+            raise BadTrace(f"{part!r} is not a demand; write resource=amount, several with spaces between", where, line, "need")
+        need[name] = _number({"need": amount}, "need", where, line) or 0.0
+    return {name: amount for name, amount in need.items() if amount}
 
 
 def _number(
@@ -126,4 +138,5 @@ _CELLS: tuple[Callable[[TraceTask], object], ...] = (
     lambda task: spelled(task.size),
     lambda task: task.workflow,
     lambda task: spelled(task.deadline_s),
+    lambda task: " ".join(f"{name}={spelled(amount)}" for name, amount in task.need.items() if name not in AMOUNTS.values()),
 )

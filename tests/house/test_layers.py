@@ -30,6 +30,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator.client": {"orchestrator.vocabulary", "orchestrator.wire", "orchestrator.amqp", "orchestrator.client"},
     "orchestrator.planning": {"orchestrator.planning"},
     "orchestrator.traces": {"orchestrator.vocabulary", "orchestrator.traces"},
+    "orchestrator.replay": {
+        "orchestrator.vocabulary",
+        "orchestrator.wire",
+        "orchestrator.amqp",
+        "orchestrator.client",
+        "orchestrator.traces",
+        "orchestrator.replay",
+        "workers",
+    },
     "orchestrator.live": {
         "orchestrator.vocabulary",
         "orchestrator.wire",
