@@ -37,6 +37,18 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}\Z"
 """Task ids, instance names, incarnations. (``\\Z``, for ``$`` would let a line feed at the end pass into logs.)"""
 
+_UNITS: dict[str, Nanos] = {
+    "d": 86_400 * NS_PER_S,
+    "h": 3_600 * NS_PER_S,
+    "m": 60 * NS_PER_S,
+    "s": NS_PER_S,
+    "ms": NS_PER_MS,
+    "us": 1_000,
+    "ns": 1,
+}
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h|d)")
+_SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|ns|s|m|h|d))+\Z")
+
 _NAME = re.compile(NAME_PATTERN)
 _ID = re.compile(ID_PATTERN)
 
@@ -79,6 +91,24 @@ def ns(seconds: float) -> Nanos:
 def seconds(span: Nanos) -> float:
     """Nanoseconds (ours) to seconds (a person's)."""
     return span / NS_PER_S
+
+
+def span_ns(text: str) -> Nanos:
+    """A length of time as people write it (``30s``, ``250ms``, ``1h30m``) in ns. Raises ValueError."""
+    text = text.replace(" ", "").lower()
+    if not _SPAN.match(text):
+        raise ValueError(f"{text!r} is not a length of time")
+    return sum(round(float(number) * _UNITS[unit]) for number, unit in _PIECE.findall(text))
+
+
+def span_text(span: Nanos) -> str:
+    """A length of time as people write it, exactly: ``5400000000000`` -> ``1h30m``. ``span_ns`` reads it."""
+    parts = []
+    for unit, length in _UNITS.items():
+        count, span = divmod(span, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
 
 
 def milli(amount: float) -> Milli:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from datetime import timedelta
 from typing import TypeAlias
 
-from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos, ns
+from orchestrator.vocabulary import NS_PER_S, Nanos, ns, span_ns
 
 Duration: TypeAlias = str | float | timedelta
 """Text with units (``ms``, ``s``, ``m``, ``h``, ``d``; several add up), a number of seconds, or a ``timedelta``."""
 
-_UNITS: dict[str, Nanos] = {
-    "ms": NS_PER_MS,
-    "s": NS_PER_S,
-    "m": 60 * NS_PER_S,
-    "h": 3600 * NS_PER_S,
-    "d": 86400 * NS_PER_S,
-}
-_PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+\Z")
 _MOST_S = 366 * 86400
 
 
@@ -32,10 +22,10 @@ def duration_ns(length: Duration, what: str = "duration") -> Nanos:
     if isinstance(length, timedelta):
         span = ns(length.total_seconds())
     elif isinstance(length, str):
-        text = length.replace(" ", "").lower()
-        if not _WHOLE.match(text):
-            raise ValueError(f'{what} is {length!r}: write a number of seconds, or a text like "30s", "500ms", "1h30m"')
-        span = sum(round(float(number) * _UNITS[unit]) for number, unit in _PIECE.findall(text))
+        try:
+            span = span_ns(length)
+        except ValueError:
+            raise ValueError(f'{what} is {length!r}: write a number of seconds, or a text like "30s", "500ms", "1h30m"') from None
     elif isinstance(length, bool) or not isinstance(length, int | float) or not math.isfinite(length):
         raise ValueError(f'{what} is {length!r}: write a number of seconds, or a text like "30s", "500ms", "1h30m"')
     else:

@@ -9,6 +9,7 @@ import typer
 from orchestrator.cli.faults import BAD_USAGE, Fault
 from orchestrator.cli.frame import Call, command
 from orchestrator.cli.look import TaskArgument
+from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
     command(app, "cancel", example="orchestrator cancel 0190c2f3a7", panel=PANEL)(cancel)
     command(app, "priority", example="orchestrator priority 0190c2f3a7 5", panel=PANEL)(priority)
     command(app, "drain", example="orchestrator drain gpu-a", panel=PANEL)(drain)
-    command(app, "policy", example="orchestrator policy fifo", panel=PANEL)(policy)
+    command(app, "policy", example="orchestrator policy sjf --set ageing=10m --service thumbs", panel=PANEL)(policy)
 
 
 def cancel(call: Call, id: TaskArgument) -> int:
@@ -60,13 +61,27 @@ def policy(
     call: Call,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Policies to switch to; which kind a name belongs to is found out", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="Policies to switch to, also with settings (sjf:ageing=10m); which kind a name belongs to is found out",
+            show_default=False,
+        ),
     ] = None,
     ordering: Annotated[str | None, typer.Option(metavar="NAME", help="Who goes next")] = None,
     placement: Annotated[str | None, typer.Option(metavar="NAME", help="On which instance")] = None,
     allocation: Annotated[str | None, typer.Option(metavar="NAME", help="How much of an elastic demand")] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SETTING=VALUE", help="A setting of the policy named, or of the one in force", show_default=False),
+    ] = None,
+    service: Annotated[str | None, typer.Option(metavar="NAME", help="For this service only")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="With --service: it follows the default again")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="What each policy does, and its settings with their reasons")] = False,
 ) -> None:
-    """Show or switch the policies that decide."""
+    """Show or switch the policies that decide.
+
+    A switch orders those who wait anew and is followed by every coordinator, also after a failover.
+    """
     wanted = {"ordering": ordering, "placement": placement, "allocation": allocation}
     if names:
         for kind, name in kinds_of(names, call.ask("policy")["known"]).items():
@@ -78,23 +93,38 @@ def policy(
                     code=BAD_USAGE,
                 )
             wanted[kind] = name
-    found = call.ask("policy", **wanted)
-    call.answer(found, lambda: policy_view(found))
+    asked = {"set": pairs(set or []) or None, "service": service, "reset": reset or None, "explain": explain or None}
+    found = call.ask("policy", **wanted, **asked)
+    call.answer(found, lambda: explain_view(found) if explain else policy_view(found))
+
+
+def pairs(words: list[str]) -> dict[str, str]:
+    """``["ageing=10m"]`` -> ``{"ageing": "10m"}``. Raises Unclear."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise Unclear(f"{word!r} is no setting; write SETTING=VALUE, for example ageing=10m")
+        if name in found:
+            raise Unclear(f"the setting {name!r} is given twice")
+        found[name] = value
+    return found
 
 
 def kinds_of(names: list[str], known: dict[str, list[str]]) -> dict[str, str]:
-    """Which kind each policy name belongs to. Raises Fault for a name that nobody knows, or that two of one kind compete."""
+    """Which kind each policy belongs to. Raises Fault for a name that nobody knows, or that two of one kind compete."""
     found: dict[str, str] = {}
-    for name in names:
+    for spec in names:
+        name = spec.partition(":")[0]
         kinds = [kind for kind, policies in known.items() if name in policies]
         if len(kinds) != 1:
             what = f"The name {name!r} belongs to several kinds ({', '.join(kinds)})." if kinds else f"There is no policy {name!r}."
             there = "; ".join(f"{kind}: {', '.join(policies)}" for kind, policies in known.items())
-            do = f"Say which: --{kinds[0]} {name}." if kinds else f"There are {there}."
+            do = f"Say which: --{kinds[0]} {spec}." if kinds else f"There are {there}."
             raise Fault(what, "Nothing was switched.", do, code=BAD_USAGE)
-        if found.setdefault(kinds[0], name) != name:
+        if found.setdefault(kinds[0], spec) != spec:
             raise Fault(
-                f"Two {kinds[0]} policies are named: {found[kinds[0]]} and {name}.",
+                f"Two {kinds[0]} policies are named: {found[kinds[0]]} and {spec}.",
                 "Nothing was switched.",
                 "Name one.",
                 code=BAD_USAGE,
@@ -155,13 +185,39 @@ def drain_view(found: dict[str, Any]) -> list[RenderableType]:
     return [cell(f"{names} takes no new work, {rest}.")]
 
 
-def policy_view(found: dict[str, Any]) -> list[RenderableType]:
-    """What ``policy`` answered."""
-    from orchestrator.cli.show import table
+ASKS = {"ordering": "who goes next", "placement": "on which instance", "allocation": "how much of an elastic demand"}
 
-    asks = {"ordering": "who goes next", "placement": "on which instance", "allocation": "how much of an elastic demand"}
+
+def policy_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``policy`` answered: what holds, what else there is, which services have their own."""
+    from orchestrator.cli.show import cell, table
+
     rows = [
-        [kind, name, [one for one in found["known"].get(kind, []) if one != name], asks.get(kind, "")]
-        for kind, name in found["now"].items()
+        [kind, spec, [one for one in found["known"].get(kind, []) if one != spec.partition(":")[0]], ASKS.get(kind, "")]
+        for kind, spec in found["now"].items()
     ]
-    return [table(["kind", "now", "others there are", "decides"], rows)]
+    whose = f"now, for {found['service']}" if found.get("service") else "now"
+    shown: list[RenderableType] = [table(["kind", whose, "others there are", "decides"], rows)]
+    if own := found.get("services"):
+        named = [[service, kind, spec] for service, specs in own.items() for kind, spec in specs.items()]
+        shown.append(table(["service", "kind", "has its own"], named))
+    shown += [
+        cell(f"The {one['kind']} policy {one['name']} of {one['distribution']} cannot be used: {one['why']}.")
+        for one in found.get("broken", [])
+    ]
+    return shown
+
+
+def explain_view(found: dict[str, Any]) -> list[RenderableType]:
+    """Every policy: what it does, and what can be set of it."""
+    from orchestrator.cli.show import cell, table
+
+    shown: list[RenderableType] = []
+    for kind, policies in found["about"].items():
+        for name, about in policies.items():
+            whose = f" (of {about['from']})" if about["from"] else ""
+            shown.append(cell(f"{kind} {name}{whose}: {' '.join(about['doc'].split()).replace('``', '')}"))
+            if about["settings"]:
+                rows = [[word, one["default"], one["is"], one["why"]] for word, one in about["settings"].items()]
+                shown.append(table(["setting", "default", "is", "why"], rows))
+    return shown

@@ -63,6 +63,7 @@ def _take_needs(desk: Desk, instance: Instance, said: Announce) -> None:
             desk.note("bad_need", instance=instance.name, service=said.service, handler=handler.name, why=str(fault))
         else:
             desk.backlog.default_need(f"{said.service}.{handler.name}", handler.need)
+        desk.estimates.hint(f"{said.service}.{handler.name}", handler.estimate_ns)
 
 
 def beat(desk: Desk, now: Nanos, event: Arrived) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple, TypeAlias
 
+from orchestrator.core.estimates import Estimates
 from orchestrator.core.records import Record
 from orchestrator.policies.ordering import Ordering, Waiting
 from orchestrator.resources import Demand, demand_of
@@ -62,8 +63,9 @@ class DemandClass:
 class Queue:
     """The backlog of one service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, ordering: Ordering) -> None:
         self.service = service
+        self.ordering = ordering
         self.classes: dict[ClassKey, DemandClass] = {}
         self.aside: dict[ClassKey, DemandClass] = {}
         """Accepted before the claim, waiting for agents to answer."""
@@ -193,8 +195,10 @@ class Queue:
 class Backlog:
     """All services' queues."""
 
-    def __init__(self, ordering: Ordering) -> None:
-        self.ordering = ordering
+    def __init__(self, ordering_of: Callable[[Service], Ordering], estimates: Estimates) -> None:
+        self.ordering_of = ordering_of
+        """Which ordering holds for a service now."""
+        self.estimates = estimates
         self.queues: dict[Service, Queue] = {}
         self.needs: dict[TaskType, Need] = {}
         """What a handler says its tasks ask when they say nothing themselves."""
@@ -204,7 +208,7 @@ class Backlog:
         """The queue of a service, made at first sight."""
         found = self.queues.get(service)
         if found is None:
-            found = self.queues[service] = Queue(service)
+            found = self.queues[service] = Queue(service, self.ordering_of(service))
         return found
 
     def __len__(self) -> int:
@@ -221,11 +225,16 @@ class Backlog:
         if record.place is not None:
             self.queue(record.service).remove(record)
 
-    def order_by(self, ordering: Ordering) -> None:
-        """Another ordering from now on, for those who wait as well."""
-        self.ordering = ordering
-        for queue in self.queues.values():
-            queue.reorder(self.key, self.demand)
+    def order_anew(self, but_for: Ordering | None = None) -> None:
+        """Orderings may have been switched: those who wait where another holds now take their new places.
+
+        ``but_for``: one that decides otherwise than before.
+        """
+        for service, queue in self.queues.items():
+            ordering = self.ordering_of(service)
+            if ordering != queue.ordering or ordering is but_for:
+                queue.ordering = ordering
+                queue.reorder(self.key, self.demand)
 
     def default_need(self, type_: TaskType, need: Need) -> None:
         """What tasks of this type ask when they say nothing; those that wait are judged by it at once."""
@@ -234,9 +243,20 @@ class Backlog:
             self.queue(service_of(type_)).reorder(self.key, self.demand)
 
     def key(self, record: Record) -> float:
-        """The ordering's key of a task."""
+        """The key of a task, as the ordering of its service has it."""
+        ordering = self.queue(record.service).ordering
+        return ordering.key(self.waiting(record, ordering))
+
+    def waiting(self, record: Record, ordering: Ordering) -> Waiting:
+        """What that ordering may know of a waiting task."""
         task = record.task
-        return self.ordering.key(Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns, task.estimate_ns))
+        if not ordering.estimates:
+            return Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns)
+        whole, rest = self.estimates.expect(record), self.estimates.remaining(record)
+        return Waiting(
+            record.at_ns, record.priority, task.tenant, task.deadline_ns,
+            whole.mean_ns, rest.mean_ns, rest.long_ns, self.estimates.typical_ns(record.service),
+        )  # fmt: skip
 
     def demand(self, record: Record) -> Demand:
         """What the task asks, as a demand; equal needs share one."""

@@ -8,7 +8,7 @@ most one message per peer leave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from random import Random
 from typing import Any
@@ -31,8 +31,10 @@ from orchestrator.core.events import (
     TimePassed,
     TokenHeld,
 )
+from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.settling import miss_deadline, settle_down
 from orchestrator.core.timers import Timer
+from orchestrator.policies import BUILT_IN, Catalogue
 from orchestrator.vocabulary import NS_PER_S, Nanos
 from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leave, Notes, Reports, Submit
 
@@ -68,10 +70,15 @@ class Coordinator:
     """The machine. ``dice`` is the only chance in it: the same events, times and dice give the same commands."""
 
     def __init__(
-        self, name: str, config: Config | None = None, dice: Random | None = None, policies: dict[str, str] | None = None
+        self,
+        name: str,
+        config: Config | None = None,
+        dice: Random | None = None,
+        policies: Mapping[Scope, str] | None = None,
+        catalogue: Catalogue = BUILT_IN,
     ) -> None:
-        self.desk = Desk(name, config or Config(), dice or Random(0))
-        self.desk.use_policies(policies or {})
+        """``policies``: specs by scope, until the ledger says otherwise. Raises BadPolicy."""
+        self.desk = Desk(name, config or Config(), dice or Random(0), Policies(catalogue, policies))
 
     @property
     def next_offset(self) -> int:
@@ -133,6 +140,7 @@ class Coordinator:
             while desk.stirred:
                 service = next(iter(desk.stirred))
                 placing.place(desk, now, service, desk.stirred.pop(service))
+        desk.set_down()
         self._echo(now)
         self._append(now)
         if desk.settled:

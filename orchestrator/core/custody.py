@@ -56,6 +56,7 @@ class Custody:
         self.wills: dict[TaskId, tuple[Asked, int]] = {}
         """Cancels of tasks that were not known yet."""
         self.policies: dict[str, tuple[Asked, int]] = {}
+        """By scope: what was asked last, and where that stands."""
         self.reign: Reign | None = None
         self.epoch = 0
         """The highest there ever was."""
@@ -191,8 +192,11 @@ class Custody:
     def asked(self, fact: Asked, offset: int) -> Record | None:
         """A will; gives the record of the task it is about, if that lives."""
         if fact.what == "policy":
-            for kind in fact.value:
-                self.policies[kind] = (fact, offset)
+            for scope, spec in fact.value.items():
+                if spec:
+                    self.policies[scope] = (fact, offset)
+                else:  # as the default: nothing to keep
+                    self.policies.pop(scope, None)
             return None
         record = self.live.get(fact.task)
         if record is None:

@@ -8,6 +8,7 @@ instance's order book, into the facts to be proposed, or into the results to be 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, TypeAlias
@@ -17,13 +18,14 @@ from orchestrator.core.backlog import Backlog
 from orchestrator.core.commands import Append, Bury, Command, Noted, Send, SendResults
 from orchestrator.core.config import Config
 from orchestrator.core.custody import Custody
+from orchestrator.core.estimates import Estimates
 from orchestrator.core.events import Arrived, Garbled, Handle
+from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Registry
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
-from orchestrator.policies import ALLOCATIONS, ORDERINGS, PLACEMENTS, pick
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import AnyFact, Ended, Entry
 from orchestrator.wire.messages import Result
@@ -59,7 +61,7 @@ class Gate:
 class Desk:
     """State of one coordinator."""
 
-    def __init__(self, name: str, config: Config, dice: Random) -> None:
+    def __init__(self, name: str, config: Config, dice: Random, policies: Policies) -> None:
         self.name = name
         self.config = config
         self.dice = dice
@@ -67,10 +69,9 @@ class Desk:
         self.custody = Custody(config.results_bytes_max)
         self.keeping = Keeping(config.ledger_bytes_max, config.reserve_bytes)
         self.registry = Registry()
-        self.backlog = Backlog(ORDERINGS["priority"])
-        self.placement = PLACEMENTS["least_loaded"]
-        self.allocation = ALLOCATIONS["msa"]
-        self.policy_names = {"ordering": "priority", "placement": "least_loaded", "allocation": "msa"}
+        self.policies = policies
+        self.estimates = Estimates()
+        self.backlog = Backlog(lambda service: policies.of(service).ordering, self.estimates)
         self.timers = Timers()
         self.verdicts: dict[TaskId, Ended] = {}
         """Ends that ledger content demands and nobody has written yet; a new leader writes them."""
@@ -231,16 +232,21 @@ class Desk:
         if better is not None:
             better[instance.incarnation] = instance
 
-    def use_policies(self, names: dict[str, str]) -> None:
-        """Switch policies by name. Raises ValueError for an unknown one, before anything is changed."""
-        ordering = pick(ORDERINGS, names.get("ordering", self.policy_names["ordering"]))
-        placement = pick(PLACEMENTS, names.get("placement", self.policy_names["placement"]))
-        allocation = pick(ALLOCATIONS, names.get("allocation", self.policy_names["allocation"]))
-        if ordering is not self.backlog.ordering:
-            self.backlog.order_by(ordering)
-        self.placement, self.allocation = placement, allocation
-        self.policy_names |= names
+    def use_policies(self, specs: Mapping[Scope, str]) -> None:
+        """Switch policies. Raises BadPolicy before anything is changed."""
+        self.policies.switch(specs)
+        self.backlog.order_anew()
         self.stir_all()
+
+    def set_down(self) -> None:
+        """Say which policies of others have failed, and order anew where one of them had ordered."""
+        news = self.policies.set_down()
+        for kind, name, why in news:
+            self.counts["policy_failed"] += 1
+            self.note("policy_failed", kind=kind, policy=name, why=why)
+        if news:
+            for service in self.backlog.queues:
+                self.backlog.order_anew(self.policies.of(service).ordering)
 
     # --- leaving the desk -----------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Fresh:
         claims = [Claim(demand, instance.holdings[attempt].grant) for attempt, demand in placed]
         if not claims:
             return
-        grants = self._desk.allocation.raised(claims, instance.free, instance.capacity)
+        grants = self._desk.policies.of(instance.service).allocation.raised(claims, instance.free, instance.capacity)
         for (attempt, _), claim, grant in zip(placed, claims, grants, strict=True):
             if grant != claim.grant:
                 instance.regrant(attempt, grant)

@@ -13,8 +13,9 @@ from orchestrator.core import liveness, views
 from orchestrator.core.commands import Reply
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
-from orchestrator.policies import KINDS
-from orchestrator.vocabulary import Nanos, is_id
+from orchestrator.core.governing import Policies, scope_of
+from orchestrator.policies import KINDS, BadPolicy, Kind
+from orchestrator.vocabulary import Nanos, is_id, is_name
 from orchestrator.wire.facts import Asked
 from orchestrator.wire.messages import Answer, Control, Error
 
@@ -129,13 +130,55 @@ def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 
 def policy(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    names = {kind: args[kind] for kind in KINDS if kind in args}
-    for kind, name in names.items():
-        if name not in KINDS[kind]:
-            raise Unanswerable("unknown_policy", f"there is no {kind} policy {name!r}; there are: {', '.join(sorted(KINDS[kind]))}")
-    if names and any(desk.policy_names[kind] != name for kind, name in names.items()):
-        desk.propose(Asked("policy", now, by=by, value=names))
-    return {"now": desk.policy_names | names, "known": {kind: sorted(known) for kind, known in KINDS.items()}}
+    """Show or switch: ``ordering``, ``placement``, ``allocation`` (specs), ``set`` (settings by name), ``service`` (only there),
+    ``reset`` (it follows the default again)."""
+    service = args.get("service")
+    if service is not None and not (isinstance(service, str) and is_name(service)):
+        raise Unanswerable("bad_argument", f"service must be the name of a service, not {service!r}")
+    try:
+        wanted = _wanted(desk.policies, args, service)
+        changed = {scope: spec for scope, spec in desk.policies.judge(wanted).items() if desk.policies.specs.get(scope, "") != spec}
+        after = desk.policies.after(changed)
+    except BadPolicy as fault:
+        raise Unanswerable("unknown_policy", f"{fault}. Nothing was switched.") from None
+    if changed:
+        desk.propose(Asked("policy", now, by=by, value=changed))
+    catalogue = desk.policies.catalogue
+    return {
+        "now": {kind: after.spec(service, kind) for kind in KINDS},
+        "service": service,
+        "services": after.own(),
+        "known": catalogue.names(),
+        "about": catalogue.about() if args.get("explain") else {},
+        "broken": [
+            {"kind": one.kind, "name": one.name, "distribution": one.distribution, "why": one.why} for one in catalogue.broken
+        ],
+    }
+
+
+def _wanted(policies: Policies, args: Args, service: str | None) -> dict[str, str]:
+    """The specs by scope that the operator asks for. A setting belongs to the policy named, or to that of those in force which has
+    it."""
+    settings, reset = args.get("set", {}), args.get("reset", False)
+    named: dict[Kind, str] = {kind: args[kind] for kind in KINDS if kind in args}
+    if not isinstance(settings, dict) or not all(
+        isinstance(text, str) for text in (*settings, *settings.values(), *named.values())
+    ):
+        raise Unanswerable("bad_argument", "a policy is a text, and so are its settings by name")
+    if type(reset) is not bool or (reset and (service is None or named or settings)):
+        raise Unanswerable("bad_argument", "reset is for one service, and names no policy: it follows the default again")
+    if reset:
+        return {scope_of(service, kind): "" for kind in KINDS}
+    specs = named or {kind: policies.spec(service, kind) for kind in KINDS}
+    wanted = dict(named)
+    for word, text in settings.items():
+        owners = [kind for kind, spec in specs.items() if policies.catalogue.has(kind, spec, word)]
+        if len(owners) != 1:
+            which = ", ".join(f"{kind} {spec}" for kind, spec in specs.items())
+            raise BadPolicy(f"{'none' if not owners else 'more than one'} of these policies has a setting {word!r}: {which}")
+        kind = owners[0]
+        wanted[kind] = policies.catalogue.changed(kind, wanted.get(kind, specs[kind]), {word: text})
+    return {scope_of(service, kind): spec for kind, spec in wanted.items()}
 
 
 def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:

@@ -57,7 +57,7 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
     for one in again:
         queue.unblock(one)
     only_better = set(again) if better is not None else set()
-    fresh = Fresh(desk) if desk.allocation.raises else None
+    fresh = Fresh(desk) if desk.policies.of(service).allocation.raises else None
     while pool.open and (group := queue.best()) is not None:
         head = group.head()
         assert head is not None
@@ -92,7 +92,9 @@ def choose(desk: Desk, pool: Pool, group: DemandClass, record: Record) -> Instan
     def suits(candidate: Candidate) -> bool:
         return able(desk, instances[candidate.incarnation], group.type, group.demand)
 
-    chosen = desk.placement.choose(pool.question(group.demand, record.task.affinity, desk.allocation, desk.dice), suits)
+    policies = desk.policies.of(pool.service)
+    question = pool.question(group.demand, record.task.affinity, policies.allocation, desk.dice)
+    chosen = policies.placement.choose(question, suits)
     return None if chosen is None else instances[chosen.incarnation]
 
 
@@ -110,7 +112,7 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
     """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
     desk.attempts += 1
     attempt = Attempt(desk.epoch, desk.attempts)
-    grant = desk.allocation.grant(demand, instance.free)
+    grant = desk.policies.of(instance.service).allocation.grant(demand, instance.free)
     desk.backlog.remove(record)
     instance.hold(attempt, Holding(record.id, record, grant, instance.sent + 1))
     record.live[attempt] = instance.incarnation

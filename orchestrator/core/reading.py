@@ -17,7 +17,7 @@ from orchestrator.core.events import Read
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance
 from orchestrator.core.settling import let_go, settle_down, stop_live
-from orchestrator.policies import KINDS
+from orchestrator.policies import BadPolicy
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import (
     Accepted,
@@ -182,11 +182,7 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     if desk.leading and fact.what != "redirect":  # the audit: who wanted what, when it holds
         desk.note("will", will=fact.what, task=fact.task or None, value=fact.value, by=fact.by)
     if fact.what == "policy":
-        known = {kind: name for kind, name in fact.value.items() if name in KINDS.get(kind, ())}
-        desk.use_policies(known)
-        for kind in fact.value:
-            desk.keeping.row(offset, "policy", kind)
-        desk.note("policy" if known == fact.value else "policy_unknown", **fact.value)
+        policy(desk, fact, offset)
         return
     if fact.task in desk.custody.wills:
         desk.keeping.row(offset, "will", fact.task)
@@ -199,6 +195,20 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     elif fact.what == "priority" and record.place is not None:
         desk.backlog.remove(record)
         settle_down(desk, now, record)
+
+
+def policy(desk: Desk, fact: Asked, offset: int) -> None:
+    """Other policies from now on. One that this coordinator does not know (it is of another version, or lacks a plug-in) it cannot
+    follow: it keeps what it has for that scope, and says so; the ledger keeps the will for those who can."""
+    for scope, spec in fact.value.items():
+        desk.keeping.row(offset, "policy", scope)
+        try:
+            desk.use_policies({scope: spec})
+        except BadPolicy as fault:
+            desk.counts["policy_unknown"] += 1
+            desk.note("policy_unknown", scope=scope, policy=spec, why=str(fault))
+        else:
+            desk.note("policy", scope=scope, policy=spec or "as the default", by=fact.by)
 
 
 def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:

@@ -6,7 +6,7 @@ ledger: both limits are far enough away that an estimate serves, as long as it f
 
 from __future__ import annotations
 
-from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Failed, Failure
+from orchestrator.wire.facts import Accepted, AnyFact, Asked, Carried, Checkpointed, Ended, Failed, Failure
 from orchestrator.wire.messages import Error, Task
 
 FACT_BYTES = 300
@@ -47,5 +47,7 @@ def fact_bytes(fact: AnyFact) -> int:
             return FACT_BYTES + task_bytes(task) + len(checkpoint or b"") + sum(map(failure_bytes, failures))
         case Checkpointed(state=state):
             return FACT_BYTES + len(state)
+        case Asked(what="policy", value=specs):
+            return FACT_BYTES + sum(TEXT_BYTES * (len(scope) + len(spec)) for scope, spec in specs.items())
         case _:
             return FACT_BYTES

@@ -15,6 +15,7 @@ from orchestrator.core.desk import Desk
 from orchestrator.core.placing import refusal
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
+from orchestrator.policies import KINDS
 from orchestrator.resources import Demand
 from orchestrator.vocabulary import Nanos, plain_vector, seconds
 
@@ -34,7 +35,7 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "owed_results": len(desk.custody.owed),
         "instances": len(desk.registry.instances),
         "services": len(desk.registry.pools),
-        "policies": dict(desk.policy_names),
+        "policies": {kind: desk.policies.spec(None, kind) for kind in KINDS},
         "intake_open": desk.intake_open,
         "ledger_offset": desk.custody.next_offset,
         "replay_from": desk.keeping.replay_from(desk.custody),

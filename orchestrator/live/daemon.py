@@ -20,6 +20,7 @@ from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent,
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, SessionLost, SessionOpened
 from orchestrator.live.clock import Clock
+from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry, configure
@@ -42,7 +43,7 @@ class Daemon:
 
     def _new_machine(self) -> Coordinator:
         seed = secrets.randbits(64)  # chance enters here, once; the machine itself has none but these dice
-        return Coordinator(self._settings.name, self._settings.core, Random(seed), self._settings.policies)
+        return Coordinator(self._settings.name, self._settings.core, Random(seed), self._settings.specs, catalogue())
 
     async def run(self) -> NoReturn:
         """Serve until cancelled."""
@@ -121,6 +122,8 @@ async def run(settings: Settings) -> None:
     Dying is always safe: what is accepted is in the ledger, and the next coordinator goes on from there.
     """
     telemetry = configure(settings.log, settings.log_level, coordinator=settings.name)
+    for one in catalogue().broken:
+        telemetry.say("policy_broken", {"kind": one.kind, "policy": one.name, "distribution": one.distribution, "why": one.why})
     gc.freeze()  # what was imported lives as long as we do: no need to look at it again and again
     task = asyncio.ensure_future(Daemon(settings, telemetry).run())
     loop = asyncio.get_running_loop()

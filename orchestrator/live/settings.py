@@ -11,12 +11,13 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from orchestrator.core.config import Config
-from orchestrator.policies import ALLOCATIONS, ORDERINGS, PLACEMENTS
-from orchestrator.vocabulary import ns
+from orchestrator.live.plugins import catalogue
+from orchestrator.policies import KINDS
+from orchestrator.vocabulary import is_name, ns
 
 
 class SettingsError(Exception):
@@ -27,6 +28,21 @@ def default_data_dir() -> Path:
     """Where the embedded broker and ``up.json`` live unless told otherwise."""
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "orchestrator"
+
+
+class ServicePolicies(BaseModel):
+    """What holds for one service only; what is left out is as for all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ordering: str | None = None
+    placement: str | None = None
+    allocation: str | None = None
+
+    @field_validator("ordering", "placement", "allocation")
+    @classmethod
+    def _known(cls, value: str | None, info: Any) -> str | None:
+        return None if value is None else catalogue().normal(info.field_name, value)
 
 
 class Settings(BaseSettings):
@@ -40,9 +56,10 @@ class Settings(BaseSettings):
     log: Literal["console", "json"] = Field("console", description="how log lines look")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per assignment and end")
 
-    ordering: str = Field("priority", description="who goes next, until an operator says otherwise")
+    ordering: str = Field("priority", description="who goes next, until an operator says otherwise; with settings: sjf:ageing=10m")
     placement: str = Field("least_loaded", description="on which instance")
     allocation: str = Field("msa", description="how much of an elastic demand")
+    services: dict[str, ServicePolicies] = Field({}, description="policies of single services: [services.thumbs] ordering = ...")
 
     lease_s: Annotated[float, Field(ge=2, le=300)] = 5.0
     """How long an instance is believed in without a beat. Beats come every second: below 2 s one lost beat is a death."""
@@ -64,9 +81,14 @@ class Settings(BaseSettings):
     @field_validator("ordering", "placement", "allocation")
     @classmethod
     def _known(cls, value: str, info: Any) -> str:
-        known = {"ordering": ORDERINGS, "placement": PLACEMENTS, "allocation": ALLOCATIONS}[info.field_name]
-        if value not in known:
-            raise ValueError(f"there is no {info.field_name} policy {value!r}; there are: {', '.join(sorted(known))}")
+        return catalogue().normal(info.field_name, value)
+
+    @field_validator("services")
+    @classmethod
+    def _services(cls, value: dict[str, ServicePolicies]) -> dict[str, ServicePolicies]:
+        for name in value:
+            if not is_name(name):
+                raise ValueError(f"{name!r} is no name of a service")
         return value
 
     @field_validator("broker")
@@ -90,9 +112,11 @@ class Settings(BaseSettings):
         )
 
     @property
-    def policies(self) -> dict[str, str]:
-        """Policy names by kind."""
-        return {"ordering": self.ordering, "placement": self.placement, "allocation": self.allocation}
+    def specs(self) -> dict[str, str]:
+        """Policies with their settings by scope: what holds until the ledger says otherwise."""
+        default: dict[str, str | None] = {kind: getattr(self, kind) for kind in KINDS}
+        own = {f"{service}/{kind}": getattr(one, kind) for service, one in self.services.items() for kind in KINDS}
+        return {scope: spec for scope, spec in {**default, **own}.items() if spec is not None}
 
 
 def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:

@@ -48,6 +48,10 @@ CATALOGUE: Mapping[str, Line] = {
     "will": Line(INFO, "somebody wants this, and it is written down"),
     "policy": Line(INFO, "policy switched; those who wait are ordered anew"),
     "policy_unknown": Line(WARNING, "the ledger names a policy that this version does not have: the one in force stays"),
+    "policy_failed": Line(
+        ERROR, "a policy of another distribution failed; the default of its kind decides until another one is chosen"
+    ),
+    "policy_broken": Line(ERROR, "a policy of another distribution cannot be used; what works is there"),
     # the shell's own
     "session": Line(INFO, "connected to the broker"),
     "session_ended": Line(WARNING, "the session with the broker ended; connecting again"),

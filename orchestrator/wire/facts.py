@@ -81,8 +81,8 @@ class Asked(Fact, frozen=True, tag="asked"):
     task: str = ""
     by: str = ""
     value: Any = None
-    """priority: the number; policy: {"ordering"|"placement"|"allocation": name}; redirect: the new reply queue;
-    drain: the incarnation."""
+    """priority: the number; policy: specs by scope ({"ordering": "sjf:ageing=10m", "thumbs/placement": "random"}, an empty spec:
+    that service follows the default); redirect: the new reply queue; drain: the incarnation."""
 
 
 class Served(Fact, frozen=True, tag="served"):

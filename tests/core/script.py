@@ -348,6 +348,8 @@ class Script:
         if isinstance(value, dict) and "reason" in value:
             lines = [f"{value.get('state')}, ahead {value.get('ahead')}: {value['reason']}"]
             return "\n    ".join([*lines, *(f"{one['instance']}: {one['reason']}" for one in value["refusals"])])
+        if isinstance(value, dict) and "known" in value:  # of the policies there are new ones come now and then
+            value = {name: value[name] for name in ("now", "services") if value[name]}
         if isinstance(value, dict) and self.only:
             value = {name: value[name] for name in self.only}
         elif self.only:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from orchestrator.core.backlog import Backlog
+from orchestrator.core.estimates import Estimates
 from orchestrator.core.records import Record
 from orchestrator.policies import ORDERINGS
 from orchestrator.wire.messages import Task
@@ -20,7 +21,8 @@ class BacklogStory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backlog = Backlog(ORDERINGS["priority"])
+        self.ordering = ORDERINGS["priority"]
+        self.backlog = Backlog(lambda service: self.ordering, Estimates())
         self.queue = self.backlog.queue("s")
         self.waiting: dict[str, Record] = {}
         self.aside: set[str] = set()
@@ -91,8 +93,10 @@ class BacklogStory(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(ORDERINGS)))
     def reorder(self, name: str) -> None:
-        self.backlog.order_by(ORDERINGS[name])
-        self.blocked.clear()  # everything may try again
+        if self.ordering != ORDERINGS[name]:
+            self.ordering = ORDERINGS[name]
+            self.blocked.clear()  # everything may try again
+        self.backlog.order_anew()
 
     @invariant()
     def the_next_is_the_first_that_may_go(self) -> None:
@@ -117,7 +121,7 @@ TestBacklogStory = BacklogStory.TestCase
 
 def test_an_entry_that_moved_between_classes_does_not_tie_with_itself() -> None:
     """Two tasks are set aside, a third of their class comes, they come back: it has stood under both classes then."""
-    backlog = Backlog(ORDERINGS["fifo"])
+    backlog = Backlog(lambda service: ORDERINGS["fifo"], Estimates())
     queue = backlog.queue("s")
     records = [Record(Task(f"t{n}", "s.fast"), n, 0, n, 0) for n in range(4)]
     for record in records[:2]:

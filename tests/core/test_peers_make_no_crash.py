@@ -35,9 +35,11 @@ def test_a_handler_whose_need_makes_no_sense() -> None:
 def test_a_policy_of_another_version_in_the_ledger() -> None:
     """A newer coordinator wrote down a policy that this one does not have: it keeps its own and goes on."""
     stage, node = leading()
-    stage.land(Entry("another", 1, facts=[Asked("policy", 1, value={"ordering": "edf", "placement": "random"})]))
+    stage.land(Entry("another", 1, facts=[Asked("policy", 1, value={"ordering": "newest", "placement": "random"})]))
     stage.pump()
-    assert node.machine.desk.policy_names == {"ordering": "priority", "placement": "random", "allocation": "msa"}
+    specs = {"ordering": "priority", "placement": "random", "allocation": "msa"}
+    assert node.machine.desk.policies.specs == specs
+    assert [row.key for row in node.machine.desk.keeping._rows if row.kind == "policy"] == ["ordering", "placement"]
 
 
 def test_an_agent_that_lies_about_the_epoch() -> None:

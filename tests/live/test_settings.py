@@ -45,3 +45,24 @@ def test_the_reserve_leaves_room_in_a_small_ledger() -> None:
     for size in (64 * 1024**2, 2 * 1024**3, 1024**4):
         core = load_settings(None, ledger_bytes_max=size).core
         assert core.reserve_bytes <= core.ledger_bytes_max // 2
+
+
+def test_policies_with_settings_for_all_and_for_one_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same specs everywhere: file, environment, flags; what is kept is their normal form."""
+    file = tmp_path / "orchestrator.toml"
+    file.write_text('ordering = "sjf:ageing=600"\n[services.thumbs]\nordering = "dps:size=2"\nplacement = "random"\n')
+    assert load_settings(file).specs == {
+        "ordering": "sjf:ageing=10m", "placement": "least_loaded", "allocation": "msa",
+        "thumbs/ordering": "dps:size=2", "thumbs/placement": "random",
+    }  # fmt: skip
+    monkeypatch.setenv("ORCHESTRATOR_SERVICES", '{"mail": {"allocation": "mra"}}')
+    assert load_settings(None, ordering="edf:patience=1h").specs == {
+        "ordering": "edf:patience=1h", "placement": "least_loaded", "allocation": "msa", "mail/allocation": "mra",
+    }  # fmt: skip
+    file.write_text(
+        'ordering = "sjf:aging=5"\n[services.thumbs]\nordering = "lifo"\n[services."a b"]\n[services.mail]\ncolour = "red"\n'
+    )
+    with pytest.raises(SettingsError) as fault:
+        load_settings(file)
+    for word in ("no setting 'aging'", "services.thumbs.ordering", "'lifo'", "services.mail.colour"):
+        assert word in str(fault.value)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.policies import ALLOCATIONS, KINDS, ORDERINGS, pick
+from orchestrator.policies import ALLOCATIONS
 from orchestrator.resources import Demand, demand_of, fits, give_back, shortages, take
 from orchestrator.vocabulary import Vector, milli, plain, plain_vector, vector
 from orchestrator.wire.messages import Range
@@ -74,12 +74,3 @@ def test_people_read_what_they_wrote(number: float) -> None:
     """Down to thousandths."""
     assert plain(milli(number)) == pytest.approx(number)
     assert plain_vector(vector({"cpu": number})) == ({"cpu": plain(milli(number))} if milli(number) else {})
-
-
-def test_a_policy_is_found_by_its_name() -> None:
-    """Or its name is said to be unknown, with those there are."""
-    for known in KINDS.values():
-        for name in known:
-            assert pick(known, name) is known[name]
-    with pytest.raises(ValueError, match="fifo, priority"):
-        pick(ORDERINGS, "lifo")
