@@ -26,6 +26,7 @@ from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Registry
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
+from orchestrator.policies import BUILT_IN
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import AnyFact, Ended, Entry
 from orchestrator.wire.messages import Result
@@ -61,7 +62,7 @@ class Gate:
 class Desk:
     """State of one coordinator."""
 
-    def __init__(self, name: str, config: Config, dice: Random, policies: Policies) -> None:
+    def __init__(self, name: str, config: Config, dice: Random, policies: Policies | None = None) -> None:
         self.name = name
         self.config = config
         self.dice = dice
@@ -69,7 +70,7 @@ class Desk:
         self.custody = Custody(config.results_bytes_max)
         self.keeping = Keeping(config.ledger_bytes_max, config.reserve_bytes)
         self.registry = Registry()
-        self.policies = policies
+        self.policies = policies = policies or Policies(BUILT_IN)
         self.estimates = Estimates()
         self.backlog = Backlog(lambda service: policies.of(service).ordering, self.estimates)
         self.timers = Timers()
