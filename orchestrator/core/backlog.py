@@ -1,6 +1,6 @@
 """Who waits: tasks of one type and demand form a demand class, and a decision looks at heads of classes, never at all tasks.
 
-Law: a class is a heap by (ordering key, arrival); cancelling or re-keying leaves a void entry behind (its ticket is old),
+Law: a class is a heap by (ordering key, arrival; within a workflow the critical path); cancelling or re-keying leaves a void entry behind (its ticket is old),
 dropped when it comes up. A class whose head fits nowhere is *blocked* until something of its service gets better; its
 refusals are what ``why`` prints. After a takeover the tasks accepted before the claim are set aside per service until every
 agent that may hold them has answered (R3), and come back as they were.
@@ -24,8 +24,8 @@ class Entry(NamedTuple):
     """A place in the order. ``ticket`` tells whether it is still the place of its record."""
 
     key: float
-    accepted: int
-    nth: int
+    standing: tuple[int, int, int, int]
+    """Among those with the same key (``Record.standing``)."""
     ticket: int
     record: Record
 
@@ -85,7 +85,7 @@ class Queue:
             group.aside = aside
         record.ticket += 1
         record.place = group
-        entry = Entry(key, record.accepted, record.index, record.ticket, record)
+        entry = Entry(key, record.standing, record.ticket, record)
         heappush(group.heap, entry)
         group.size += 1
         self.size += 1
@@ -253,9 +253,12 @@ class Backlog:
         if not ordering.estimates:
             return Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns)
         whole, rest = self.estimates.expect(record), self.estimates.remaining(record)
+        whole_ns, rest_ns = whole.mean_ns, rest.mean_ns
+        if record.node is not None:  # one size for all of a workflow: what remains of it
+            whole_ns = rest_ns = record.node.graph.keyed_ns or whole_ns
         return Waiting(
             record.at_ns, record.priority, task.tenant, task.deadline_ns,
-            whole.mean_ns, rest.mean_ns, rest.long_ns, self.estimates.typical_ns(record.service),
+            whole_ns, rest_ns, rest.long_ns, self.estimates.typical_ns(record.service),
         )  # fmt: skip
 
     def demand(self, record: Record) -> Demand:

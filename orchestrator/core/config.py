@@ -47,7 +47,9 @@ class Config:
     """Results of ended tasks kept at hand for producers that ask again."""
     append_bytes_max: int = 4 * 1024**2
     """Facts of one append: RabbitMQ 4 refuses messages over 16 MiB."""
+    inputs_bytes_max: int = 4 * 1024**2
+    """Values of all parents of one task together: with its arguments and a checkpoint they must fit one message (8 MiB)."""
     orders_bytes_max: int = 512 * 1024
-    """Arguments in one message to an agent."""
+    """Arguments and values of parents in one message to an agent, unless a single task brings more."""
     results_message_bytes_max: int = 512 * 1024
     """Results in one message to a producer."""

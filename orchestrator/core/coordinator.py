@@ -13,7 +13,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from orchestrator.core import agents, intake, leadership, liveness, operators, placing, reading, reports, rules
+from orchestrator.core import agents, intake, leadership, liveness, operators, placing, ranking, reading, reports, rules
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
 from orchestrator.core.desk import Desk, Flight
@@ -137,6 +137,7 @@ class Coordinator:
             leadership.claim(desk, now)
             return
         if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
+            ranking.reckon(desk)
             while desk.stirred:
                 service = next(iter(desk.stirred))
                 placing.place(desk, now, service, desk.stirred.pop(service))
@@ -215,7 +216,7 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
                 settle_down(desk, now, record)
         case "deadline":
             record = desk.custody.live.get(whom)
-            if record is not None and record.state in ("waiting", "deferred"):
+            if record is not None and record.state in ("waiting", "blocked", "deferred"):
                 miss_deadline(desk, now, record)
         case "lease":
             liveness.lease_due(desk, now, whom)

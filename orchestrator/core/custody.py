@@ -11,7 +11,9 @@ from collections import deque
 from dataclasses import dataclass
 
 from orchestrator.core import rules
+from orchestrator.core.families import Families
 from orchestrator.core.records import TOLD_WHOLE, Grave, Owed, Record, letter_of, print_of, shortened
+from orchestrator.core.sizes import error_bytes
 from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import (
     Accepted,
@@ -45,6 +47,7 @@ class Custody:
 
     def __init__(self, results_bytes_max: int) -> None:
         self.live: dict[TaskId, Record] = {}
+        self.families = Families()
         self.live_bytes = 0
         """What all of them would take, written again."""
         self.graves: dict[TaskId, Grave] = {}
@@ -65,6 +68,11 @@ class Custody:
         self._results_bytes = 0
         self._kept: deque[tuple[TaskId, int]] = deque()
         self._burials: deque[TaskId] = deque()
+        self.pinned: dict[TaskId, int] = {}
+        """Parents that are over while children that need them live: kept whole (R13), with the bytes that takes in the ledger."""
+        self.pinned_bytes = 0
+        self._spared: dict[TaskId, None] = {}
+        """Pinned ones whose result or id would be forgotten otherwise: both are judged again when they are not needed any more."""
 
     # --- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -106,12 +114,44 @@ class Custody:
     def _enter(self, record: Record) -> None:
         self.live[record.id] = record
         self.live_bytes += record.size()
+        self.families.enter(record, self.live, self.graves.__contains__)
+        for edge in record.task.after:
+            self._pin(edge.task)
 
     def _leave(self, task: TaskId) -> Record | None:
         record = self.live.pop(task, None)
         if record is not None:
             self.live_bytes -= record.size()
+            for parent in self.families.leave(record):
+                self._unpin(parent)
         return record
+
+    def _bury(self, task: TaskId, grave: Grave) -> None:
+        """The task is over: its id is remembered for a while, longer and whole if children need it."""
+        self.graves[task] = grave
+        self.pinned_bytes -= self.pinned.pop(task, 0)
+        self._burials.append(task)
+        if grave.result is not None:
+            self._keep_result(task, grave.result)
+        if self.families.over(task):
+            self._pin(task)
+
+    def _pin(self, parent: TaskId) -> None:
+        grave = self.graves.get(parent)
+        if grave is not None and parent not in self.pinned:
+            result = grave.result
+            size = 0 if result is None else len(result.value or b"") + error_bytes(result.error)
+            self.pinned[parent] = size
+            self.pinned_bytes += size
+
+    def _unpin(self, parent: TaskId) -> None:
+        self.pinned_bytes -= self.pinned.pop(parent, 0)
+        if parent in self._spared:
+            del self._spared[parent]
+            grave = self.graves[parent]
+            self._burials.appendleft(parent)
+            if grave.result is not None:
+                self._keep_result(parent, grave.result)
 
     def ended(self, fact: Ended, offset: int) -> Record | None:
         """The task is over, if this is its first end; gives its record, if it was known alive."""
@@ -127,9 +167,7 @@ class Custody:
         )  # fmt: skip
         mark = fact.print if record is None else print_of(record.task)
         story = record.failures if record is not None and record.failures else None
-        self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, mark, offset, result, story)
-        self._burials.append(fact.task)
-        self._keep_result(fact.task, result)
+        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, mark, offset, result, story))
         named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
         queues = {queue: 0 for queue in named if queue}
         bury = fact.outcome == "failed" or (fact.outcome == "refused" and not queues)
@@ -160,13 +198,15 @@ class Custody:
         """
         grave = self.graves.get(fact.task)
         if grave is not None and grave.outcome == fact.outcome:
-            grave.offset = offset
+            if fact.whole or fact.task not in self.pinned:  # one that says less than children need does not stand for it
+                grave.offset = offset
             return None
         self.owed.pop(fact.task, None)
         self.wills.pop(fact.task, None)
-        self.graves[fact.task] = Grave(fact.outcome, fact.at_ns, fact.print, offset)
-        self._burials.append(fact.task)
-        return self._leave(fact.task)
+        record = self._leave(fact.task)
+        result = Result(fact.task, fact.outcome, fact.value, fact.error, ended_ns=fact.at_ns) if fact.whole else None
+        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, fact.print, offset, result))
+        return record
 
     def failed(self, fact: Failed) -> Record | None:
         """An attempt is over; gives the record if that is news (R8)."""
@@ -255,7 +295,9 @@ class Custody:
             if grave is not None and not rules.r11_forgettable(grave, now, window_ns):
                 return
             self._burials.popleft()
-            if grave is not None:
+            if task in self.pinned:
+                self._spared[task] = None
+            elif grave is not None:
                 del self.graves[task]
         for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
             del self.wills[task]
@@ -268,5 +310,7 @@ class Custody:
         while self._results_bytes > self._results_bytes_max:
             oldest, size = self._kept.popleft()
             self._results_bytes -= size
-            if (grave := self.graves.get(oldest)) is not None:
+            if oldest in self.pinned:
+                self._spared[oldest] = None
+            elif (grave := self.graves.get(oldest)) is not None:
                 grave.result = None

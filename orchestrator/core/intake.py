@@ -1,4 +1,6 @@
-"""Taking tasks in: judge each on its own, write down what is ours, refuse with a reason what can never run.
+"""Taking tasks in: judge them, write down what is ours, refuse with a reason what can never run.
+
+Tasks are judged each on its own; those that hang together are taken or refused together, and in one fact.
 
 Law: a delivery is settled once everything in it is committed (R1) or was known before. Submitting again is harmless: a
 known id with the same content is answered from what is known, and its result goes to the newest reply queue; other content
@@ -7,8 +9,11 @@ under a known id is refused, because an id names one thing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.events import Arrived, Garbled, Sent
+from orchestrator.core.graphs import Component, components
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
 from orchestrator.resources import Demand, fits, shortages
@@ -25,20 +30,52 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
     assert isinstance(message, Submit)
     fresh: list[Task] = []
     gate = Gate(event.handle, 1)
-    for task in message.tasks:
-        if task.id in desk.custody.live or task.id in desk.custody.graves or task.id in desk.arriving:
-            _again(desk, now, task, event.reply_to, gate)
-            continue
-        error = judge(desk, task)
-        desk.arriving[task.id] = print_of(task)
-        if error is None:
-            fresh.append(task)
-        else:
-            _refuse(desk, now, task, event.reply_to, error)
+    for component in components(message.tasks):
+        errors = _judge_whole(desk, component)
+        for task in component.tasks:
+            if _known(desk, task):
+                _again(desk, now, task, event.reply_to, gate)
+                continue
+            desk.arriving[task.id] = print_of(task)
+            if errors is None:
+                fresh.append(task)
+            else:
+                _refuse(desk, now, task, event.reply_to, errors(task))
     desk.counts["submitted"] += len(message.tasks)
     if fresh:
         desk.propose(Accepted(fresh, now, event.reply_to, event.user))
     desk.gate(gate)
+
+
+def _known(desk: Desk, task: Task) -> bool:
+    return task.id in desk.custody.live or task.id in desk.custody.graves or task.id in desk.arriving
+
+
+def _judge_whole(desk: Desk, component: Component) -> Callable[[Task], Error] | None:
+    """Why none of these tasks can be taken, as a word for each; none: all of them are."""
+    tasks = component.tasks
+    if component.fault is not None:
+        fault = component.fault
+        return lambda task: fault
+    if len(tasks) == 1:
+        error = None if _known(desk, tasks[0]) else judge(desk, tasks[0])
+        return None if error is None else lambda task: error
+    culprit, why = None, None
+    for task in tasks:
+        if not _known(desk, task):
+            why = judge(desk, task)
+        elif not _same(desk, task):
+            why = Error("id_taken", "its id already names another task")
+        elif (grave := desk.custody.graves.get(task.id)) is not None and grave.outcome == "refused":
+            why = grave.result.error if grave.result is not None else Error("refused", "it was refused before")
+        if why is not None:
+            culprit = task
+            break
+    if culprit is None or why is None:
+        return None
+    own, name = why, culprit.id
+    others = Error("workflow_refused", f"task {name!r} of its workflow cannot be done, so none of it was taken: {why.message}"[:4000])
+    return lambda task: own if task.id == name else others
 
 
 def _refuse(desk: Desk, now: Nanos, task: Task, reply_to: str, error: Error) -> None:
@@ -52,17 +89,20 @@ def _again(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> Non
     Where its result goes is a fact like others: it may end before that is read, and be owed, and we may die before it is told.
     """
     desk.counts["repeated"] += 1
-    record = desk.custody.live.get(task.id)
-    if record is not None:
-        same = record.task == task
-    elif (grave := desk.custody.graves.get(task.id)) is not None:
-        same = grave.print in (0, print_of(task))  # 0: it ended before anything was known of its content
-    else:
-        same = desk.arriving[task.id] == print_of(task)
-    if not same:
+    if not _same(desk, task):
         _clash(desk, now, task, reply_to, gate)
     elif reply_to:
         desk.propose(Asked("redirect", now, task.id, value=reply_to))
+
+
+def _same(desk: Desk, task: Task) -> bool:
+    """Whether a known id stands for this very task."""
+    record = desk.custody.live.get(task.id)
+    if record is not None:
+        return record.task == task
+    if (grave := desk.custody.graves.get(task.id)) is not None:
+        return grave.print in (0, print_of(task))  # 0: it ended before anything was known of its content
+    return desk.arriving[task.id] == print_of(task)
 
 
 def _clash(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> None:
@@ -79,10 +119,6 @@ def _clash(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> Non
 
 def judge(desk: Desk, task: Task) -> Error | None:
     """Why this task can never run, as far as is known now; none: it is taken."""
-    if task.after:
-        return Error(
-            "unsupported", "dependencies between tasks are not available in this version; submit the child after its parent"
-        )
     try:
         demand = desk.backlog.demand_for(task)
     except ValueError as fault:

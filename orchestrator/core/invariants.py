@@ -39,6 +39,33 @@ def weight_true(desk: Desk) -> None:
     assert weight == desk.custody.live_bytes, f"{weight} bytes live, {desk.custody.live_bytes} are counted"
 
 
+def children_wait(desk: Desk) -> None:
+    """Who waits for parents waits for some that are not over, and nobody else is blocked (R13)."""
+    custody = desk.custody
+    for record in custody.live.values():
+        missing = record.node.missing if record.node is not None else {}
+        assert not missing or record.state in ("blocked", "running", "doubtful"), f"{record.id} is {record.state}, misses {list(missing)}"
+        assert missing or record.state != "blocked", f"{record.id} is blocked, and misses nobody"
+        over = [parent for parent in missing if parent in custody.graves]
+        assert not over, f"{record.id} misses {over}, which are over"
+
+
+def families_true(desk: Desk) -> None:
+    """Each edge of a live task is known from its parent; each graph has its live tasks; what children need is kept, and counted."""
+    custody = desk.custody
+    edges = {(edge.task, record.id) for record in custody.live.values() for edge in record.task.after}
+    ties = {(parent, name) for parent, of in custody.families.children.items() for name in of}
+    assert edges == ties, f"edges {sorted(edges ^ ties)[:5]}"
+    for record in custody.live.values():
+        if record.node is not None:
+            assert record.node.graph.members.get(record.id) is record, f"{record.id} is not in its graph"
+            strange = [name for name, one in record.node.graph.members.items() if custody.live.get(name) is not one]
+            assert not strange, f"{strange} are over, and in the graph of {record.id}"
+    needed = {parent for parent in custody.families.children if parent in custody.graves}
+    assert needed == custody.pinned.keys(), f"pinned {sorted(needed ^ custody.pinned.keys())[:5]}"
+    assert sum(custody.pinned.values()) == custody.pinned_bytes, f"{custody.pinned_bytes} bytes are counted"
+
+
 def backlog_counts(desk: Desk) -> None:
     """A queue's size is the number of tasks that wait in it."""
     for queue in desk.backlog.queues.values():
@@ -115,6 +142,8 @@ LAWS = (
     alive_or_over,
     one_place,
     weight_true,
+    children_wait,
+    families_true,
     backlog_counts,
     grants_conserved,
     holdings_mutual,

@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from orchestrator.core import rules
 from orchestrator.core.custody import Custody
+from orchestrator.core.records import Grave
 from orchestrator.core.sizes import fact_bytes
+from orchestrator.vocabulary import TaskId
 from orchestrator.wire.facts import AnyFact, Asked, Served, Tombstone
 
 Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy"]
@@ -66,7 +68,7 @@ class Keeping:
 
     def full(self, custody: Custody) -> bool:
         """Whether so much lives that nothing more should be taken in."""
-        living = custody.live_bytes + TOMB_BYTES * len(custody.graves)
+        living = custody.live_bytes + custody.pinned_bytes + TOMB_BYTES * len(custody.graves)
         return living >= (self.cap_bytes - self.reserve_bytes) // LIVING_SHARE
 
     def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
@@ -133,8 +135,7 @@ def _again(row: Row, custody: Custody) -> AnyFact | None:
             return None if record is None else record.carried()
         case "grave":
             grave = custody.graves.get(key)
-            stands_here = grave is not None and grave.offset == row.offset
-            return Tombstone(key, grave.outcome, grave.at_ns, grave.print) if grave is not None and stands_here else None
+            return _tombstone(key, grave, custody) if grave is not None and grave.offset == row.offset else None
         case "joined":
             return custody.joined[key][0]
         case "served":
@@ -144,3 +145,11 @@ def _again(row: Row, custody: Custody) -> AnyFact | None:
         case "policy":
             fact = custody.policies[key][0]
             return Asked("policy", fact.at_ns, by=fact.by, value={key: fact.value[key]})  # what else it said may be out of date
+
+
+def _tombstone(task: TaskId, grave: Grave, custody: Custody) -> Tombstone:
+    """Its id; and while live children need it, what they are to be given (R13)."""
+    result = grave.result if task in custody.pinned else None
+    if result is None:
+        return Tombstone(task, grave.outcome, grave.at_ns, grave.print)
+    return Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, result.value, result.error)

@@ -8,10 +8,11 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, rules
+from orchestrator.core import dependencies, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
+from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Orderbook, Pool
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Claim
@@ -101,6 +102,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
         desk.post_owed(task)
+    workflows.find_orphans(desk, now)
     _catch_up(desk)
     desk.note(
         "leading", epoch=epoch, waiting=len(desk.backlog), live=len(desk.custody.live), owed=len(desk.custody.owed),
@@ -190,8 +192,7 @@ def forget_soft(desk: Desk) -> None:
             if (record := holding.record) is not None:
                 record.live.pop(attempt, None)
                 if not record.live and record.state in ("assigned", "running"):
-                    record.follow("vacate")
-                    desk.backlog.add(record)
+                    _put_back(desk, record)
         instance.orders = Orderbook()
         instance.early.clear()
         instance.sent = instance.drained = instance.answered = instance.asked_ns = 0
@@ -200,6 +201,14 @@ def forget_soft(desk: Desk) -> None:
             desk.registry.remove(instance)
     for record in desk.doubtful.values():
         record.live.clear()
+        _put_back(desk, record)
+    desk.doubtful.clear()
+
+
+def _put_back(desk: Desk, record: Record) -> None:
+    """No attempt of it is known any more."""
+    if rules.r13_may_start(record):
         record.follow("vacate")
         desk.backlog.add(record)
-    desk.doubtful.clear()
+    else:
+        record.follow("block")

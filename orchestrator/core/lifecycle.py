@@ -8,16 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-TaskState: TypeAlias = Literal["waiting", "deferred", "assigned", "running", "doubtful", "ended"]
-TaskStep: TypeAlias = Literal["defer", "due", "assign", "started", "adopt", "vacate", "doubt", "end"]
+TaskState: TypeAlias = Literal["waiting", "blocked", "deferred", "assigned", "running", "doubtful", "ended"]
+TaskStep: TypeAlias = Literal["block", "unblock", "defer", "due", "assign", "started", "adopt", "vacate", "doubt", "end"]
 
 TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     # in the backlog
     ("waiting", "assign"): "assigned",
     ("waiting", "defer"): "deferred",
+    ("waiting", "block"): "blocked",
     ("waiting", "adopt"): "running",  # after a takeover an agent answers that it has it
     ("waiting", "doubt"): "doubtful",
     ("waiting", "end"): "ended",
+    # not before all its parents have ended (R13)
+    ("blocked", "unblock"): "waiting",
+    ("blocked", "adopt"): "running",  # an agent says that it has it: it lies, or the ledger has lost what its leader had read
+    ("blocked", "end"): "ended",
     # not before a time: a delay its producer asked for, or the back-off of a retry
     ("deferred", "due"): "waiting",
     ("deferred", "adopt"): "running",
@@ -33,11 +38,13 @@ TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     ("running", "adopt"): "running",
     ("running", "vacate"): "waiting",
     ("running", "defer"): "deferred",
+    ("running", "block"): "blocked",
     ("running", "doubt"): "doubtful",
     ("running", "end"): "ended",
     # its instance is gone, what that means for it is being written to the ledger
     ("doubtful", "vacate"): "waiting",
     ("doubtful", "defer"): "deferred",
+    ("doubtful", "block"): "blocked",
     ("doubtful", "adopt"): "running",
     ("doubtful", "end"): "ended",
 }

@@ -75,13 +75,13 @@ def resources(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 
 def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    state, service = args.get("state"), args.get("service")
-    for name, value in (("state", state), ("service", service)):
+    state, service, workflow = args.get("state"), args.get("service"), args.get("workflow")
+    for name, value in (("state", state), ("service", service), ("workflow", workflow)):
         if value is not None and not isinstance(value, str):
             raise Unanswerable("bad_argument", f"{name} must be a word, not {value!r}")
-    if state == "ended" and service is not None:
-        raise Unanswerable("bad_argument", "ended tasks are remembered without their service: leave the service out")
-    return views.tasks(desk, now, state, service, _limit(args))
+    if state == "ended" and (service is not None or workflow is not None):
+        raise Unanswerable("bad_argument", "ended tasks are remembered without service and workflow: leave these out")
+    return views.tasks(desk, now, state, service, workflow, _limit(args))
 
 
 def task(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
@@ -106,6 +106,8 @@ def _unknown(task: str) -> Unanswerable:
 
 
 def cancel(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    if "workflow" in args:
+        return _cancel_whole(desk, now, _text(args, "workflow"), by)
     name = _text(args, "task")
     grave = desk.custody.graves.get(name)
     if grave is not None:
@@ -113,6 +115,20 @@ def cancel(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     desk.propose(Asked("cancel", now, name, by))
     record = desk.custody.live.get(name)
     return {"task": name, "state": record.state if record else "unknown", "cancelled": True}
+
+
+def _cancel_whole(desk: Desk, now: Nanos, workflow: str, by: str) -> Any:
+    """Every task of it that lives; those that have ended stay as they are."""
+    live = desk.custody.families.workflows.get(workflow)
+    if not live:
+        raise Unanswerable(
+            "unknown_workflow",
+            f"no task of a workflow {workflow!r} is alive: all have ended, or it was never accepted here. "
+            "`orchestrator tasks` shows the workflows of those that are.",
+        )
+    for name in live:
+        desk.propose(Asked("cancel", now, name, by))
+    return {"workflow": workflow, "tasks": len(live), "cancelled": True}
 
 
 def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:

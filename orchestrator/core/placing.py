@@ -6,7 +6,7 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies
+from orchestrator.core import dependencies, workflows
 from orchestrator.core.backlog import DemandClass
 from orchestrator.core.desk import Desk
 from orchestrator.core.filling import Fresh
@@ -110,6 +110,11 @@ def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> boo
 
 def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand) -> Attempt:
     """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
+    task, handler = record.task, instance.handlers[record.handler]
+    parents = workflows.inputs(desk, record) if task.after else []
+    size = 100 + len(task.args) + len(record.checkpoint or b"") + sum(map(workflows.parent_bytes, parents))
+    if desk.order(instance).orders.size + size > desk.config.orders_bytes_max and instance.orders.assign:
+        desk.send_orders(instance, now)
     desk.attempts += 1
     attempt = Attempt(desk.epoch, desk.attempts)
     grant = desk.policies.of(instance.service).allocation.grant(demand, instance.free)
@@ -120,9 +125,8 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
     record.assigned_ns = now
     record.started_ns = 0
     record.progress = None
-    task, handler = record.task, instance.handlers[record.handler]
     timeout_ns = task.timeout_ns if task.timeout_ns is not None else handler.timeout_ns
-    book = desk.order(instance).orders
+    book = instance.orders
     book.assign.append(
         Assignment(
             task.id,
@@ -135,12 +139,11 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
             task.deadline_ns,
             record.checkpoint,
             task.tenant,
+            parents=parents,
         )
     )
-    book.size += len(task.args) + len(record.checkpoint or b"") + 100
+    book.size += size
     desk.registry.touch(instance)
     desk.counts["assigned"] += 1
     desk.note("assigned", task=task.id, attempt=str(attempt), instance=instance.name, waited_s=(now - record.at_ns) / 1e9)
-    if book.size > desk.config.orders_bytes_max:
-        desk.send_orders(instance, now)
     return attempt

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import dependencies, leadership, rules
+from orchestrator.core import dependencies, leadership, rules, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -69,10 +69,14 @@ def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) ->
         desk.arriving.pop(task.id, None)
         if desk.custody.owe(task.id, fact.reply_to, offset):  # its report was read before it
             desk.post_owed(task.id)
-    for record in desk.custody.accepted(fact, offset, index):
+    fresh = desk.custody.accepted(fact, offset, index)
+    for record in fresh:
         desk.counts["accepted"] += 1
         desk.keeping.row(offset, "task", record.id)
         _enter(desk, now, record)
+    if desk.leading:
+        for record in fresh:
+            workflows.find_parents(desk, now, record)
 
 
 def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
@@ -88,6 +92,8 @@ def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
 def _enter(desk: Desk, now: Nanos, record: Record) -> None:
     if record.task.deadline_ns is not None:
         desk.timers.at(record.task.deadline_ns, "deadline", record.id)
+    if record.task.after:
+        workflows.entered(desk, now, record)
     settle_down(desk, now, record)
 
 
@@ -104,6 +110,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     desk.keeping.row(offset, "grave", fact.task)
     if record is not None:
         _bury(desk, record, fact)
+    workflows.parent_over(desk, now, fact.task)
     if not desk.leading:
         return
     desk.post_owed(fact.task)
@@ -255,10 +262,13 @@ def served(desk: Desk, now: Nanos, fact: Served, offset: int) -> None:
 
 def tombstone(desk: Desk, now: Nanos, fact: Tombstone, offset: int) -> None:
     """An ended task's id, written again."""
+    before = desk.custody.graves.get(fact.task)
     record = desk.custody.tombstone(fact, offset)
     desk.keeping.row(offset, "grave", fact.task)
     if record is not None:
         _bury(desk, record, Ended(fact.task, fact.outcome, fact.at_ns))
+    if desk.custody.graves[fact.task] is not before:
+        workflows.parent_over(desk, now, fact.task, anew=before is not None)
 
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:

@@ -25,6 +25,7 @@ QUEUES_MAX = 4
 
 if TYPE_CHECKING:
     from orchestrator.core.backlog import DemandClass
+    from orchestrator.core.families import Node
 
 
 TOLD_WHOLE = 5
@@ -56,6 +57,8 @@ class Record:
     former: list[str] = field(default_factory=list)
     """Other queues that were named for its result, newest first. A delivery may come back late, after the one that replaced it:
     so the result goes to all of them, and whoever does not exist any more does not mind."""
+    node: Node | None = None
+    """Its place among those that depend on each other, if it has parents or children."""
     # --- soft
     state: TaskState = "waiting"
     live: dict[Attempt, Incarnation] = field(default_factory=dict)
@@ -84,6 +87,14 @@ class Record:
     def losses(self) -> int:
         """How many attempts went down with their instance."""
         return sum(failure.cause == "lost" for failure in self.failures)
+
+    @property
+    def standing(self) -> tuple[int, int, int, int]:
+        """Where it stands among those with the same key, smaller first: by arrival, and within a workflow by critical path."""
+        if self.node is None:
+            return self.accepted, self.index, 0, self.index
+        graph = self.node.graph
+        return graph.accepted, graph.first, -self.node.rank_ns, self.index
 
     @property
     def number(self) -> int:

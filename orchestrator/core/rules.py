@@ -97,6 +97,11 @@ def r12_room(position: int, oldest: int, cap: int, reserve: int) -> bool:
     return position - oldest < cap - reserve
 
 
+def r13_may_start(record: Record) -> bool:
+    """A child is assignable once the end of every parent has been read, and is given what the first end of each says."""
+    return record.node is None or not record.node.missing
+
+
 def r14_end_now(record: Record, aside: bool) -> bool:
     """Whether a cancelled task may end before its live attempts have answered the stop.
 

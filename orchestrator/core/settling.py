@@ -1,6 +1,6 @@
 """What now? - for a task none of whose attempts is alive, and for attempts that are over.
 
-Law: a task without live attempts waits, in the backlog or for a moment, until it has ended; ``settle_down`` is the only
+Law: a task without live attempts waits, in the backlog, for a moment or for its parents, until it has ended; ``settle_down`` is the only
 door into both. One whose end is being written waits too (its end may yet be lost with this leader), but is not assigned.
 """
 
@@ -29,6 +29,12 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
     elif record.task.deadline_ns is not None and record.task.deadline_ns <= now:
         miss_deadline(desk, now, record)
     desk.backlog.remove(record)
+    if not rules.r13_may_start(record):
+        if record.state != "blocked":
+            record.follow("block")
+        return
+    if record.state == "blocked":
+        record.follow("unblock")
     if record.not_before_ns > now:
         if record.state != "deferred":
             record.follow("defer")

@@ -6,7 +6,7 @@ ledger: both limits are far enough away that an estimate serves, as long as it f
 
 from __future__ import annotations
 
-from orchestrator.wire.facts import Accepted, AnyFact, Asked, Carried, Checkpointed, Ended, Failed, Failure
+from orchestrator.wire.facts import Accepted, AnyFact, Asked, Carried, Checkpointed, Ended, Failed, Failure, Tombstone
 from orchestrator.wire.messages import Error, Task
 
 FACT_BYTES = 300
@@ -18,9 +18,10 @@ TEXT_BYTES = 4
 def task_bytes(task: Task) -> int:
     """A task as its producer asked for it."""
     size = FACT_BYTES + len(task.args) + TEXT_BYTES * len(task.affinity)
-    if task.labels or task.need or task.after:
+    if task.labels or task.need or task.after or task.workflow:
+        size += 20 + len(task.workflow or "")
         size += sum(TEXT_BYTES * (len(name) + len(text)) for name, text in task.labels.items())
-        size += 100 * len(task.need) + 150 * len(task.after)
+        size += 100 * len(task.need) + sum(150 + TEXT_BYTES * len(edge.into) for edge in task.after)
     return size
 
 
@@ -39,7 +40,7 @@ def fact_bytes(fact: AnyFact) -> int:
     match fact:
         case Accepted(tasks=tasks):
             return FACT_BYTES + sum(map(task_bytes, tasks))
-        case Ended(value=value, error=error):
+        case Ended(value=value, error=error) | Tombstone(value=value, error=error):
             return FACT_BYTES + len(value or b"") + error_bytes(error)
         case Failed(error=error):
             return FACT_BYTES + error_bytes(error)

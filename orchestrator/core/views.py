@@ -17,9 +17,10 @@ from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, plain_vector, seconds
+from orchestrator.vocabulary import Nanos, TaskId, plain_vector, seconds
 
 REFUSALS_SHOWN_MAX = 50
+PARENTS_SHOWN_MAX = 5
 
 
 def status(desk: Desk, now: Nanos) -> dict[str, Any]:
@@ -106,15 +107,16 @@ def resources(desk: Desk) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, limit: int) -> list[dict[str, Any]]:
+def tasks(
+    desk: Desk, now: Nanos, state: str | None, service: str | None, workflow: str | None, limit: int
+) -> list[dict[str, Any]]:
     """Live tasks, oldest first, and (asked for by ``state="ended"``) those that ended last."""
     if state == "ended":
         graves = islice(reversed(desk.custody.graves.items()), limit)
         return [_ended(name, grave) for name, grave in graves]
+    among = desk.custody.live.values() if workflow is None else desk.custody.families.workflows.get(workflow, {}).values()
     found = (
-        record
-        for record in desk.custody.live.values()
-        if (state is None or record.state == state) and (service is None or record.service == service)
+        record for record in among if (state is None or record.state == state) and (service is None or record.service == service)
     )
     return [_live(record, now) for record in islice(found, limit)]
 
@@ -130,6 +132,8 @@ def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
             "submitted_by": record.by,
             "attempts": [{"attempt": str(attempt), "instance": _name(desk, where)} for attempt, where in record.live.items()],
             "story": _story(record.failures),
+            "parents": _parents(desk, record),
+            "children": [tie.child.id for tie in desk.custody.families.ties(name)],
         }
     grave = desk.custody.graves.get(name)
     return None if grave is None else _ended(name, grave) | {"story": _story(grave.story or [])}
@@ -153,6 +157,7 @@ def _live(record: Record, now: Nanos) -> dict[str, Any]:
         "progress": record.progress[0] if record.progress else None,
         "progress_text": record.progress[1] if record.progress else "",
         "cancelled": record.cancelled,
+        "workflow": record.task.workflow,
     }
 
 
@@ -206,6 +211,8 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
     service = record.service
     if record.id in desk.ending:
         return "its end is being written to the ledger"
+    if record.state == "blocked":
+        return _waits_for(desk, record)
     if record.state in ("assigned", "running"):
         where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
         if all(desk.registry.instances[incarnation].state == "gone" for incarnation in record.live.values()):
@@ -234,11 +241,43 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
     return "others go before it, or it is about to be placed"
 
 
+def _waits_for(desk: Desk, record: Record) -> str:
+    """The parents that have not ended, and what each of the first few does."""
+    assert record.node is not None
+    missing = record.node.missing
+    shown = [_doing(desk, parent) for parent in islice(missing, PARENTS_SHOWN_MAX)]
+    more = f" and {len(missing) - len(shown)} more" if len(missing) > len(shown) else ""
+    return f"it waits for its parent{'s' if len(missing) > 1 else ''} {', '.join(shown)}{more}"
+
+
+def _doing(desk: Desk, task: TaskId) -> str:
+    record = desk.custody.live.get(task)
+    if record is None:
+        return f"{task} (not known yet)"
+    where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
+    return f"{task} ({record.state}{f' on {where}' if where else ''})"
+
+
+def _parents(desk: Desk, record: Record) -> list[dict[str, Any]]:
+    return [
+        {"task": edge.task, "state": _state(desk, edge.task), "on_failure": edge.on_failure, "into": edge.into}
+        for edge in record.task.after
+    ]
+
+
+def _state(desk: Desk, task: TaskId) -> str:
+    """``running`` …, or the outcome of one that is over."""
+    if (record := desk.custody.live.get(task)) is not None:
+        return record.state
+    grave = desk.custody.graves.get(task)
+    return grave.outcome if grave is not None else "unknown"
+
+
 def _ahead(desk: Desk, record: Record) -> int | None:
     """How many waiting tasks of its service stand before it (counted up to a thousand)."""
     if record.place is None:
         return None
-    mine = (desk.backlog.key(record), record.accepted, record.index)
+    mine = (desk.backlog.key(record), record.standing)
     queue = desk.backlog.queue(record.service)
-    keys = ((desk.backlog.key(one), one.accepted, one.index) for one in queue.records())
+    keys = ((desk.backlog.key(one), one.standing) for one in queue.records())
     return len(nsmallest(1000, (key for key in keys if key < mine)))

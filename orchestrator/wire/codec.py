@@ -75,8 +75,9 @@ __all__ = [
 MAX_BODY_BYTES: Final = MAX_VALUE_BYTES + 64 * 1024
 """A message, unless its kind says otherwise: the largest value, and 64 KiB for what is around it."""
 
-MAX_LONG_BODY_BYTES: Final = 4 * MAX_VALUE_BYTES
-"""Kinds that may be longer: an assignment brings arguments *and* a checkpoint; ``held`` and ``answer`` are long lists."""
+MAX_LONG_BODY_BYTES: Final = 8 * MAX_VALUE_BYTES
+"""Kinds that may be longer: an assignment brings arguments, a checkpoint *and* the values of its parents (4 MiB of those at
+most); ``held`` and ``answer`` are long lists."""
 
 MAX_ENTRY_BYTES: Final = 15 * 1024 * 1024
 """A ledger entry. RabbitMQ 4 refuses messages over 16 MiB by default; 1 MiB of that is left as a margin."""

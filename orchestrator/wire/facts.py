@@ -146,12 +146,18 @@ class Carried(Fact, frozen=True, tag="carried"):
 
 
 class Tombstone(Fact, frozen=True, tag="tombstone"):
-    """An ended task written again, compact: its id is not taken anew during the dedup window (R11)."""
+    """An ended task written again, compact: its id is not taken anew during the dedup window (R11).
+
+    While live children need it, it is written ``whole``: with what they are to be given (R13).
+    """
 
     task: str
     outcome: Outcome
     at_ns: Nanos
     print: int = 0
+    whole: bool = False
+    value: bytes | None = None
+    error: Error | None = None
 
 
 AnyFact: TypeAlias = Accepted | Failed | Ended | Checkpointed | Asked | Served | Joined | Parted | Claim | Carried | Tombstone

@@ -74,7 +74,9 @@ class Edge(Part, frozen=True):
     task: Id
     """The parent."""
     on_failure: Literal["fail", "skip", "continue"] = "fail"
-    """What becomes of this task if the parent does not end as ``done``."""
+    """If the parent does not end as ``done``: this task ends as ``failed``, as ``skipped``, or runs without the parent's value."""
+    into: Annotated[str, Meta(max_length=64)] = ""
+    """The argument that takes the parent's value (nil, if the parent is not ``done``); empty: none does."""
 
 
 class Task(Part, frozen=True):
@@ -102,10 +104,12 @@ class Task(Part, frozen=True):
     overlap: Literal["lease", "never"] = "lease"
     """``never``: moved only after the lease of a lost instance is over, whatever the evidence."""
     after: Annotated[list[Edge], Meta(max_length=1000)] = []
-    """Tasks of the same submission that must have ended before."""
+    """Tasks of the same submission that must have ended before; one may stand here twice, for two arguments."""
     labels: Labels = {}
     affinity: Annotated[str, Meta(max_length=128)] = ""
     """Tasks with the same word would rather run on the same instance (placement ``affinity``); also a key for limits."""
+    workflow: Id | None = None
+    """Under this name its workflow is shown and cancelled as a whole."""
 
 
 class Submit(Message, frozen=True, tag="submit"):
@@ -126,7 +130,7 @@ class Control(Message, frozen=True, tag="control"):
     """Of any shape; what they mean depends on ``op``."""
 
 
-Outcome: TypeAlias = Literal["done", "failed", "cancelled", "expired", "refused"]
+Outcome: TypeAlias = Literal["done", "failed", "cancelled", "expired", "refused", "skipped"]
 
 
 class Error(Part, frozen=True):
@@ -335,6 +339,19 @@ class Reports(Message, frozen=True, tag="reports"):
 # --- coordinator to agents --------------------------------------------------------------------------------------------
 
 
+class Parent(Part, frozen=True):
+    """How a parent of an assigned task ended."""
+
+    task: Id
+    outcome: Outcome
+    value: Blob | None = None
+    """What it returned; only of one that is ``done``."""
+    error: Error | None = None
+    """All others: why."""
+    into: list[str] = []
+    """The arguments that take the value: to be added to ``args``, nil if the parent is not ``done``."""
+
+
 class Assignment(Part, frozen=True):
     """Run this. The agent checks its window immediately before the start."""
 
@@ -355,6 +372,8 @@ class Assignment(Part, frozen=True):
     checkpoint: Blob | None = None
     """What the last attempt left."""
     tenant: str = ""
+    parents: list[Parent] = []
+    """Of a task with ``after``: each parent once, in the order of its edges."""
 
 
 class Stop(Part, frozen=True):

@@ -12,7 +12,7 @@ from tests.core.world import MS, PRODUCERS, World
 
 Act: TypeAlias = tuple[str, tuple[Any, ...]]
 FAULTS = ("sessions", "crashes", "agents", "words", "pauses", "tokens", "alarms")
-TIGHT = Config(ledger_bytes_max=9_000, reserve_bytes=1_500)
+TIGHT = Config(ledger_bytes_max=14_000, reserve_bytes=4_000)
 """A ledger so short that things must be carried forward while the story lasts."""
 
 
@@ -45,6 +45,8 @@ def _acts(dice: Random, faults: set[str]) -> list[tuple[str, Callable[[], tuple[
 
     fair: list[tuple[str, Callable[[], tuple[Any, ...]]]] = [
         ("submit", lambda: (four(), six(), dice.choice(PRODUCERS))),
+        *[("graph", lambda: (two(), six(), dice.choice(PRODUCERS)))] * 2,
+        ("cancel_in_graph", lambda: (two(), four())),
         ("clash", lambda: (four(),)),
         ("unknown", lambda: (two(),)),
         ("cancel", lambda: (four(),)),

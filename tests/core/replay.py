@@ -45,13 +45,21 @@ def books(custody: Custody) -> dict[str, dict[str, Any]]:
     """Everything that the ledger says, as plain data; what a tombstone cannot say is left out."""
     return {
         "live": {name: {field: getattr(record, field) for field in LEDGER_HALF} for name, record in custody.live.items()},
+        "missing": {name: set(one.node.missing) for name, one in custody.live.items() if one.node is not None and one.node.missing},
         "graves": {name: grave.outcome for name, grave in custody.graves.items()},
+        "pinned": {name: (given(custody, name), size) for name, size in custody.pinned.items()},
         "owed": {name: owed.result.outcome for name, owed in custody.owed.items()},
         "joined": {name: fact for name, (fact, _) in custody.joined.items()},
         "served": dict.fromkeys(custody.served),
         "wills": {name: fact for name, (fact, _) in custody.wills.items() if unknown(custody, name)},
         "policies": {kind: fact.value[kind] for kind, (fact, _) in custody.policies.items()},
     }
+
+
+def given(custody: Custody, parent: str) -> Any:
+    """What children are given of a parent that is over."""
+    result = custody.graves[parent].result
+    return None if result is None else (result.outcome, result.value, result.error)
 
 
 def unknown(custody: Custody, name: str) -> bool:

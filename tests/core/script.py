@@ -13,9 +13,11 @@ they get and beat, unless their strings are cut.
     a lazy | silent | deaf | stubborn | unanswering | fearless | willing
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
-    ask why t1 [late] | ask cancel t1 | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
+    graph t1 t2<t1 t3*5@thumbs.crop<t1:skip,t2:continue>rows [reply=p|-] [workflow=w] [retries=0] [deadline=5] [overlap=never]
+          (child *seconds it is guessed to take @type < parent :what its failure means >argument that takes its value, …)
+    ask why t1 [late] | ask cancel t1 | ask cancel workflow=w | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
-    garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 (a fact of another writer) | replay c1 | ticks | echoes
+    garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 | ended t1 done text (facts of another writer) | replay c1 | ticks | echoes
 """
 
 from __future__ import annotations
@@ -29,7 +31,21 @@ from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.vocabulary import Attempt, ns
 from orchestrator.wire import facts as f
-from orchestrator.wire.messages import Control, Dependency, Edge, Error, Handler, Need, Note, Orders, Range, Result, Submit, Task
+from orchestrator.wire.messages import (
+    Control,
+    Dependency,
+    Edge,
+    Error,
+    Handler,
+    Need,
+    Note,
+    Orders,
+    Parent,
+    Range,
+    Result,
+    Submit,
+    Task,
+)
 from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
 from tests.core.stage import START_NS, Stage
@@ -183,6 +199,20 @@ class Script:
         reply_to = named.get("reply", "p")
         self.stage.durable("intake", Submit(tasks), "" if reply_to == "-" else reply_to)
 
+    def do_graph(self, plain: list[str], named: dict[str, str]) -> None:
+        due = {"deadline_ns": self.stage.now_ns + ns(float(named["deadline"]))} if "deadline" in named else {}
+        rest = {"retries": int(named.get("retries", 2)), "workflow": named.get("workflow"), "overlap": named.get("overlap", "lease")}
+        tasks = []
+        for word in plain:
+            head, _, parents = word.partition("<")
+            head, _, type_ = head.partition("@")
+            name, _, guess = head.partition("*")
+            guessed = {"estimate_ns": ns(float(guess))} if guess else {}
+            after = [_edge(parent) for parent in parents.split(",") if parent]
+            tasks.append(Task(name, type_ or "thumbs.resize", after=after, **guessed, **due, **rest))  # type: ignore[arg-type]
+        reply_to = named.get("reply", "p")
+        self.stage.durable("intake", Submit(tasks), "" if reply_to == "-" else reply_to)
+
     def do_flood(self, plain: list[str], named: dict[str, str]) -> None:
         for number in range(int(plain[0])):
             self.stage.land(f.Entry("a deposed leader", number + 1))
@@ -190,6 +220,11 @@ class Script:
     def do_failed(self, plain: list[str], named: dict[str, str]) -> None:
         attempt, retry_ns = Attempt(*map(int, plain[1].split("#"))), self.stage.now_ns + ns(float(plain[2]))
         fact = f.Failed(plain[0], attempt, "error", Error("boom", "boom it was"), self.stage.now_ns, "x", 2, retry_ns)
+        self.stage.land(f.Entry("a deposed leader", 1, facts=[fact]))
+
+    def do_ended(self, plain: list[str], named: dict[str, str]) -> None:
+        value = plain[2].encode() if plain[2:] else None
+        fact = f.Ended(plain[0], plain[1], self.stage.now_ns, value=value)  # type: ignore[arg-type]
         self.stage.land(f.Entry("a deposed leader", 1, facts=[fact]))
 
     def do_garbage(self, plain: list[str], named: dict[str, str]) -> None:
@@ -202,7 +237,7 @@ class Script:
 
     def do_ask(self, plain: list[str], named: dict[str, str]) -> None:
         args: dict[str, Any] = dict(named)
-        if plain[0] in ("why", "task", "cancel", "priority"):
+        if plain[0] in ("why", "task", "cancel", "priority") and plain[1:]:
             args["task"] = plain[1]
         if plain[0] == "priority":
             args["priority"] = int(plain[2])
@@ -362,6 +397,12 @@ def _fate(words: list[str]) -> bool | None:
     return {"": False, "lost": None, "late": True}["".join(words)]
 
 
+def _edge(text: str) -> Edge:
+    head, _, into = text.partition(">")
+    parent, _, on_failure = head.partition(":")
+    return Edge(parent, on_failure or "fail", into)  # type: ignore[arg-type]
+
+
 def _need(text: str) -> Need:
     need: Need = {}
     for part in filter(None, text.split(",")):
@@ -399,7 +440,7 @@ def fact(one: f.AnyFact) -> str:
         case f.Carried():
             return f"carried {one.task.id}"
         case f.Tombstone():
-            return f"tombstone {one.task}"
+            return f"tombstone {one.task}{' whole' if one.whole else ''}"
 
 
 def order(orders: Orders) -> list[str]:
@@ -409,11 +450,19 @@ def order(orders: Orders) -> list[str]:
         grant = " ".join(f"{name}={amount:g}" for name, amount in item.grant.items())
         number = f", try {item.number}" if item.number > 1 else ""
         left = f", from {item.checkpoint.decode()!r}" if item.checkpoint else ""
-        words.append(f"run {item.task} as {Attempt(orders.epoch, item.n)} ({grant}{number}{left})")
+        given = "".join(f"; {_parent(parent)}" for parent in item.parents)
+        words.append(f"run {item.task} as {Attempt(orders.epoch, item.n)} ({grant}{number}{left}{given})")
     words += [f"stop {stop.task} {stop.attempt} ({stop.reason})" for stop in orders.stop]
     words += [f"release {' '.join(map(str, orders.release))}"] if orders.release else []
     words += [f"no work: {orders.notice}"] if orders.notice else []
     return words + (["drain"] if orders.drain else [])
+
+
+def _parent(parent: Parent) -> str:
+    """What a child is given of a parent."""
+    value = f" {parent.value.decode()!r}" if parent.value not in (None, b"\x01") else ""  # type: ignore[union-attr]
+    why = f" ({parent.error.kind})" if parent.error else ""
+    return f"{parent.task} {parent.outcome}{value}{why}" + "".join(f" as {name}" for name in parent.into)
 
 
 def outcome(result: Result) -> str:

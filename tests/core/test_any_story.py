@@ -30,6 +30,14 @@ class CoordinatorStory(RuleBasedStateMachine):
     def submit(self, number: int, kind: int, reply_to: str) -> None:
         self.world.submit(number, kind, reply_to)
 
+    @rule(number=st.integers(0, 1), kind=which, reply_to=st.sampled_from(PRODUCERS))
+    def graph(self, number: int, kind: int, reply_to: str) -> None:
+        self.world.graph(number, kind, reply_to)
+
+    @rule(number=st.integers(0, 1), which=number)
+    def cancel_in_graph(self, number: int, which: int) -> None:
+        self.world.cancel_in_graph(number, which)
+
     @rule(number=number)
     def clash(self, number: int) -> None:
         self.world.clash(number)

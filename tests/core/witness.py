@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core import commands as c
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.facts import Accepted, Carried, Ended, Entry, Tombstone
-from orchestrator.wire.messages import Orders, Report, Reports, Result, Submit, Task
+from orchestrator.wire.messages import Assignment, Orders, Report, Reports, Result, Submit, Task
 
 if TYPE_CHECKING:
     from tests.core.stage import Node, Stage
@@ -53,11 +53,26 @@ class Witness:
                 case Carried(task=task):
                     self.accepted.setdefault(task.id, offset)
                 case Ended(task=task):
+                    if task not in self.ended:
+                        self._as_edges_say(fact)
                     self.ended.setdefault(task, (offset, fact))
                 case Tombstone(task=task):
                     assert task in self.ended, self.tell(f"a tombstone for {task}, which never ended")
                 case _:
                     pass
+
+    def _as_edges_say(self, fact: Ended) -> None:
+        """A child ends because of its parents only as one of its edges has it, and is not done against any."""
+        child = self.taken.get(fact.task)
+        edges = child.after if child is not None else []
+        missed = {edge.on_failure for edge in edges if edge.task in self.ended and self.ended[edge.task][1].outcome != "done"}
+        if fact.outcome == "skipped":
+            assert "skip" in missed, self.tell(f"{fact.task} is skipped, and no parent of it says so")
+        if fact.outcome == "failed" and fact.error is not None and fact.error.kind == "parent_failed":
+            assert "fail" in missed, self.tell(f"{fact.task} failed with its parents, and none says so")
+        if fact.outcome == "done":
+            over = all(edge.task in self.ended for edge in edges)
+            assert over and missed <= {"continue"}, self.tell(f"{fact.task} is done, against its parents")
 
     # --- what leaves ------------------------------------------------------------------------------------------------------
 
@@ -103,9 +118,22 @@ class Witness:
             assert ours, self.tell(f"assigned {item.task} before it was committed")
             over = self.ended.get(item.task)
             assert over is None or not self._read(node, over[0]), self.tell(f"assigned {item.task}, known to be over")
+            self._inherited(node, item)
         for attempt in orders.release:
             if attempt in self.done:
                 self._must_be_over(node, self.done[attempt].task, "released the report of")
+
+    def _inherited(self, node: Node, item: Assignment) -> None:
+        """R13: the ends of all parents are committed, and the child is given what the first of each says."""
+        edges = self.taken[item.task].after
+        given = {parent.task: parent for parent in item.parents}
+        assert given.keys() == {edge.task for edge in edges}, self.tell(f"{item.task} is given {list(given)}")
+        for edge in edges:
+            self._must_be_over(node, edge.task, f"assigned {item.task}, whose parent is")
+            first, parent = self.ended[edge.task][1], given[edge.task]
+            same = (parent.outcome, parent.value) == (first.outcome, first.value if first.outcome == "done" else None)
+            assert same, self.tell(f"{item.task} is told {parent.outcome} {parent.value!r} of {edge.task}: {first.outcome} {first.value!r}")
+            assert not edge.into or edge.into in parent.into, self.tell(f"{item.task} is not given {edge.into}")
 
     def _told(self, node: Node, result: Result) -> None:
         if result.error is not None and result.error.kind in ("id_taken", "forgotten"):

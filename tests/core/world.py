@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
-from orchestrator.wire.messages import Control, Error, Handler, Note, Notes, Range, Submit, Task
+from orchestrator.wire.messages import Control, Edge, Error, Handler, Note, Notes, Range, Submit, Task
 from tests.core.actors import RealAgent
 from tests.core.replay import differences
 from tests.core.stage import Stage
@@ -20,6 +20,17 @@ from tests.core.stage import Stage
 MS = 1_000_000
 HANDLERS = [Handler("resize", retries=1, backoff_ns=NS_PER_S), Handler("crop", timeout_ns=2 * NS_PER_S)]
 PRODUCERS = ("p", "q")
+GRAPHS: list[list[tuple[str, str, list[tuple[str, str, str]]]]] = [
+    [("a", "thumbs.resize", []), ("b", "thumbs.crop", [("a", "fail", "x")]), ("c", "thumbs.resize", [("b", "fail", "")])],
+    [
+        ("d", "thumbs.resize", [("b", "skip", "x"), ("c", "continue", "y")]),
+        ("b", "thumbs.crop", [("a", "fail", "")]),
+        ("c", "thumbs.resize", [("a", "continue", "x"), ("a", "skip", "y")]),
+        ("a", "thumbs.resize", []),
+    ],
+    [("a", "thumbs.crop", []), ("b", "thumbs.crop", []), ("c", "thumbs.resize", [("a", "continue", ""), ("b", "continue", "x")])],
+]
+"""Name, type, and edges: parent, what its failure means, the argument that takes its value."""
 
 
 class World:
@@ -63,6 +74,18 @@ class World:
             case _:
                 return Task(name, "thumbs.resize")
 
+    def graph(self, number: int, kind: int, reply_to: str) -> None:
+        """A workflow, or one that is known again."""
+        if f"g{number}.a" in self.asked:
+            tasks = [task for name, (task, _) in self.asked.items() if name.startswith(f"g{number}.")]
+        else:
+            tasks = [
+                Task(f"g{number}.{name}", type_, after=[Edge(f"g{number}.{parent}", what, into) for parent, what, into in parents])  # type: ignore[arg-type]
+                for name, type_, parents in GRAPHS[kind % len(GRAPHS)]
+            ]
+        self.asked |= {task.id: (task, reply_to) for task in tasks}
+        self.stage.durable("intake", Submit(tasks), reply_to)
+
     def clash(self, number: int) -> None:
         """Another task under a known id."""
         if f"t{number}" in self.asked:
@@ -75,6 +98,9 @@ class World:
 
     def cancel(self, number: int) -> None:
         self.stage.durable("control", Control("q", "cancel", {"task": f"t{number}"}), "o")
+
+    def cancel_in_graph(self, number: int, which: int) -> None:
+        self.stage.durable("control", Control("q", "cancel", {"task": f"g{number}.{'abcd'[which % 4]}"}), "o")
 
     def control(self, number: int) -> None:
         """An operator looks, or wants something."""
