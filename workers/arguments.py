@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from orchestrator.wire.codec import CannotUnpack, unpack
-from workers.context import Context
+from workers.context import Context, Given
 from workers.errors import BadArguments, ServiceError
 
 
@@ -63,16 +63,30 @@ class Signature:
             _judge_type(annotation, name, self.who)
             self.arguments[name] = _Argument(name, annotation, parameter.default is inspect.Parameter.empty)
 
-    def bind(self, blob: bytes) -> dict[str, Any]:
-        """The arguments in ``blob``, by name, converted to what is declared. Raises ``BadArguments``."""
+    def bind(self, blob: bytes, parents: Sequence[Given] = ()) -> dict[str, Any]:
+        """The arguments in ``blob`` and those that are values of ``parents``, by name, converted to what is declared.
+
+        Raises ``BadArguments``.
+        """
         try:
             given = unpack(blob)
         except CannotUnpack as trouble:
             raise BadArguments(f"{self.who}: the arguments cannot be read: {trouble}.") from None
         if not isinstance(given, dict):
             raise BadArguments(f"{self.who}: the arguments must be a map of names to values, not {_kind(given)}.")
+        for parent in parents:
+            for name in parent.into:
+                if name in given:
+                    raise BadArguments(f"{self.who}: argument {name!r} is given by the task, and by its parent {parent.task} too.")
+                given[name] = self._value(parent)
         self._judge_names(given)
         return {name: self._convert(name, value) for name, value in given.items()}
+
+    def _value(self, parent: Given) -> Any:
+        try:
+            return parent.read()
+        except CannotUnpack as trouble:
+            raise BadArguments(f"{self.who}: what its parent {parent.task} returned cannot be read: {trouble}.") from None
 
     def _judge_names(self, given: Mapping[Any, Any]) -> None:
         missing = [one.name for one in self.arguments.values() if one.required and one.name not in given]

@@ -10,8 +10,34 @@ from msgspec import Struct
 
 from orchestrator.vocabulary import Attempt, Nanos, seconds
 from orchestrator.wire.codec import unpack
+from orchestrator.wire.messages import Error
 from workers.clock import unix_ns
 from workers.packing import packed
+
+
+class Given(Struct, frozen=True):
+    """How a parent of the task ended, as it came."""
+
+    task: str
+    outcome: str
+    value: bytes | None = None
+    error: Error | None = None
+    into: list[str] = []
+
+    def read(self) -> Any:
+        """The value; None if there is none. Raises ``CannotUnpack``."""
+        return None if self.value is None else unpack(self.value)
+
+
+class Parent(Struct, frozen=True):
+    """How a parent of the task ended."""
+
+    outcome: str
+    """``done``; or ``failed``, ``skipped``, ``cancelled``, ``expired``, if the task is to run all the same."""
+    value: Any = None
+    """What its handler returned; None if it is not done."""
+    error: Error | None = None
+    """Not done: why (``kind`` and ``message``)."""
 
 
 class About(Struct, frozen=True):
@@ -27,6 +53,7 @@ class About(Struct, frozen=True):
     deadline_ns: Nanos | None = None
     timeout_ns: Nanos | None = None
     checkpoint: bytes | None = None
+    parents: list[Given] = []
 
 
 Progress: TypeAlias = Callable[[float | None, str], None]
@@ -46,6 +73,7 @@ class Context:
         self._on_checkpoint = on_checkpoint
         self._asked = threading.Event()
         self._cancelled = False
+        self._parents: dict[str, Parent] | None = None
 
     # --- to know ----------------------------------------------------------------------------------
 
@@ -102,6 +130,16 @@ class Context:
         """What an earlier attempt saved last with ``checkpoint``; None: nothing, begin at the beginning."""
         return None if self._about.checkpoint is None else unpack(self._about.checkpoint)
 
+    @property
+    def parents(self) -> Mapping[str, Parent]:
+        """Of a task in a workflow: how each of its parents ended, by id, in the order of its edges.
+
+        Raises ``CannotUnpack`` if what one of them returned cannot be read.
+        """
+        if self._parents is None:
+            self._parents = {one.task: Parent(one.outcome, one.read(), one.error) for one in self._about.parents}
+        return self._parents
+
     # --- to say -----------------------------------------------------------------------------------
 
     def progress(self, fraction: float | None = None, text: str = "") -> None:
@@ -147,3 +185,8 @@ class Context:
         """For the job runner: it was told to stop this attempt."""
         self._cancelled = self._cancelled or cancelled
         self._asked.set()
+
+    @property
+    def given(self) -> list[Given]:
+        """For the job runner: what parents left, some of it as arguments."""
+        return self._about.parents

@@ -76,7 +76,8 @@ def tasks(
     state: Annotated[
         str | None,
         typer.Option(
-            metavar="STATE", help="Only these: waiting, deferred, assigned, running, doubtful, or ended (the last to end first)"
+            metavar="STATE",
+            help="Only these: waiting, blocked, deferred, assigned, running, doubtful, or ended (the last to end first)",
         ),
     ] = None,
     service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service")] = None,

@@ -24,8 +24,8 @@ PIPED_WIDTH = 160
 _COLOURS = {
     "green": ("ready", "done", "ok"),
     "cyan": ("running", "assigned"),
-    "yellow": ("waiting", "deferred", "draining", "warn"),
-    "magenta": ("doubtful", "cancelled"),
+    "yellow": ("waiting", "blocked", "deferred", "draining", "warn"),
+    "magenta": ("doubtful", "cancelled", "skipped"),
     "red": ("failed", "fail", "refused", "expired", "deaf", "circular"),
 }
 STYLES = {word: colour for colour, words in _COLOURS.items() for word in words}

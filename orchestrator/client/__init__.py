@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TaskExpired,
         TaskFailed,
         TaskRefused,
+        TaskSkipped,
         ValueUnreadable,
     )
     from orchestrator.client.handle import Handle
@@ -56,6 +57,7 @@ _HOMES = {
         "TaskExpired",
         "TaskFailed",
         "TaskRefused",
+        "TaskSkipped",
         "ValueUnreadable",
     ),
     "orchestrator.client.handle": ("Handle",),
@@ -90,6 +92,7 @@ __all__ = [
     "TaskExpired",
     "TaskFailed",
     "TaskRefused",
+    "TaskSkipped",
     "Template",
     "ValueUnreadable",
 ]

@@ -93,6 +93,7 @@ class Form(Struct, frozen=True):
             shape.after,
             shape.labels,
             shape.affinity,
+            workflow=shape.workflow,
         )
         return Call(task, self.reply, self.accept_within_ns)
 
@@ -113,6 +114,7 @@ def form(
     after: Iterable[Parent] = (),
     labels: Mapping[str, str] | None = None,
     affinity: str = "",
+    workflow: str | None = None,
     reply: bool = True,
     accept_within: Span | None = None,
 ) -> Form:
@@ -126,6 +128,7 @@ def form(
     call anew. ``estimate``: your guess of the run time. ``overlap="never"``: not even a lost instance's attempt may
     overlap with the next. ``after``: parents in the same ``submit_many``. ``labels``: words for people.
     ``affinity``: tasks with the same word would rather run on the same instance.
+    ``workflow``: the name under which the whole is shown and cancelled.
     ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take.
     """
     shape = Task(
@@ -141,6 +144,7 @@ def form(
         after=[_edge(parent) for parent in after],
         labels=dict(labels or {}),
         affinity=affinity,
+        workflow=workflow,
     )
     try:
         plain = msgspec.to_builtins(shape, builtin_types=(bytes,))

@@ -72,6 +72,10 @@ class TaskExpired(TaskError):
     """It had not been started by its deadline."""
 
 
+class TaskSkipped(TaskError):
+    """A parent of it did not succeed, and its edge says that it is left out then."""
+
+
 class TaskRefused(TaskError):
     """It was never taken: what it asks for cannot be, or its id stands for other content."""
 
@@ -178,6 +182,8 @@ def not_done(task: str, task_type: str, result: Result) -> TaskError:
                 task,
                 result,
             )
+        case "skipped":
+            return TaskSkipped(f"{name} was skipped ({said}). It will not run.", task, result)
         case "refused":
             return TaskRefused(f"{name} was refused ({said}). It will not run: submit what can be done.", task, result)
         case _:

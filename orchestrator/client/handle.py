@@ -111,7 +111,7 @@ class Handle(Signal):
     async def result(self, timeout: Span | None = None) -> Any:  # noqa: ASYNC109  # raises an error of ours, with advice
         """The value that the handler returned. Waits at most ``timeout`` (seconds, ``"5m"``, a timedelta).
 
-        Raises TaskFailed, TaskCancelled, TaskExpired, TaskRefused; ResultTimeout (the task goes on); SubmitTimeout
+        Raises TaskFailed, TaskCancelled, TaskExpired, TaskSkipped, TaskRefused; ResultTimeout (the task goes on); SubmitTimeout
         and BacklogFull if it was never confirmed; ClientClosed.
         """
         result = await self.outcome(timeout)

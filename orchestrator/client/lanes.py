@@ -51,7 +51,9 @@ def weight(tasks: Sequence[Task]) -> int:
         if task.need:
             size += sum(48 + len(name) for name in task.need)
         if task.after:
-            size += sum(48 + len(edge.task) for edge in task.after)
+            size += sum(64 + len(edge.task) + 4 * len(edge.into) for edge in task.after)
+        if task.workflow is not None:
+            size += 16 + len(task.workflow)
         if task.labels:
             size += sum(16 + len(name) + 4 * len(text) for name, text in task.labels.items())
     return size

@@ -1,9 +1,9 @@
 """Who waits: tasks of one type and demand form a demand class, and a decision looks at heads of classes, never at all tasks.
 
-Law: a class is a heap by (ordering key, arrival; within a workflow the critical path); cancelling or re-keying leaves a void entry behind (its ticket is old),
-dropped when it comes up. A class whose head fits nowhere is *blocked* until something of its service gets better; its
-refusals are what ``why`` prints. After a takeover the tasks accepted before the claim are set aside per service until every
-agent that may hold them has answered (R3), and come back as they were.
+Law: a class is a heap by (ordering key, arrival); within a workflow, whose tasks arrive together, the critical path goes first.
+Cancelling or re-keying leaves a void entry behind (its ticket is old), dropped when it comes up. A class whose head fits nowhere is
+*blocked* until something of its service gets better; its refusals are what ``why`` prints. After a takeover the tasks accepted
+before the claim are set aside per service until every agent that may hold them has answered (R3), and come back as they were.
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ class Families:
         return self.children.get(task, {}).values()
 
     def _join(self, one: Record, other: Record) -> None:
-        assert one.node is not None and other.node is not None, f"{one.id} and {other.id} hang together"
+        assert one.node is not None
+        assert other.node is not None
         few, many = one.node.graph, other.node.graph
         if few is many:
             return

@@ -58,6 +58,7 @@ class _Graph:
             for edge in tasks[index].after:
                 if (parent := self.index.get(edge.task)) is not None:
                     self._unite(index, parent)
+        self.parents = {edge.task for task in tasks for edge in task.after}
         self.circular = self._left_by_kahn()
 
     def components(self) -> list[list[int]]:
@@ -77,11 +78,12 @@ class _Graph:
 
     def _fault_of(self, index: int) -> Error | None:
         task = self.tasks[index]
-        if index in self.doubles and not (task.after or self.tasks[self.doubles[index]].after or self._is_parent(task.id)):
+        if index in self.doubles and not (task.after or self.tasks[self.doubles[index]].after or task.id in self.parents):
             return None  # not a matter of edges: the second is refused, because the id means the first
         if index in self.doubles:
             return Error(
-                "duplicate_id", f"two tasks of this submission have the id {task.id!r}; none of their workflow was taken. Give each its own."
+                "duplicate_id",
+                f"two tasks of this submission have the id {task.id!r}; none of their workflow was taken. Give each its own.",
             )
         arguments: set[str] = set()
         for edge in task.after:
@@ -102,14 +104,9 @@ class _Graph:
             arguments.add(edge.into)
         return None
 
-    def _is_parent(self, name: TaskId) -> bool:
-        if not hasattr(self, "_parents"):
-            self._parents = {edge.task for task in self.tasks for edge in task.after}
-        return name in self._parents
-
     def _left_by_kahn(self) -> dict[int, None]:
         """Take away what waits for nothing, again and again: what is left waits in a circle, or for one."""
-        waits = {index: 0 for index in self.own}
+        waits = dict.fromkeys(self.own, 0)
         children: dict[int, list[int]] = {}
         for index in self.own:
             for edge in self.tasks[index].after:

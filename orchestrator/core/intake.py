@@ -74,7 +74,9 @@ def _judge_whole(desk: Desk, component: Component) -> Callable[[Task], Error] | 
     if culprit is None or why is None:
         return None
     own, name = why, culprit.id
-    others = Error("workflow_refused", f"task {name!r} of its workflow cannot be done, so none of it was taken: {why.message}"[:4000])
+    others = Error(
+        "workflow_refused", f"task {name!r} of its workflow cannot be done, so none of it was taken: {why.message}"[:4000]
+    )
     return lambda task: own if task.id == name else others
 
 

@@ -44,7 +44,9 @@ def children_wait(desk: Desk) -> None:
     custody = desk.custody
     for record in custody.live.values():
         missing = record.node.missing if record.node is not None else {}
-        assert not missing or record.state in ("blocked", "running", "doubtful"), f"{record.id} is {record.state}, misses {list(missing)}"
+        assert not missing or record.state in ("blocked", "running", "doubtful"), (
+            f"{record.id} is {record.state}, misses {list(missing)}"
+        )
         assert missing or record.state != "blocked", f"{record.id} is blocked, and misses nobody"
         over = [parent for parent in missing if parent in custody.graves]
         assert not over, f"{record.id} misses {over}, which are over"

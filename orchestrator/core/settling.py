@@ -1,7 +1,7 @@
 """What now? - for a task none of whose attempts is alive, and for attempts that are over.
 
-Law: a task without live attempts waits, in the backlog, for a moment or for its parents, until it has ended; ``settle_down`` is the only
-door into both. One whose end is being written waits too (its end may yet be lost with this leader), but is not assigned.
+Law: a task without live attempts waits, in the backlog, for a moment or for its parents, until it has ended; ``settle_down`` is
+the only door into these. One whose end is being written waits too (its end may yet be lost with this leader), but is not assigned.
 """
 
 from __future__ import annotations

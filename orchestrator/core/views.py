@@ -107,9 +107,7 @@ def resources(desk: Desk) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def tasks(
-    desk: Desk, now: Nanos, state: str | None, service: str | None, workflow: str | None, limit: int
-) -> list[dict[str, Any]]:
+def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, workflow: str | None, limit: int) -> list[dict[str, Any]]:
     """Live tasks, oldest first, and (asked for by ``state="ended"``) those that ended last."""
     if state == "ended":
         graves = islice(reversed(desk.custody.graves.items()), limit)

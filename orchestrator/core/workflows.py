@@ -137,13 +137,14 @@ def _condemn(desk: Desk, now: Nanos, child: Record, outcome: OutcomeOfChild, err
 def _forgotten(parent: TaskId) -> Error:
     return Error(
         "parent_forgotten",
-        f"what its parent {parent!r} returned is no longer kept; it was not started. Submit the whole workflow at once, under new ids.",
+        f"what its parent {parent!r} returned is no longer kept; it was not started. "
+        "Submit the whole workflow again, under new ids.",
     )
 
 
 def _too_large(child: Record, total: int, most: int) -> Error:
     return Error(
         "parents_too_large",
-        f"the values of its {len(child.task.after)} parents take {total:,} bytes together, and {most:,} can be handed to one task; it "
-        "was not started. Let the parents put what is large into a store and return its address, or gather it in steps.",
+        f"the values of its {len(child.task.after)} parents take {total:,} bytes together, {most:,} can be handed to one task; "
+        "it was not started. Let the parents put what is large into a store and return its address, or gather it in steps.",
     )

@@ -1,7 +1,8 @@
 """One short conversation, message by message: the worked examples of ``PROTOCOL.md`` and ``asyncapi.json``.
 
 Law: every kind of message occurs. A producer submits two tasks; an agent registers, runs both (the second fails) and
-leaves; an operator asks a question. What these become as bytes is frozen among the tests: version 1 does not change.
+leaves; an operator asks a question. Another day a leader takes over, and somebody submits a workflow. What these become
+as bytes is frozen among the tests: version 1 does not change.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from orchestrator.wire.messages import (
     Control,
     Dependency,
     Echo,
+    Edge,
     Error,
     Handler,
     Held,
@@ -29,6 +31,7 @@ from orchestrator.wire.messages import (
     Note,
     Notes,
     Orders,
+    Parent,
     Range,
     Report,
     Reports,
@@ -207,6 +210,31 @@ EXAMPLES: Final = (
             [
                 Holding("t7", Attempt(EPOCH, 88), "running", {"cpu": 2.0, "slots": 1.0}),
                 Holding("t8", Attempt(EPOCH, 90), "waiting", {"slots": 1.0}),
+            ],
+        ),
+    ),
+    Example(
+        "submit_workflow",
+        "A workflow: `load` takes what `extract` returned as its argument `rows`; `report` runs even if `load` fails.",
+        Submit(
+            [
+                Task("n1.extract", "etl.extract", args=pack({"day": "2026-01-01"}), workflow="n1"),
+                Task("n1.load", "etl.load", after=[Edge("n1.extract", into="rows")], workflow="n1"),
+                Task("n1.report", "etl.report", after=[Edge("n1.load", "continue")], workflow="n1"),
+            ]
+        ),
+    ),
+    Example(
+        "orders_child",
+        "`extract` is done: `load` is assigned, with what it is to load.",
+        Orders(
+            "etl-1.09c2",
+            57,
+            4,
+            assign=[
+                Assignment(
+                    "n1.load", 9, "load", b"\x80", {"slots": 1}, parents=[Parent("n1.extract", "done", pack([1, 2]), into=["rows"])]
+                )
             ],
         ),
     ),

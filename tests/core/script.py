@@ -15,9 +15,11 @@ they get and beat, unless their strings are cut.
            [need=cpu:1..4,mem:2] [args=text] [tenant=x]
     graph t1 t2<t1 t3*5@thumbs.crop<t1:skip,t2:continue>rows [reply=p|-] [workflow=w] [retries=0] [deadline=5] [overlap=never]
           (child *seconds it is guessed to take @type < parent :what its failure means >argument that takes its value, …)
-    ask why t1 [late] | ask cancel t1 | ask cancel workflow=w | ask priority t1 5 | ask policy ordering=fifo | ask drain a | ask status live,waiting
+    ask why t1 [late] | ask cancel t1 | ask cancel workflow=w | ask priority t1 5 | ask policy ordering=fifo | ask drain a
+    ask status live,waiting
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
-    garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 | ended t1 done text (facts of another writer) | replay c1 | ticks | echoes
+    garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 | ended t1 done text (facts of another writer)
+    replay c1 | ticks | echoes
 """
 
 from __future__ import annotations
@@ -201,7 +203,11 @@ class Script:
 
     def do_graph(self, plain: list[str], named: dict[str, str]) -> None:
         due = {"deadline_ns": self.stage.now_ns + ns(float(named["deadline"]))} if "deadline" in named else {}
-        rest = {"retries": int(named.get("retries", 2)), "workflow": named.get("workflow"), "overlap": named.get("overlap", "lease")}
+        rest = {
+            "retries": int(named.get("retries", 2)),
+            "workflow": named.get("workflow"),
+            "overlap": named.get("overlap", "lease"),
+        }
         tasks = []
         for word in plain:
             head, _, parents = word.partition("<")

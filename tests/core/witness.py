@@ -72,7 +72,8 @@ class Witness:
             assert "fail" in missed, self.tell(f"{fact.task} failed with its parents, and none says so")
         if fact.outcome == "done":
             over = all(edge.task in self.ended for edge in edges)
-            assert over and missed <= {"continue"}, self.tell(f"{fact.task} is done, against its parents")
+            assert over, self.tell(f"{fact.task} is done before its parents have ended")
+            assert missed <= {"continue"}, self.tell(f"{fact.task} is done, against its parents")
 
     # --- what leaves ------------------------------------------------------------------------------------------------------
 
@@ -131,8 +132,9 @@ class Witness:
         for edge in edges:
             self._must_be_over(node, edge.task, f"assigned {item.task}, whose parent is")
             first, parent = self.ended[edge.task][1], given[edge.task]
-            same = (parent.outcome, parent.value) == (first.outcome, first.value if first.outcome == "done" else None)
-            assert same, self.tell(f"{item.task} is told {parent.outcome} {parent.value!r} of {edge.task}: {first.outcome} {first.value!r}")
+            right = first.outcome, first.value if first.outcome == "done" else None
+            told = parent.outcome, parent.value
+            assert told == right, self.tell(f"{item.task} is told {told} of {edge.task}, which ended as {right}")
             assert not edge.into or edge.into in parent.into, self.tell(f"{item.task} is not given {edge.into}")
 
     def _told(self, node: Node, result: Result) -> None:

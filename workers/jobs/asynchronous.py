@@ -78,7 +78,7 @@ class AsyncJobs:
     async def _run(self, running: _Running) -> None:
         job = running.job
         try:
-            arguments = job.signature.bind(job.assignment.args)
+            arguments = job.signature.bind(job.assignment.args, running.context.given)
         except BadArguments as trouble:
             self._end(running, failed(job.attempt, trouble))
             return

@@ -52,7 +52,7 @@ def call(
     Whatever the handler raises becomes a word: a worker thread must live on.
     """
     try:
-        arguments = signature.bind(blob)
+        arguments = signature.bind(blob, context.given)
     except BadArguments as trouble:
         return failed(attempt, trouble)
     if signature.context is not None:

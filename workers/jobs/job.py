@@ -9,7 +9,7 @@ from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Assignment
 from workers.arguments import Signature
 from workers.clock import unix_ns
-from workers.context import About, Context
+from workers.context import About, Context, Given
 from workers.core.events import Checkpointed, Progressed
 from workers.handler import HandlerSpec
 from workers.jobs.calling import Say
@@ -41,6 +41,7 @@ class Job:
             deadline_ns=item.deadline_ns,
             timeout_ns=self.timeout_ns,
             checkpoint=item.checkpoint,
+            parents=[Given(one.task, one.outcome, one.value, one.error, one.into) for one in item.parents],
         )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.codec import pack, unpack
-from orchestrator.wire.messages import Assignment
+from orchestrator.wire.messages import Assignment, Parent
 from tests.workers.jobs.handlers import service
 from workers.clock import steady_ns, unix_ns
 from workers.core.commands import StartJob, StopJob
@@ -41,13 +41,16 @@ class Bench:
         self.said += events
         self._bell.set()
 
-    def start(self, handler: str, *, incarnation: str = "now", checkpoint: Any = None, **arguments: Any) -> Attempt:
+    def start(
+        self, handler: str, *, incarnation: str = "now", checkpoint: Any = None, parents: Sequence[Parent] = (), **arguments: Any
+    ) -> Attempt:
         """Tell the runner to start a handler."""
         self._n += 1
         attempt = Attempt(3, self._n)
         item = Assignment(
             f"task-{self._n}", self._n, handler, pack(arguments), {"slots": 1.0}, number=2, tenant="acme",
             deadline_ns=unix_ns() + 60 * NS_PER_S, checkpoint=None if checkpoint is None else pack(checkpoint),
+            parents=list(parents),
         )  # fmt: skip
         self.jobs.start(StartJob(attempt, item, 5 * NS_PER_S), incarnation)
         return attempt

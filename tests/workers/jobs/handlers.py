@@ -115,6 +115,29 @@ def _about(ctx: Context) -> dict[str, Any]:
 
 
 @service.task
+def merge(ctx: Context, rows: list[int], more: list[int] | None, other: str = "") -> dict[str, Any]:
+    """What its parents left."""
+    return _merge(ctx, rows, more)
+
+
+@service.task
+async def merge_async(ctx: Context, rows: list[int], more: list[int] | None) -> dict[str, Any]:
+    """What its parents left."""
+    return _merge(ctx, rows, more)
+
+
+@service.task(kind="process")
+def merge_in_process(ctx: Context, rows: list[int], more: list[int] | None) -> dict[str, Any]:
+    """What its parents left."""
+    return _merge(ctx, rows, more)
+
+
+def _merge(ctx: Context, rows: list[int], more: list[int] | None) -> dict[str, Any]:
+    parents = {name: [one.outcome, one.value, one.error.kind if one.error else None] for name, one in ctx.parents.items()}
+    return {"rows": rows, "more": more, "parents": parents}
+
+
+@service.task
 def boom() -> None:
     """Fails."""
     raise KeyError("missing thing")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.vocabulary import NS_PER_S
-from orchestrator.wire.codec import unpack
+from orchestrator.wire.codec import pack, unpack
+from orchestrator.wire.messages import Error, Parent
 from tests.workers.jobs.bench import bench, file_filled, gone, lives, me
 from workers.clock import steady_ns
 from workers.core.events import Checkpointed, JobDone, JobFailed, JobLate, JobStarted, JobStopped, Progressed
@@ -50,6 +51,36 @@ async def test_the_context_knows_the_attempt(handler: str) -> None:
             "task": "task-1", "type": f"jobs.{handler}", "attempt": list(attempt), "number": 2, "grant": {"slots": 1.0},
             "instance": "jobs@bench", "tenant": "acme", "timeout_s": 5.0, "resumed": {"page": 7}, "deadline_s": True,
         }  # fmt: skip
+
+
+PARENTS = [
+    Parent("a", "done", pack([1, 2]), into=["rows"]),
+    Parent("b", "failed", error=Error("Boom", "it went boom"), into=["more"]),
+    Parent("c", "done", pack({"big": True})),
+]
+
+
+@pytest.mark.parametrize("handler", ["merge_async", "merge", "merge_in_process"])
+async def test_what_parents_returned_comes_as_arguments_and_with_the_context(handler: str) -> None:
+    """By the name that its edge gave it; of a parent that is not done, None; all of them by their ids."""
+    with bench() as one:
+        assert await one.value(handler, parents=PARENTS) == {
+            "rows": [1, 2], "more": None,
+            "parents": {"a": ["done", [1, 2], None], "b": ["failed", None, "Boom"], "c": ["done", {"big": True}, None]},
+        }  # fmt: skip
+
+
+async def test_what_parents_returned_is_checked_like_all_arguments() -> None:
+    """Of the wrong type, given twice, or not to be read: the handler is not called, and another try would not help."""
+    with bench() as one:
+        for faulty, words in [
+            (Parent("a", "done", pack("text"), into=["rows"]), "argument 'rows' does not fit"),
+            (Parent("a", "done", pack([1]), into=["rows", "other"]), "given by the task, and by its parent a too"),
+            (Parent("a", "done", b"\xc1", into=["rows"]), "what its parent a returned cannot be read"),
+        ]:
+            failed = await one.error("merge", parents=[faulty], more=None, other="mine")
+            assert (failed.error.kind, failed.retry) == ("bad_arguments", False)
+            assert words in failed.error.message
 
 
 async def test_exceptions_are_told_with_the_users_trace_only() -> None:
