@@ -39,7 +39,7 @@ def _rank(desk: Desk, graph: Graph) -> None:
     while todo:
         record = todo.pop()
         node = record.node
-        assert node is not None and node.graph is graph
+        assert node is not None
         node.work_ns = desk.estimates.expect(record).mean_ns
         node.rank_ns = node.work_ns + below[record.id]
         graph.work_ns += node.work_ns
