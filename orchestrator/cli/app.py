@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, dead, demo, doctor, look, plan, record, serve, submit
+from orchestrator.cli import act, bench, dead, demo, doctor, look, plan, record, serve, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -48,3 +48,4 @@ act.register(app)
 plan.register(app)
 record.register(app)
 doctor.register(app)
+bench.register(app)

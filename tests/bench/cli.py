@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +15,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.bench import core as core_bench
+from tests.bench.environment import NoEnvironment, python_with_peers
 from tests.bench.machine import machine
+from tests.bench.report import tables
+from tests.bench.suite import Suite
+from tests.bench.workloads import ALL, BY_LETTER, CONTESTANTS, PEERS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -43,3 +51,47 @@ def core(
             f"{row['decision_us']:.1f}", f"{row['bytes_per_waiting']:,.0f}",
         )  # fmt: skip
     Console().print(table)
+
+
+@app.command()
+def peers(
+    peer: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Only these: {', '.join(CONTESTANTS)}.")] = None,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LETTER", help="Only these: " + "; ".join(f"{one.letter}: {one.title}" for one in ALL) + "."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Medians of so many.", min=1)] = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="One round, smaller sizes: to see whether it works.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture too.")] = None,
+) -> None:
+    """Ours, what teams use instead, and the floor, side by side in one run on one broker."""
+    names = _chosen(peer, CONTESTANTS, "--peer")
+    letters = _chosen(workload, tuple(BY_LETTER), "--workload")
+    try:
+        python = python_with_peers(_say) if plot or any(name in PEERS for name in names) else sys.executable
+    except NoEnvironment as trouble:
+        _say(str(trouble))
+        raise typer.Exit(1) from None
+    suite = Suite([BY_LETTER[letter] for letter in letters], names, 1 if quick else rounds, quick, python, _say)
+    report = asyncio.run(suite.run())
+    text = json.dumps(report, indent=1)
+    if as_json:
+        print(text)
+    else:
+        Console().print(*tables(report), sep="\n")
+    if plot:
+        drawer = Path(__file__).with_name("plot.py")
+        subprocess.run([python, str(drawer), str(plot)], input=text, text=True, check=True)
+    raise typer.Exit(1 if report["failures"] else 0)
+
+
+def _chosen(given: list[str] | None, known: tuple[str, ...], option: str) -> list[str]:
+    for name in given or ():
+        if name not in known:
+            raise typer.BadParameter(f"{option} {name}: there is {', '.join(known)}")
+    return [name for name in known if not given or name in given]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

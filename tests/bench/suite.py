@@ -1,0 +1,119 @@
+"""The run: rounds, in each everybody once, in turn.
+
+Law: figures are compared within one run only. A round plays all contestants on one layout after another, each round beginning with
+another one, so that whatever else the machine does hits them alike; what counts is the median of the rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+from tests.bench.machine import machine
+from tests.bench.stage import Hosts, PeerFailed, broker, playing, python_of
+from tests.bench.workloads import OURS, PEERS, Workload
+
+Say = Callable[[str], None]
+
+_VERSIONS = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+told = {}
+for name in sys.argv[1:]:
+    try:
+        told[name] = version(name)
+    except PackageNotFoundError:
+        pass
+print(json.dumps(told))
+"""
+
+
+class Suite:
+    """Measures ``workloads`` with ``contestants``. ``results`` grows round by round."""
+
+    def __init__(
+        self, workloads: Sequence[Workload], contestants: Sequence[str], rounds: int, quick: bool, peers_python: str, say: Say
+    ) -> None:
+        self._workloads = workloads
+        self._contestants = contestants
+        self._rounds = rounds
+        self._quick = quick
+        self._python = peers_python
+        self._say = say
+        self._seen: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+        self.about: dict[str, dict[str, Any]] = {}
+        self.failures: list[dict[str, Any]] = []
+
+    async def run(self) -> dict[str, Any]:
+        """All rounds; returns the report."""
+        layouts = [(layout, list(group)) for layout, group in groupby(self._workloads, key=lambda one: one.layout)]
+        async with broker(self._rounds * len(layouts) * len(self._contestants), self._say) as (hosts, version):
+            for number in range(self._rounds):
+                for layout, workloads in layouts:
+                    turn = number % len(self._contestants)
+                    for name in (*self._contestants[turn:], *self._contestants[:turn]):
+                        mine = [one for one in workloads if name in one.who and number < one.rounds_max]
+                        if mine:
+                            self._say(f"round {number + 1} of {self._rounds}: {name} ({layout.name})")
+                            await self._play(name, mine, hosts, number)
+        return self._report(version)
+
+    async def _play(self, name: str, workloads: list[Workload], hosts: Hosts, number: int) -> None:
+        layout = workloads[0].layout
+        try:
+            async with playing(name, python_of(name, self._python), hosts.take(), layout) as (played, about):
+                self.about.setdefault(name, {"promises": about["promises"], "lacks": about["lacks"]})
+                for workload in workloads:
+                    order = workload.order(name, self._quick)
+                    await played.told({"do": "usage"})
+                    before_s = hosts.broker_cpu_s()
+                    answer = await played.told(order)
+                    if workload.usage:
+                        answer |= await played.told({"do": "usage"})
+                        answer["usage"]["broker"] = {"cpu_s": hosts.broker_cpu_s() - before_s}
+                    self._seen[workload.letter, name].append(workload.judge(order, answer))
+        except PeerFailed as failed:
+            self._say(f"failed: {failed}")
+            self.failures.append({"peer": name, "round": number + 1, "layout": layout.name, "why": str(failed)})
+
+    def _report(self, version: str) -> dict[str, Any]:
+        return {
+            "machine": machine() | {"rabbitmq": version, "peers": _versions(self._python)},
+            "rounds": self._rounds,
+            "quick": self._quick,
+            "contestants": self.about,
+            "workloads": [self._sums(workload) for workload in self._workloads],
+            "failures": self.failures,
+        }
+
+    def _sums(self, workload: Workload) -> dict[str, Any]:
+        rows: dict[str, dict[str, Any]] = {}
+        for name in self._contestants:
+            rounds = self._seen.get((workload.letter, name))
+            if rounds:
+                figures = {what: median(one[what] for one in rounds) for what in rounds[0]}
+                rows[name] = {**figures, "rounds": [one[workload.figure] for one in rounds]}
+        told = {
+            "workload": workload.letter, "title": workload.title, "layout": workload.layout.name, "figure": workload.figure,
+            "better": workload.better, "results": rows,
+        }  # fmt: skip
+        if OURS in rows:
+            told["ours_over"] = {
+                name: rows[OURS][workload.figure] / row[workload.figure] for name, row in rows.items() if name != OURS
+            }
+            best = max if workload.better == "more" else min
+            peers = {name: row[workload.figure] for name, row in rows.items() if name in PEERS}
+            told["best_peer"] = best(peers, key=lambda name: peers[name]) if peers else None
+        return told
+
+
+def _versions(python: str) -> dict[str, str]:
+    names = ["celery", "kombu", "dramatiq", "pika", "taskiq", "taskiq-aio-pika", "faststream", "distributed", "ray", "aio-pika"]
+    done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=True)
+    versions: dict[str, str] = json.loads(done.stdout)
+    return versions
