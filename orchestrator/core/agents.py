@@ -265,8 +265,9 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         return
     if any(failure.attempt == attempt and rules.r8_over(failure) for failure in record.failures):
         return  # its own report has come before this answer
-    holding = Holding(task, record, grant, 0, running=state != "waiting")
+    holding = Holding(task, record, grant, 0, running=state != "waiting", shares=desk.sharing.held(desk, record, grant))
     instance.hold(attempt, holding)
+    desk.sharing.count(holding.shares)
     if state == "running":
         _guard(desk, now, instance, attempt, holding, record)
     older = list(record.live)

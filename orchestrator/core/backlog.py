@@ -1,52 +1,67 @@
 """Who waits: tasks of one type and demand form a demand class, and a decision looks at heads of classes, never at all tasks.
 
-Law: a class is a heap by (ordering key, arrival); within a workflow, whose tasks arrive together, the critical path goes first.
-Cancelling or re-keying leaves a void entry behind (its ticket is old), dropped when it comes up. A class whose head fits nowhere is
-*blocked* until something of its service gets better; its refusals are what ``why`` prints. After a takeover the tasks accepted
-before the claim are set aside per service until every agent that may hold them has answered (R3), and come back as they were.
+Law: instances judge the tasks of a class alike. Where limits tell them apart (by tenant, say) a class has *lanes*, and limits
+judge the tasks of a lane alike; else it has one. A lane is a heap by (ordering key, arrival); within a workflow, whose tasks
+arrive together, the critical path goes first. Cancelling or re-keying leaves a void entry behind (its ticket is old), dropped when
+it comes up. A class whose head fits nowhere is *blocked* until something of
+its service gets better; a lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes.
+After a takeover the tasks accepted before the claim are set aside per service until every agent that may hold them has answered
+(R3), and come back as they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
-from typing import NamedTuple, TypeAlias
+from heapq import heappop, heappush
+from typing import Protocol, TypeAlias
 
 from orchestrator.core.estimates import Estimates
+from orchestrator.core.heads import Entry, Heads, Item
+from orchestrator.core.limits import Limits, Shares
 from orchestrator.core.records import Record
 from orchestrator.policies.ordering import Ordering, Waiting
 from orchestrator.resources import Demand, demand_of
 from orchestrator.vocabulary import Service, TaskType, service_of
 from orchestrator.wire.messages import Need, Task
 
-
-class Entry(NamedTuple):
-    """A place in the order. ``ticket`` tells whether it is still the place of its record."""
-
-    key: float
-    standing: tuple[int, int, int, int]
-    """Among those with the same key (``Record.standing``)."""
-    ticket: int
-    record: Record
-
-
 ClassKey: TypeAlias = tuple[TaskType, Demand]
 
 
-class DemandClass:
-    """Waiting tasks that any instance would judge alike."""
+class Delegating(Protocol):
+    """What wakes lanes and wants to know what became of them."""
 
-    __slots__ = ("aside", "blocked", "demand", "heap", "queued", "size", "type")
+    def forsaken(self, lane: Lane) -> None: ...
 
-    def __init__(self, type_: TaskType, demand: Demand) -> None:
-        self.type = type_
-        self.demand = demand
+
+class Lane:
+    """Waiting tasks that any instance and any limit would judge alike."""
+
+    __slots__ = ("delegate", "group", "heap", "queued", "shares", "size", "waits")
+
+    def __init__(self, group: DemandClass, shares: Shares) -> None:
+        self.group = group
+        self.shares = shares
         self.heap: list[Entry] = []
         self.size = 0
-        self.blocked = False
-        self.aside = False
-        self.queued: Entry | None = None
-        """The head under which it stands in its service's order of classes."""
+        self.queued: Item | None = None
+        self.waits: Heads[Lane] | None = None
+        """Where it waits for a limit, when it does."""
+        self.delegate: Delegating | None = None
+        """Which limit woke it, on behalf of all its like, and has not heard yet what became of that."""
+
+    @property
+    def aside(self) -> bool:
+        return self.group.aside
+
+    @property
+    def queue(self) -> Queue:
+        return self.group.queue
+
+    def leave(self) -> None:
+        """Nothing of it waits any more, or all of it waits elsewhere."""
+        self.queued = self.waits = None
+        if self.delegate is not None:
+            self.delegate.forsaken(self)
 
     def head(self) -> Entry | None:
         """The first that still waits."""
@@ -60,6 +75,79 @@ class DemandClass:
         return (entry.record for entry in self.heap if entry.ticket == entry.record.ticket)
 
 
+class DemandClass:
+    """Waiting tasks that any instance would judge alike."""
+
+    __slots__ = ("_only", "_order", "aside", "blocked", "demand", "lanes", "queue", "queued", "size", "type")
+
+    def __init__(self, queue: Queue, type_: TaskType, demand: Demand) -> None:
+        self.queue = queue
+        self.type = type_
+        self.demand = demand
+        self.lanes: dict[Shares, Lane] = {}
+        self.size = 0
+        self.blocked = False
+        self.aside = False
+        self.queued: Item | None = None
+        """The head under which it stands in its service's order of classes."""
+        self._only: Lane | None = None
+        """The lane of a class that has but one: then there is nothing to order."""
+        self._order: Heads[Lane] = Heads()
+
+    def head(self) -> Entry | None:
+        """The first that still waits and that no limit holds back, as far as is known."""
+        only = self._only
+        if only is not None:
+            return only.head() if only.waits is None else None
+        best = self._order.best()
+        return None if best is None else best.head()
+
+    def waiting(self) -> Iterator[Record]:
+        """All that wait, in no particular order."""
+        return (record for lane in self.lanes.values() for record in lane.waiting())
+
+    def lane(self, shares: Shares) -> Lane:
+        """The lane of these shares, made at first sight."""
+        found = self.lanes.get(shares)
+        if found is None:
+            found = self.lanes[shares] = Lane(self, shares)
+            if len(self.lanes) == 1:
+                self._only = found
+            elif self._only is not None:
+                first, self._only = self._only, None
+                self.offer(first)
+        return found
+
+    def push(self, lane: Lane, entry: Entry) -> None:
+        """One more waits in this lane."""
+        heappush(lane.heap, entry)
+        lane.size += 1
+        self.size += 1
+        entry.record.place = lane
+        if lane.waits is not None:
+            if lane.queued is None or entry < lane.queued[0]:
+                lane.waits.offer(lane)
+        elif self._only is None and (lane.queued is None or entry < lane.queued[0]):
+            self._order.offer(lane)
+
+    def drop(self, lane: Lane) -> None:
+        """One fewer waits in this lane."""
+        lane.size -= 1
+        self.size -= 1
+        if not lane.size:
+            lane.leave()
+            del self.lanes[lane.shares]
+            if len(self.lanes) == 1:
+                self._only = next(iter(self.lanes.values()))
+                if self._only.waits is None:
+                    self._only.queued = None
+
+    def offer(self, lane: Lane) -> None:
+        """This lane stands in the order again, if no limit holds it back."""
+        if self._only is None and lane.waits is None:
+            self._order.offer(lane)
+
+
 class Queue:
     """The backlog of one service."""
 
@@ -71,82 +159,91 @@ class Queue:
         """Accepted before the claim, waiting for agents to answer."""
         self.size = 0
         """How many wait, those set aside included."""
-        self._heads: list[tuple[Entry, int, DemandClass]] = []
-        """Numbered, for an entry that moved from one class to another may stand here under both."""
-        self._offers = 0
+        self._heads: Heads[DemandClass] = Heads()
+        self._blocked: dict[ClassKey, DemandClass] = {}
 
-    def add(self, record: Record, demand: Demand, key: float, *, aside: bool = False) -> None:
+    def add(self, record: Record, demand: Demand, shares: Shares, key: float, *, aside: bool = False) -> None:
         """``record`` waits here from now on, in the place that its ``key`` gives it."""
         name = (record.task.type, demand)
         classes = self.aside if aside else self.classes
         group = classes.get(name)
         if group is None:
-            group = classes[name] = DemandClass(*name)
+            group = classes[name] = DemandClass(self, *name)
             group.aside = aside
         record.ticket += 1
-        record.place = group
+        lane = group.lane(shares)
         entry = Entry(key, record.standing, record.ticket, record)
-        heappush(group.heap, entry)
-        group.size += 1
+        group.push(lane, entry)
         self.size += 1
-        if not aside and not group.blocked and (group.queued is None or entry < group.queued):
-            self._offer(group)
+        if not (aside or group.blocked or lane.waits) and (group.queued is None or entry < group.queued[0]):
+            self._heads.offer(group)
 
     def remove(self, record: Record) -> None:
         """``record`` waits no more."""
-        group = record.place
-        assert group is not None, f"task {record.id} does not wait"
+        lane = record.place
+        assert lane is not None, f"task {record.id} does not wait"
+        group = lane.group
         record.ticket += 1
         record.place = None
-        group.size -= 1
+        group.drop(lane)
         self.size -= 1
         if group.size == 0:
             group.queued = None
-            del (self.aside if group.aside else self.classes)[group.type, group.demand]
+            key = (group.type, group.demand)
+            if not group.aside:
+                self._blocked.pop(key, None)
+            del (self.aside if group.aside else self.classes)[key]
 
     def best(self) -> DemandClass | None:
         """The unblocked class whose head goes next."""
-        heads = self._heads
-        while heads:
-            entry, _, group = heads[0]
-            if group.queued is not entry:
-                heappop(heads)
-                continue
-            head = group.head()
-            if head is entry:
-                return group
-            heappop(heads)
-            group.queued = None
-            if head is not None:
-                self._offer(group)
-        return None
+        return self._heads.best()
 
     def block(self, group: DemandClass) -> None:
         """Its head fits nowhere: leave it out until ``unblock``."""
         group.blocked = True
         group.queued = None
+        self._blocked[group.type, group.demand] = group
 
     def blocked(self) -> list[DemandClass]:
         """Those left out."""
-        return [group for group in self.classes.values() if group.blocked]
+        return list(self._blocked.values())
 
     def unblock(self, group: DemandClass) -> None:
         """Something got better for it: it may try again."""
+        self._blocked.pop((group.type, group.demand), None)
         group.blocked = False
-        self._offer(group)
+        self._heads.offer(group)
 
-    def reorder(self, key: Callable[[Record], float], demand: Callable[[Record], Demand]) -> None:
-        """Place every waiting task anew: the ordering, or what a type asks by default, has changed."""
+    def hold(self, lane: Lane, where: Heads[Lane]) -> None:
+        """A limit holds this lane back: it waits ``where``, and the others of its class go on."""
+        lane.waits = where
+        where.offer(lane)
+        self._reoffer(lane.group)
+
+    def release(self, lane: Lane) -> None:
+        """The limit may have room for it now."""
+        lane.waits = lane.queued = None
+        lane.group.offer(lane)
+        self._reoffer(lane.group)
+
+    def _reoffer(self, group: DemandClass) -> None:
+        if not (group.blocked or group.aside):
+            self._heads.offer(group)
+
+    def reorder(
+        self, key: Callable[[Record], float], demand: Callable[[Record], Demand], shares: Callable[[Record], Shares]
+    ) -> None:
+        """Place every waiting task anew: the ordering, what a type asks by default, or a limit has changed."""
+        self._heads, self._blocked = Heads(), {}
         for aside in (False, True):
             groups = list((self.aside if aside else self.classes).values())
             (self.aside if aside else self.classes).clear()
             for group in groups:
                 for record in list(group.waiting()):
                     self.size -= 1
-                    self.add(record, demand(record), key(record), aside=aside)
-        self._heads.clear()
-        for group in self.classes.values():
-            self._offer(group)
+                    self.add(record, demand(record), shares(record), key(record), aside=aside)
+                for lane in group.lanes.values():
+                    lane.leave()
 
     def records(self) -> Iterator[Record]:
         """All that wait here, those set aside included, in no particular order."""
@@ -157,7 +254,7 @@ class Queue:
         """Take everything out of the order until agents have answered (R3). Costs a step per class, not per task."""
         self.take_back()
         self.aside, self.classes = self.classes, {}
-        self._heads.clear()
+        self._heads, self._blocked = Heads(), {}
         for group in self.aside.values():
             group.aside, group.blocked, group.queued = True, False, None
 
@@ -171,25 +268,15 @@ class Queue:
                 self.classes[key] = group
             else:  # tasks of the same class came meanwhile: the fewer move
                 few, many = sorted((group, newer), key=lambda one: one.size)
-                many.aside, many.blocked = False, False
-                for entry in few.heap:
-                    if entry.ticket == entry.record.ticket:
-                        entry.record.place = many
-                        heappush(many.heap, entry)
-                many.size += few.size
-                few.queued = None
+                many.aside, many.blocked, few.queued = False, False, None
+                self._blocked.pop(key, None)
+                for lane in list(few.lanes.values()):
+                    for entry in lane.heap:
+                        if entry.ticket == entry.record.ticket:
+                            many.push(many.lane(lane.shares), entry)
+                    lane.leave()
                 self.classes[key] = group = many
-            self._offer(group)
-
-    def _offer(self, group: DemandClass) -> None:
-        head = group.head()
-        group.queued = head
-        if head is not None:
-            self._offers += 1
-            heappush(self._heads, (head, self._offers, group))
-            if len(self._heads) > 4 * len(self.classes) + 64:
-                self._heads = [one for one in self._heads if one[2].queued is one[0]]
-                heapify(self._heads)
+            self._heads.offer(group)
 
 
 class Backlog:
@@ -202,6 +289,8 @@ class Backlog:
         self.queues: dict[Service, Queue] = {}
         self.needs: dict[TaskType, Need] = {}
         """What a handler says its tasks ask when they say nothing themselves."""
+        self.limits = Limits()
+        """What tells apart the tasks of a class."""
         self._demands: dict[str, Demand] = {}
 
     def queue(self, service: Service) -> Queue:
@@ -217,7 +306,7 @@ class Backlog:
     def add(self, record: Record, *, aside: bool = False) -> Queue:
         """``record`` waits from now on; ``aside``: not before agents have answered."""
         queue = self.queue(record.service)
-        queue.add(record, self.demand(record), self.key(record), aside=aside)
+        queue.add(record, self.demand(record), self.shares(record), self.key(record), aside=aside)
         return queue
 
     def remove(self, record: Record) -> None:
@@ -234,13 +323,22 @@ class Backlog:
             ordering = self.ordering_of(service)
             if ordering != queue.ordering or ordering is but_for:
                 queue.ordering = ordering
-                queue.reorder(self.key, self.demand)
+                queue.reorder(self.key, self.demand, self.shares)
+
+    def limit_by(self, limits: Limits) -> None:
+        """Other limits from now on, for those who wait as well. Only if they tell tasks apart otherwise is anybody moved."""
+        moved = limits.grain != self.limits.grain
+        self.limits = limits
+        if moved:
+            self._demands.clear()
+            for queue in self.queues.values():
+                queue.reorder(self.key, self.demand, self.shares)
 
     def default_need(self, type_: TaskType, need: Need) -> None:
         """What tasks of this type ask when they say nothing; those that wait are judged by it at once."""
         if self.needs.get(type_, {}) != need:
             self.needs[type_] = need
-            self.queue(service_of(type_)).reorder(self.key, self.demand)
+            self.queue(service_of(type_)).reorder(self.key, self.demand, self.shares)
 
     def key(self, record: Record) -> float:
         """The key of a task, as the ordering of its service has it."""
@@ -273,5 +371,13 @@ class Backlog:
         if found is None:
             if len(self._demands) > 10_000:
                 self._demands.clear()  # ten thousand odd demands: a flood, not a workload
-            found = self._demands[key] = demand_of(need or {})
+            found = self._demands[key] = demand_of(self.limits.of_instances(need or {}))
         return found
+
+    def shares(self, record: Record) -> Shares:
+        """What the task takes of limits; nothing, where there are none."""
+        return self.shares_for(record.task, record.priority) if self.limits else ()
+
+    def shares_for(self, task: Task, priority: int) -> Shares:
+        """The same, at this priority."""
+        return self.limits.shares(task, self.needs.get(task.type), priority)

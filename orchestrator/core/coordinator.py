@@ -13,7 +13,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from orchestrator.core import agents, intake, leadership, liveness, operators, placing, ranking, reading, reports, rules
+from orchestrator.core import agents, intake, leadership, limiting, liveness, operators, placing, ranking, reading, reports, rules
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
 from orchestrator.core.desk import Desk, Flight
@@ -76,9 +76,11 @@ class Coordinator:
         dice: Random | None = None,
         policies: Mapping[Scope, str] | None = None,
         catalogue: Catalogue = BUILT_IN,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
-        """``policies``: specs by scope, until the ledger says otherwise. Raises BadPolicy."""
+        """``policies``: specs by scope, ``limits`` by name: until the ledger says otherwise. Raises BadPolicy, ValueError."""
         self.desk = Desk(name, config or Config(), dice or Random(0), Policies(catalogue, policies))
+        self.desk.wanted_limits = limiting.wanted(limits or {})
 
     @property
     def next_offset(self) -> int:
@@ -138,9 +140,7 @@ class Coordinator:
             return
         if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
             ranking.reckon(desk)
-            while desk.stirred:
-                service = next(iter(desk.stirred))
-                placing.place(desk, now, service, desk.stirred.pop(service))
+            self._place(now)
         desk.set_down()
         self._echo(now)
         self._append(now)
@@ -158,6 +158,16 @@ class Coordinator:
             desk.intake_open = wanted
             desk.out.append(Flow(wanted))
             desk.note("intake", open=wanted, live=len(desk.custody.live))
+
+    def _place(self, now: Nanos) -> None:
+        """Until nothing more can be placed: limits that have room again wake lanes, and services with news are looked at."""
+        desk = self.desk
+        while True:
+            desk.sharing.wake(desk, now)
+            if not desk.stirred:
+                return
+            service = next(iter(desk.stirred))
+            placing.place(desk, now, service, desk.stirred.pop(service))
 
     def _append(self, now: Nanos) -> None:
         """Group commit: one append is under way at a time, what is proposed meanwhile forms the next."""
@@ -222,5 +232,7 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
             liveness.lease_due(desk, now, whom)
         case "fence":
             liveness.fence_over(desk, now, whom, n)
+        case "tokens":
+            desk.sharing.tokens_due(n)
         case "backstop":
             liveness.backstop(desk, now, whom, n)

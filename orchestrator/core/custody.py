@@ -60,6 +60,8 @@ class Custody:
         """Cancels of tasks that were not known yet."""
         self.policies: dict[str, tuple[Asked, int]] = {}
         """By scope: what was asked last, and where that stands."""
+        self.limits: dict[str, tuple[Asked, int]] = {}
+        """The last word on each, the removed ones included: a late word of a deposed leader must not bring one back."""
         self.reign: Reign | None = None
         self.epoch = 0
         """The highest there ever was."""
@@ -238,6 +240,9 @@ class Custody:
                 else:  # as the default: nothing to keep
                     self.policies.pop(scope, None)
             return None
+        if fact.what == "limit":
+            self._limited(fact, offset)
+            return None
         record = self.live.get(fact.task)
         if record is None:
             if fact.what == "cancel" and fact.task not in self.graves:
@@ -252,6 +257,13 @@ class Custody:
         elif fact.what == "redirect":
             record.answer_to(fact.value)
         return record
+
+    def _limited(self, fact: Asked, offset: int) -> None:
+        """A limit is set, changed or removed. Of one revision the later word counts: two leaders may have said it at once."""
+        name, revision = fact.value["name"], fact.value["revision"]
+        known = self.limits.get(name)
+        if known is None or revision >= known[0].value["revision"]:
+            self.limits[name] = (fact, offset)
 
     # --- who may hold work, who leads ------------------------------------------------------------------------------------
 

@@ -22,8 +22,10 @@ from orchestrator.core.estimates import Estimates
 from orchestrator.core.events import Arrived, Garbled, Handle
 from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.keeping import Keeping
+from orchestrator.core.limits import Spec
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Registry
+from orchestrator.core.sharing import Sharing
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
 from orchestrator.policies import BUILT_IN
@@ -73,6 +75,9 @@ class Desk:
         self.policies = policies = policies or Policies(BUILT_IN)
         self.estimates = Estimates()
         self.backlog = Backlog(lambda service: policies.of(service).ordering, self.estimates)
+        self.sharing = Sharing()
+        self.wanted_limits: dict[str, Spec] = {}
+        """What the settings say of limits."""
         self.timers = Timers()
         self.verdicts: dict[TaskId, Ended] = {}
         """Ends that ledger content demands and nobody has written yet; a new leader writes them."""

@@ -125,6 +125,10 @@ def judge(desk: Desk, task: Task) -> Error | None:
         demand = desk.backlog.demand_for(task)
     except ValueError as fault:
         return Error("bad_demand", f"the demand makes no sense: {fault}")
+    if desk.sharing.limits and (never := desk.sharing.limits.never(desk.backlog.shares_for(task, task.priority))):
+        return Error(
+            "never_fits", f"{'; '.join(never)}. Ask for no more than that, or raise the limit first: orchestrator limit NAME."
+        )
     pool = desk.registry.pools.get(service_of(task.type))
     if pool is not None and any(offers(one, task.type) and fits(demand, one.capacity) for one in pool.members.values()):
         return None

@@ -92,6 +92,33 @@ def grants_conserved(desk: Desk) -> None:
             assert had == free + granted[name], f"{instance.name} {name}: had {had}, free {free}, granted {granted[name]}"
 
 
+def limits_conserved(desk: Desk) -> None:
+    """What is out of a limit is what living attempts have of it, for every key; nobody else has anything."""
+    out: Counter[tuple[str, str]] = Counter()
+    amounts: Counter[tuple[str, str]] = Counter()
+    for instance in desk.registry.instances.values():
+        for holding in instance.holdings.values():
+            for share in holding.shares:
+                out[share.limit, share.key] += 1
+                amounts[share.limit, share.key] += share.amount
+    for name, meter in desk.sharing.meters.items():
+        assert (meter.tasks, meter.amount) == (out.pop(name, 0), amounts.pop(name, 0)), f"limit {name}: {meter.tasks} are out"
+    assert not out, f"{out} are out of limits without a meter"
+
+
+def lanes_wait_for_cause(desk: Desk) -> None:
+    """A lane that a limit holds back could not go now, or another of its like was woken to try first."""
+    waiting = {id(lane) for meter in desk.sharing.meters.values() for lane in meter.lanes()}
+    for queue in desk.backlog.queues.values():
+        for group in (*queue.classes.values(), *queue.aside.values()):
+            for lane in group.lanes.values():
+                assert (lane.waits is not None) == (id(lane) in waiting), f"{group.type} {lane.shares} waits nowhere"
+    for meter in desk.sharing.meters.values():
+        if meter.number not in desk.sharing.loosened and not desk.sharing.unheard:
+            able_ = meter.next(meter.settled_ns)
+            assert able_ is None, f"limit {meter.limit.name} has room for a task of {able_.group.type}, which waits for it"
+
+
 def holdings_mutual(desk: Desk) -> None:
     """A task's live attempts and what instances hold say the same."""
     for instance in desk.registry.instances.values():
@@ -148,6 +175,8 @@ LAWS = (
     families_true,
     backlog_counts,
     grants_conserved,
+    limits_conserved,
+    lanes_wait_for_cause,
     holdings_mutual,
     one_live_attempt,
     open_index_true,

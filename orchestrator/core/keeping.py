@@ -18,7 +18,7 @@ from orchestrator.core.sizes import fact_bytes
 from orchestrator.vocabulary import TaskId
 from orchestrator.wire.facts import AnyFact, Asked, Served, Tombstone
 
-Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy"]
+Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy", "limit"]
 
 CARRY_COUNT_MAX = 200
 """Things written again in one append: a trickle beside the day's work, not a wave."""
@@ -122,6 +122,8 @@ def _valid(row: Row, custody: Custody) -> bool:
             return custody.served.get(key) == offset
         case "will":
             return key in custody.wills and custody.wills[key][1] == offset
+        case "limit":
+            return key in custody.limits and custody.limits[key][1] == offset
         case "policy":
             return key in custody.policies and custody.policies[key][1] == offset
 
@@ -142,6 +144,8 @@ def _again(row: Row, custody: Custody) -> AnyFact | None:
             return Served(key)
         case "will":
             return custody.wills[key][0]
+        case "limit":
+            return custody.limits[key][0]
         case "policy":
             fact = custody.policies[key][0]
             return Asked("policy", fact.at_ns, by=fact.by, value={key: fact.value[key]})  # what else it said may be out of date

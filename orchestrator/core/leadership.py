@@ -8,7 +8,7 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, rules, workflows
+from orchestrator.core import dependencies, limiting, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
@@ -92,6 +92,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         desk.registry.pool(joined.service).unanswered[incarnation] = None
         desk.registry.touch(instance)
         desk.order(instance).orders.sync = True
+    desk.sharing.begin(now, [joined.service for joined, _ in desk.custody.joined.values()])
     for service, queue in desk.backlog.queues.items():
         pool = desk.registry.pool(service)
         pool.unanswered[UNREAD_REPORTS] = None
@@ -104,6 +105,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         desk.post_owed(task)
     workflows.find_orphans(desk, now)
     _catch_up(desk)
+    limiting.begin(desk, now)
     desk.note(
         "leading", epoch=epoch, waiting=len(desk.backlog), live=len(desk.custody.live), owed=len(desk.custody.owed),
         instances=len(desk.custody.joined),
@@ -129,6 +131,8 @@ def is_later_mark(desk: Desk, mark: str) -> bool:
 
 def _accounted_for(desk: Desk, pool: Pool, name: str) -> None:
     known = pool.unanswered.pop(name, "absent") is None or pool.fenced.pop(name, "absent") is None
+    if known and not pool.unanswered.keys() - {UNREAD_REPORTS}:
+        desk.sharing.heard(pool.service)
     if known and rules.r3_all_may_go(pool.unanswered):
         queue = desk.backlog.queue(pool.service)
         queue.take_back()
@@ -203,6 +207,7 @@ def forget_soft(desk: Desk) -> None:
         record.live.clear()
         _put_back(desk, record)
     desk.doubtful.clear()
+    desk.sharing.reset(desk)
 
 
 def _put_back(desk: Desk, record: Record) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from orchestrator.core import liveness, views
+from orchestrator.core import limiting, liveness, views
 from orchestrator.core.commands import Reply
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -71,7 +71,7 @@ def services(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 
 def resources(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    return views.resources(desk)
+    return views.resources(desk) + limiting.rows(desk, now)
 
 
 def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
@@ -197,6 +197,25 @@ def _wanted(policies: Policies, args: Args, service: str | None) -> dict[str, st
     return {scope_of(service, kind): spec for kind, spec in wanted.items()}
 
 
+def limit(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    """All limits; or one that is set (``set``: its whole specification) or removed (``remove``)."""
+    if "name" in args:
+        name, value = _text(args, "name"), args.get("set")
+        if (value is None) == (args.get("remove") is not True):
+            raise Unanswerable("bad_argument", "a limit is either set, with all that it says, or removed")
+        if value is None and desk.sharing.limits.get(name) is None:
+            raise Unanswerable("unknown_limit", f"there is no limit {name!r}; there are: {_names(desk)}")
+        try:
+            return limiting.propose(desk, now, name, value, by)
+        except limiting.CannotLimit as fault:
+            raise Unanswerable("bad_limit", f"{fault}. Nothing was changed.") from None
+    return {"limits": limiting.listed(desk, now)}
+
+
+def _names(desk: Desk) -> str:
+    return ", ".join(one.name for one in desk.sharing.limits) or "none"
+
+
 def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     name = _text(args, "instance")
     found = [one for one in desk.registry.instances.values() if name in (one.name, one.incarnation)]
@@ -220,5 +239,6 @@ OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
     "cancel": cancel,
     "priority": priority,
     "policy": policy,
+    "limit": limit,
     "drain": drain,
 }

@@ -10,6 +10,7 @@ from orchestrator.core import dependencies, workflows
 from orchestrator.core.backlog import DemandClass
 from orchestrator.core.desk import Desk
 from orchestrator.core.filling import Fresh
+from orchestrator.core.limits import Shares
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance, Pool
 from orchestrator.core.settling import EXPIRED
@@ -70,6 +71,11 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
         if record.task.deadline_ns is not None and record.task.deadline_ns <= now:
             desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
             continue
+        lane = record.place
+        assert lane is not None
+        if lane.shares and (short := desk.sharing.short(lane.shares, now)) is not None:
+            desk.sharing.hold(desk, queue, lane, short, now)
+            continue
         if better is not None and group in only_better:  # only these may take it, and they get fuller meanwhile
             few = suited(desk, group, better)
             instance = choose(desk, pool, group, record) if len(few) > 1 else next(iter(few), None)
@@ -78,9 +84,13 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
         if instance is None:
             queue.block(group)
             continue
-        attempt = assign(desk, now, record, instance, group.demand)
-        if fresh is not None:
+        attempt = assign(desk, now, record, instance, group.demand, lane.shares)
+        if fresh is not None and not desk.sharing.caps(lane.shares):
             fresh.add(instance, attempt, group.demand)
+        if lane.shares:
+            if lane.delegate is not None:
+                lane.delegate.forsaken(lane)
+            desk.sharing.wake(desk, now)
     if fresh is not None:
         fresh.rise()
 
@@ -108,7 +118,7 @@ def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> boo
     return fits(demand, instance.free) and refusal(desk, instance, type_, demand) is None
 
 
-def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand) -> Attempt:
+def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand, shares: Shares) -> Attempt:
     """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
     task, handler = record.task, instance.handlers[record.handler]
     parents = workflows.inputs(desk, record) if task.after else []
@@ -117,9 +127,13 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
         desk.send_orders(instance, now)
     desk.attempts += 1
     attempt = Attempt(desk.epoch, desk.attempts)
-    grant = desk.policies.of(instance.service).allocation.grant(demand, instance.free)
+    allocation = desk.policies.of(instance.service).allocation
+    grant = allocation.grant(desk.sharing.clipped(demand, shares) if shares else demand, instance.free)
+    holding = Holding(record.id, record, grant, instance.sent + 1)
+    if shares:
+        holding.shares = desk.sharing.take(shares, grant, now)
     desk.backlog.remove(record)
-    instance.hold(attempt, Holding(record.id, record, grant, instance.sent + 1))
+    instance.hold(attempt, holding)
     record.live[attempt] = instance.incarnation
     record.follow("assign")
     record.assigned_ns = now

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import dependencies, leadership, rules, workflows
+from orchestrator.core import dependencies, leadership, limiting, rules, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -185,9 +185,16 @@ def checkpointed(desk: Desk, now: Nanos, fact: Checkpointed, offset: int) -> Non
 
 def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     """A will: done by whoever leads when it is read, and by every later leader if that one dies."""
+    if fact.what == "limit" and not limiting.sound(fact.value):
+        desk.note("limit_unknown", value=repr(fact.value)[:200])
+        return
     record = desk.custody.asked(fact, offset)
     if desk.leading and fact.what != "redirect":  # the audit: who wanted what, when it holds
         desk.note("will", will=fact.what, task=fact.task or None, value=fact.value, by=fact.by)
+    if fact.what == "limit":
+        desk.keeping.row(offset, "limit", fact.value["name"])
+        limiting.read(desk, now, fact.value["name"])
+        return
     if fact.what == "policy":
         policy(desk, fact, offset)
         return

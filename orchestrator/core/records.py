@@ -24,7 +24,7 @@ QUEUES_MAX = 4
 """So many of the reply queues that were named for a task are remembered."""
 
 if TYPE_CHECKING:
-    from orchestrator.core.backlog import DemandClass
+    from orchestrator.core.backlog import Lane
     from orchestrator.core.families import Node
 
 
@@ -63,7 +63,7 @@ class Record:
     state: TaskState = "waiting"
     live: dict[Attempt, Incarnation] = field(default_factory=dict)
     """R4: every attempt that may be alive, and where. Assignable only when empty."""
-    place: DemandClass | None = None
+    place: Lane | None = None
     """Where it waits, when it waits."""
     ticket: int = 0
     """Changes whenever it enters or leaves the backlog: an older heap entry is void."""

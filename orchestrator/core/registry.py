@@ -15,6 +15,7 @@ from random import Random
 
 from orchestrator.core.draws import Lots, Ring
 from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
+from orchestrator.core.limits import Shares
 from orchestrator.core.records import Record
 from orchestrator.policies.allocation import Allocation
 from orchestrator.policies.placement import Candidate
@@ -42,6 +43,8 @@ class Holding:
     running: bool = False
     stopping: str = ""
     """Why it is recalled, once it is."""
+    shares: Shares = ()
+    """What it has of limits."""
     backstop_ns: Nanos = 0
     """When its agent should long have ended it by its timeout; 0: it has none, or has not started."""
 

@@ -63,6 +63,7 @@ def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
         return None
     if holding.record is not None:
         holding.record.live.pop(attempt, None)
+    desk.sharing.give(holding.shares)
     desk.retouch(instance)
     return holding
 

@@ -50,5 +50,7 @@ def fact_bytes(fact: AnyFact) -> int:
             return FACT_BYTES + len(state)
         case Asked(what="policy", value=specs):
             return FACT_BYTES + sum(TEXT_BYTES * (len(scope) + len(spec)) for scope, spec in specs.items())
+        case Asked(what="limit", value=value):
+            return FACT_BYTES + TEXT_BYTES * len(repr(value))
         case _:
             return FACT_BYTES

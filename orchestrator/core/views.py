@@ -230,6 +230,9 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
             return f"accepted before this coordinator took over: {waiting} may hold it and has still to answer"
         fenced = ", ".join(_name(desk, one) for one in pool.fenced)
         return f"it must never overlap: {fenced} is gone and may run it until its lease is over"
+    held_back = desk.sharing.reasons(record.place.shares, now) if record.place is not None else []
+    if held_back:
+        return "; ".join(held_back)
     if not members:
         served = "its last instance is gone" if service in desk.custody.served else "no instance of it has ever announced itself"
         return f"service {service!r} is missing: {served}. Start one: workers run MODULE:SERVICE"

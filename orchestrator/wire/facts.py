@@ -76,13 +76,14 @@ class Checkpointed(Fact, frozen=True, tag="checkpointed"):
 class Asked(Fact, frozen=True, tag="asked"):
     """A will, settled by ledger order alone."""
 
-    what: Literal["cancel", "priority", "policy", "redirect", "drain"]
+    what: Literal["cancel", "priority", "policy", "redirect", "drain", "limit"]
     at_ns: Nanos
     task: str = ""
     by: str = ""
     value: Any = None
     """priority: the number; policy: specs by scope ({"ordering": "sjf:ageing=10m", "thumbs/placement": "random"}, an empty spec:
-    that service follows the default); redirect: the new reply queue; drain: the incarnation."""
+    that service follows the default); redirect: the new reply queue; drain: the incarnation; limit: {"name", "revision", "spec"}:
+    the highest revision counts, without a spec the limit is gone."""
 
 
 class Served(Fact, frozen=True, tag="served"):

@@ -52,6 +52,7 @@ def books(custody: Custody) -> dict[str, dict[str, Any]]:
         "joined": {name: fact for name, (fact, _) in custody.joined.items()},
         "served": dict.fromkeys(custody.served),
         "wills": {name: fact for name, (fact, _) in custody.wills.items() if unknown(custody, name)},
+        "limits": {name: fact.value for name, (fact, _) in custody.limits.items()},
         "policies": {kind: fact.value[kind] for kind, (fact, _) in custody.policies.items()},
     }
 

@@ -12,11 +12,12 @@ they get and beat, unless their strings are cut.
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1 | denies t1
     a lazy | silent | deaf | stubborn | unanswering | fearless | willing
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
-           [need=cpu:1..4,mem:2] [args=text] [tenant=x]
+           [need=cpu:1..4,mem:2] [args=text] [tenant=x] [affinity=x]
     graph t1 t2<t1 t3*5@thumbs.crop<t1:skip,t2:continue>rows [reply=p|-] [workflow=w] [retries=0] [deadline=5] [overlap=never]
           (child *seconds it is guessed to take @type < parent :what its failure means >argument that takes its value, …)
     ask why t1 [late] | ask cancel t1 | ask cancel workflow=w | ask priority t1 5 | ask policy ordering=fifo | ask drain a
     ask status live,waiting
+    limit api on=pay.* at_once=5 rate=50 key=tenant ... | limit api remove | limit (which there are)
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
     garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 | ended t1 done text (facts of another writer)
     replay c1 | ticks | echoes
@@ -98,6 +99,8 @@ class Script:
         self.shown: set[str] = set()
         self.out: list[str] = []
         self.waiting = False
+        self.only: list[str] | None = None
+        """Of the last question's answer only this is told."""
 
     def line(self, line: str) -> list[str]:
         """Do one line; gives what the coordinators said."""
@@ -195,6 +198,7 @@ class Script:
                 int(named["retries"]) if "retries" in named else None,
                 overlap=named.get("overlap", "lease"),  # type: ignore[arg-type]
                 after=[Edge(named["after"])] if "after" in named else [],
+                affinity=named.get("affinity", ""),
             )
             for name in plain[0].split(",")
         ]  # fmt: skip
@@ -255,6 +259,17 @@ class Script:
         self.stage.durable("control", Control("q", plain[0], args), "operator")
         self.stage.pump()
         assert len(self.stage.answers) == known + 1, "nobody answered"
+
+    def do_limit(self, plain: list[str], named: dict[str, str]) -> None:
+        args: dict[str, Any] = {"name": plain[0]} if plain else {}
+        if plain[1:] == ["remove"]:
+            args["remove"] = True
+        elif plain:
+            args["set"] = {name: float(value) if value.replace(".", "").isdigit() else value for name, value in named.items()}
+            if "at_once" in named:
+                args["set"]["at_once"] = int(named["at_once"])
+        self.only = None
+        self.stage.durable("control", Control("q", "limit", args), "operator")
 
     # --- agents -----------------------------------------------------------------------------------------------------------
 

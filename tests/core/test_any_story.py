@@ -54,6 +54,10 @@ class CoordinatorStory(RuleBasedStateMachine):
     def control(self, number: int) -> None:
         self.world.control(number)
 
+    @rule(number=which)
+    def limit(self, number: int) -> None:
+        self.world.limit(number)
+
     @rule(which=which, times=st.integers(1, 8))
     def move(self, which: int, times: int) -> None:
         self.world.move(which, times)

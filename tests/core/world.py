@@ -114,6 +114,18 @@ class World:
         ]
         self.stage.durable("control", Control("q", *asked[number % len(asked)]), "o")
 
+    def limit(self, number: int) -> None:
+        """An operator sets a limit, changes it, or takes it away. None of them keeps a task from ever running."""
+        wanted: list[dict[str, object]] = [
+            {"name": "one", "set": {"on": "thumbs.crop", "at_once": 1}},
+            {"name": "one", "set": {"on": "thumbs.*", "at_once": 2, "key": "priority"}},
+            {"name": "cap", "set": {"on": "*", "capacity": 4, "of": "cpu", "key": "type"}},
+            {"name": "pace", "set": {"on": "thumbs.resize", "rate": 2}},
+            {"name": "one", "remove": True},
+            {"name": "cap", "remove": True},
+        ]
+        self.stage.durable("control", Control("q", "limit", wanted[number % len(wanted)]), "o")
+
     # --- wires and time ----------------------------------------------------------------------------------------------------
 
     def move(self, which: int, times: int = 1) -> None:
