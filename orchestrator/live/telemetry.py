@@ -48,7 +48,7 @@ CATALOGUE: Mapping[str, Line] = {
     "will": Line(INFO, "somebody wants this, and it is written down"),
     "policy": Line(INFO, "policy switched; those who wait are ordered anew"),
     "policy_unknown": Line(WARNING, "the ledger names a policy that this version does not have: the one in force stays"),
-    "limit_unknown": Line(WARNING, "the ledger has a limit that this version does not understand: what it limits is not limited here"),
+    "limit_unknown": Line(WARNING, "the ledger has a limit that this version does not understand: it is not kept here"),
     "limit_refused": Line(WARNING, "a limit of the settings cannot be, and is not in force"),
     "policy_failed": Line(
         ERROR, "a policy of another distribution failed; the default of its kind decides until another one is chosen"
