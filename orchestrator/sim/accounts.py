@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.facts import Accepted, Asked, Carried, Ended, Entry, Failed, Tombstone
-from orchestrator.wire.messages import Task
+from orchestrator.wire.messages import Assignment, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Accounts:
                 case Accepted(tasks=tasks):
                     for task in tasks:
                         self.accepted.setdefault(task.id, (offset, task))
+                    if (fault := self._torn(tasks)) is not None:
+                        return fault
                 case Carried(task=task):
                     if task.id not in self.accepted:
                         return f"{task.id} is carried forward and was never accepted"
@@ -53,8 +55,32 @@ class Accounts:
                     pass
         return None
 
+    def _torn(self, tasks: list[Task]) -> str | None:
+        """A graph is accepted whole: with every child its parents."""
+        for task in tasks:
+            for edge in task.after:
+                if edge.task not in self.accepted and edge.task not in self.ended:
+                    return f"{task.id} is accepted without its parent {edge.task}"
+        return None
+
+    def _against_parents(self, fact: Ended) -> str | None:
+        """A child ends because of its parents only as one of its edges has it, and is not done against any (R13)."""
+        edges = self.accepted[fact.task][1].after if fact.task in self.accepted else []
+        missed = {edge.on_failure for edge in edges if edge.task in self.ended and self.ended[edge.task].fact.outcome != "done"}
+        if fact.outcome == "skipped" and "skip" not in missed:
+            return f"{fact.task} is skipped, and no parent of it asks for that"
+        if fact.outcome == "failed" and _of_parents(fact) and "fail" not in missed:
+            return f"{fact.task} failed with its parents, and none asks for that"
+        if fact.outcome == "done" and not missed <= {"continue"}:
+            return f"{fact.task} is done, though a parent of it is not"
+        if fact.outcome == "done" and not all(edge.task in self.ended for edge in edges):
+            return f"{fact.task} is done before its parents have ended"
+        return None
+
     def _odd_end(self, fact: Ended) -> str | None:
         name = fact.task
+        if (fault := self._against_parents(fact)) is not None:
+            return fault
         if fact.outcome == "done" and fact.value != f"{name}|{fact.attempt}".encode():
             return f"{name} ended as done with {fact.value!r}, which is not what attempt {fact.attempt} returned"
         if fact.outcome == "cancelled" and name not in self.cancelled:
@@ -63,8 +89,26 @@ class Accounts:
             deadline_ns = self.accepted[name][1].deadline_ns
             if deadline_ns is None or fact.at_ns < deadline_ns:
                 return f"{name} ended as expired before its deadline"
-        if fact.outcome == "failed" and self._tried(name, 1 << 60, 3) is None:
+        if fact.outcome == "failed" and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
             return f"{name} ended as failed, and had tries left (R8)"
+        return None
+
+    def handed_wrong(self, item: Assignment, offset: int) -> str | None:
+        """What is wrong with a child's assignment by the ends below this offset: too early, or not what the first ends say."""
+        edges = self.accepted[item.task][1].after
+        given = {parent.task: parent for parent in item.parents}
+        if given.keys() != {edge.task for edge in edges}:
+            return f"it is told of {list(given)}, which are not its parents"
+        for edge in edges:
+            if not self.ended_before(edge.task, offset):
+                return f"its parent {edge.task} has not ended"
+            first, parent = self.ended[edge.task].fact, given[edge.task]
+            if (parent.outcome, parent.value) != (first.outcome, first.value if first.outcome == "done" else None):
+                return (
+                    f"it is told {parent.outcome} {parent.value!r} of {edge.task}, which ended as {first.outcome} {first.value!r}"
+                )
+            if edge.into and edge.into not in parent.into:
+                return f"it is not given {edge.into}"
         return None
 
     def accepted_before(self, task: str, offset: int) -> bool:
@@ -103,3 +147,7 @@ class Accounts:
     def living(self) -> set[str]:
         """Accepted and not ended."""
         return self.accepted.keys() - self.ended.keys()
+
+
+def _of_parents(fact: Ended) -> bool:
+    return fact.error is not None and fact.error.kind == "parent_failed"

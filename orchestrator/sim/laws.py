@@ -8,6 +8,7 @@ the run at the very step at which a promise is broken. Each check says the promi
 * while an agent lives, is connected and its window is open, no second attempt of its tasks runs; of tasks that must never
   overlap none runs while the window of another is open (P2)
 * no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8)
+* a child starts after the first ends of all its parents, is given what these say, and ends as its edges say (R13)
 * epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
 * who has read the whole ledger knows exactly what lives (R15, R11, R12)
 """
@@ -126,6 +127,8 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task} before it was committed (R3)")
             if self.accounts.ended_before(item.task, node.read_to):
                 self.broken(f"{node.name} assigned {item.task}, which it has read the end of (R14)")
+            if (why := self.accounts.handed_wrong(item, node.read_to)) is not None:
+                self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
             if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
         for attempt in orders.release:

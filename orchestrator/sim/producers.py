@@ -1,7 +1,8 @@
 """A producer, who keeps the protocol: accepted is what was confirmed, and whatever was lost on the way is said again.
 
-Law: same id, same content, newest reply queue. It asks again when a confirm or its connection was lost, and then only: a result
-that never comes on a connection that lives is a broken promise, not a reason to ask again.
+Law: same id, same content, newest reply queue; a workflow in one message, whole or without what is answered. It asks again when
+a confirm or its connection was lost, and then only: a result that never comes on a connection that lives is a broken promise, not
+a reason to ask again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Producer(Process):
         super().__init__(name, around)
         self.connection: Connection | None = None
         self.unanswered: dict[str, Task] = {}
+        self.workflows: dict[str, tuple[Task, ...]] = {}
+        """By each of its tasks: those that must be said in one message."""
         self.results: dict[str, Result] = {}
         self.wills: dict[str, Control] = {}
         """Not answered yet."""
@@ -45,6 +48,8 @@ class Producer(Process):
     def submit(self, tasks: tuple[Task, ...]) -> None:
         """Ask for these."""
         self.unanswered |= {task.id: task for task in tasks}
+        if any(task.after for task in tasks):
+            self.workflows |= {task.id: tasks for task in tasks}
         self._publish(tasks)
         if self.faults.strikes("resubmitted", self.chance):
             self._publish(tasks)
@@ -73,7 +78,7 @@ class Producer(Process):
     def _again(self, connection: Connection, tasks: tuple[Task, ...]) -> None:
         left = tuple(task for task in tasks if task.id in self.unanswered)
         if connection is self.connection and left:
-            self._publish(left)
+            self._publish(tasks if left[0].id in self.workflows and self.chance.random() < 0.5 else left)
 
     def _will(self, name: str) -> None:
         if name not in self.wills:
@@ -97,9 +102,13 @@ class Producer(Process):
         self.connection = Connection(self.timeline, self.faults, self.host, self._lost)
         self.broker.enter(self.connection)
         self.broker.box(self.connection, self._reply_to, partial(self._hear, self.connection))
-        waiting = list(self.unanswered.values())
+        waiting = [task for task in self.unanswered.values() if task.id not in self.workflows]
         for service in sorted({service_of(task.type) for task in waiting}):
             self._publish(tuple(task for task in waiting if service_of(task.type) == service))
+        for workflow in {
+            self.workflows[name][0].id: self.workflows[name] for name in self.unanswered if name in self.workflows
+        }.values():
+            self._again(self.connection, workflow)
 
     def _lost(self, why: str) -> None:
         self.say("is cut off", why)

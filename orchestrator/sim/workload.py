@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, TypeAlias
 
+from msgspec.structs import replace
+
 from orchestrator.sim.timeline import dice
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
-from orchestrator.wire.messages import Handler, Need, Range, Task
+from orchestrator.wire.messages import Edge, Handler, Need, Range, Task
+
+FAILURES: tuple[Literal["fail", "skip", "continue"], ...] = ("fail", "fail", "skip", "continue")
 
 Ending: TypeAlias = Literal["done", "fails", "is fatal", "kills"]
 
@@ -83,7 +87,34 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
                 cancels.append((at_ns + round(NS_PER_S * chance.uniform(0, 6)), f"t{number}"))
         errands.append(Errand(at_ns, chance.randrange(2), tuple(tasks)))
     slow = chance.choice([0.1, 1.0, 3.0])
+    _add_graphs(dice(seed, "workload", "graphs"), services, start_ns, span_ns, errands, cancels)
     return Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
+
+
+def _add_graphs(
+    chance: Random, services: list[str], start_ns: Nanos, span_ns: Nanos, errands: list[Errand], cancels: list[tuple[Nanos, str]]
+) -> None:
+    """Workflows, in every other world; with dice of their own, so that the other work stays as it was."""
+    fickle = chance.choice([0.0, 0.1, 0.3])
+    for number in range(chance.choice([0, 0, 2, 6])):
+        at_ns = round(span_ns * chance.random())
+        tasks = _graph(f"g{number}", chance.choice([2, 5, 12]), services, start_ns + at_ns, chance)
+        cancels += [(at_ns + round(NS_PER_S * chance.uniform(0, 6)), task.id) for task in tasks if chance.random() < fickle / 3]
+        errands.append(Errand(at_ns, chance.randrange(2), tuple(tasks)))
+
+
+def _graph(name: str, size: int, services: list[str], now_ns: Nanos, chance: Random) -> list[Task]:
+    """Tasks of which each waits for up to three that were drawn before it, in any order."""
+    tasks: list[Task] = []
+    breadth = chance.choice([1, 3, size])
+    for number in range(size):
+        task = _task(f"{name}.{number}", chance.choice(services), now_ns, chance)
+        near = tasks[-breadth:]
+        parents = chance.sample(near, min(len(near), chance.choice([0, 1, 1, 2, 3])))
+        after = [Edge(one.id, chance.choice(FAILURES), chance.choice(["", f"from-{one.id}"])) for one in parents]
+        tasks.append(replace(task, after=after, workflow=name))
+    chance.shuffle(tasks)
+    return tasks
 
 
 def _places(service: str, chance: Random) -> list[Place]:

@@ -181,5 +181,6 @@ class World:
 
 
 def _config(drawn: float) -> Config:
-    """Mostly the defaults; at times a ledger so short that everything must be carried forward."""
-    return replace(Config(), ledger_bytes_max=160_000, reserve_bytes=20_000) if drawn < 0.3 else Config()
+    """Mostly the defaults; at times a ledger so short that everything must be carried forward, and hardly a result is kept."""
+    short = replace(Config(), ledger_bytes_max=160_000, reserve_bytes=20_000, results_bytes_max=3_000)
+    return short if drawn < 0.3 else Config()

@@ -34,6 +34,7 @@ MUTANTS: dict[str, Mutant] = {
     "R10 only the lease after a claim": (core, "r10_over_after_claim", lambda claimed, fresh_ns, lease_ns: claimed + 1),
     "R11 forgotten at once": (core, "r11_forgettable", lambda grave, now, window_ns: True),
     "R12 always room": (core, "r12_room", lambda position, oldest, cap, reserve: True),
+    "R13 children do not wait": (core, "r13_may_start", lambda record: True),
     "R14 never-overlap ends at once": (core, "r14_end_now", lambda *_: True),
     "R2 any epoch is obeyed": (agent, "obeys", lambda orders_epoch, obeyed_epoch: obeyed_epoch != 0),
     "R2 any sync is answered": (agent, "answers_sync", lambda asked_epoch, highest_epoch: asked_epoch > 0),

@@ -12,6 +12,7 @@ SOON = (
     "R8 never enough",
     "R10 only the lease after a claim",
     "R11 forgotten at once",
+    "R13 children do not wait",
 )
 """Those that a few worlds notice; the others are looked for by ``python -m tests.sim.mutants``, which takes its time."""
 
