@@ -83,6 +83,8 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     if said.epoch != desk.epoch or instance.answered != desk.epoch:
         _resync(desk, now, instance)
         return
+    if instance.announced is None and now - instance.synced_ns >= desk.config.resync_ns:
+        desk.order(instance).orders.sync = True  # what it has we know, what it offers was lost on the way: it says both when asked
     if instance.full:
         instance.full = False
         desk.retouch(instance)

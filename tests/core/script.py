@@ -5,7 +5,7 @@ everything that is under way arrives, except on wires that are held. Agents are 
 they get and beat, unless their strings are cut.
 
     coordinator c1 | token c2 | unreached c1 (gets no more deliveries) | cut c1 [lost|late] | crash c1 [lost|late] | land
-    hold c1 append | free c1 append | move c1 append                                   wires (see stage.py)
+    hold c1 append | free c1 append | move c1 append | miss a.1 c1 (loses the first)                           wires (see stage.py)
     agent a thumbs.resize,crop slots=2 [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
     a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
@@ -156,6 +156,9 @@ class Script:
 
     def do_drop(self, plain: list[str], named: dict[str, str]) -> None:
         self.stage.wire((plain[0], plain[1])).clear()
+
+    def do_miss(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.wire((plain[0], plain[1])).popleft()
 
     def do_replay(self, plain: list[str], named: dict[str, str]) -> None:
         node = self.stage.nodes[plain[0]]
