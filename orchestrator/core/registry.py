@@ -157,6 +157,11 @@ class Instance:
             for name, amount in holding.grant.items():
                 self.free[name] = self.free.get(name, 0) - amount
 
+    def relieve(self, holding: Holding) -> None:
+        """This attempt needs nothing any more, though it may not be over in the ledger yet: all that it was granted is free."""
+        give_back(self.free, holding.grant)
+        holding.grant = {}
+
     def regrant(self, attempt: Attempt, grant: Vector) -> None:
         """This attempt has been granted so much instead."""
         holding = self.holdings[attempt]
@@ -168,7 +173,7 @@ class Instance:
         """It does not have this attempt any more; its grant is back."""
         holding = self.holdings.pop(attempt, None)
         if holding is not None:
-            give_back(self.free, holding.grant)
+            self.relieve(holding)
         return holding
 
     def take_orders(self, epoch: int, lease_ns: Nanos) -> Orders:

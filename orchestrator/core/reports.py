@@ -40,8 +40,12 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
             _done(desk, now, report, name)
         else:
             failed(desk, now, report, instance, name)
-        if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None and holding.record is None:
-            let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
+        if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None:
+            if holding.record is None:
+                let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
+            else:  # its slot need not wait for the ledger: grants are soft, and it runs no more
+                instance.relieve(holding)
+                desk.retouch(instance)
         if desk.proposed:
             desk.boarding.releases.append((said.incarnation, report.attempt))
         elif desk.flight is not None:

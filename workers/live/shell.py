@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.amqp.errors import OPERATOR_MUST_ACT, Broken, BrokenBy, CannotConnect, LinkError, Missing
@@ -37,7 +37,7 @@ from workers.core.events import (
     TimePassed,
     WallClock,
 )
-from workers.jobs import Jobs, Permit
+from workers.jobs import Permit
 from workers.live.logbook import Logbook
 from workers.mailbox import Mailbox
 
@@ -46,6 +46,13 @@ SAME_TROUBLE_NS = 60 * NS_PER_S
 """A broker that is away is tried every few seconds, and spoken of once a minute."""
 LAST_WORDS_S = 1.0
 """How long a connection that is closed on purpose waits for what was said last to be confirmed."""
+
+
+class Runner(Protocol):
+    """Who runs jobs: ``workers.jobs.Jobs``, or somebody who only seems to. Both answer as the commands promise."""
+
+    def start(self, command: StartJob, incarnation: str) -> None: ...
+    def stop(self, command: StopJob) -> None: ...
 
 
 class Shell:
@@ -69,11 +76,11 @@ class Shell:
         self._told_again_ns = 0
         self._started: dict[Attempt, tuple[str, str]] = {}
         """Task and handler of what was started, for the log."""
-        self._jobs: Jobs | None = None
+        self._jobs: Runner | None = None
         self.post: Callable[[Event], None] = self._mailbox.put
         """Bring an event, from any thread."""
 
-    async def live(self, jobs: Jobs) -> str:
+    async def live(self, jobs: Runner) -> str:
         """From the first step to ``Finish``; returns why it ended. A bug in the core ends it too, as an exception."""
         self._jobs = jobs
         self._step([TimePassed()])
