@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, bench, dead, demo, doctor, look, plan, record, serve, submit
+from orchestrator.cli import act, bench, dead, demo, doctor, look, plan, record, replay, serve, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -47,5 +47,6 @@ dead.register(app)
 act.register(app)
 plan.register(app)
 record.register(app)
+replay.register(app)
 doctor.register(app)
 bench.register(app)

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from orchestrator.policies import BUILT_IN, Kind
+from orchestrator.policies.settings import Span, parse_spec, settings_of
 from orchestrator.traces import Trace, TraceTask
 from orchestrator.vocabulary import Nanos, Service, TaskId, TaskType, handler_of, ns, service_of
 
@@ -58,18 +60,15 @@ def plan(trace: Trace, speed: float, estimates: Estimates, run: str) -> list[Due
 def batches(tasks: Iterable[TraceTask]) -> Iterator[list[TraceTask]]:
     """What is submitted together: a task alone, or all that depend on each other; in the order of their first arrivals."""
     tasks = list(tasks)
-    graphs: dict[TaskId, list[TraceTask]] = {}
+    graphs = {task.id: [task] for task in tasks}
     for task in tasks:
-        mine = graphs.setdefault(task.id, [])
-        mine.append(task)
         for parent in task.after:  # the smaller joins the larger, so all of it costs n log n
-            theirs = graphs[parent]
+            mine, theirs = graphs[task.id], graphs[parent]
             if theirs is not mine:
                 few, many = sorted((mine, theirs), key=len)
                 many += few
                 for one in few:
                     graphs[one.id] = many
-                mine = many
     places = {task.id: place for place, task in enumerate(tasks)}
     told: set[TaskId] = set()
     for task in tasks:
@@ -90,6 +89,20 @@ def offers(trace: Trace) -> dict[Service, list[str]]:
     for task in trace.tasks:
         found.setdefault(service(service_of(task.type)), {})[handler_of(task.type)] = None
     return {name: list(handlers) for name, handlers in found.items()}
+
+
+def scaled(kind: Kind, spec: str, speed: float) -> str:
+    """A policy whose settings that are lengths of time are divided by ``speed`` as well: a minute of waiting in the trace is not a
+    minute now. One that is not built in is left as it is. Raises BadPolicy.
+    """
+    if parse_spec(spec)[0] not in BUILT_IN.policies[kind]:
+        return spec
+    policy = BUILT_IN.build(kind, spec)
+    spans = ((one.name, one.form, getattr(policy, one.field)) for one in settings_of(policy) if isinstance(one.form, Span))
+    lengths = {name: (form, value) for name, form, value in spans if isinstance(value, int)}
+    return BUILT_IN.changed(
+        kind, spec, {name: form.show(max(form.least_ns, round(value / speed))) for name, (form, value) in lengths.items()}
+    )
 
 
 def _ask(task: TraceTask, speed: float, estimates: Estimates, ids: dict[TaskId, TaskId]) -> Ask:

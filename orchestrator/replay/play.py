@@ -24,7 +24,7 @@ from orchestrator.vocabulary import NS_PER_S, Nanos, Service
 READY_WITHIN_S = 30.0
 LOOK_S = 0.02
 CANCELLED_MAX = 10_000
-"""Of a replay that is broken off so many tasks are cancelled; agents that sleep are gone, so the others stay until they are, too."""
+"""So many tasks of a replay that is broken off are cancelled; the others wait for agents that will not come again."""
 
 
 class Lived(Struct, frozen=True):

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestrator.wire",
         "orchestrator.amqp",
         "orchestrator.client",
+        "orchestrator.policies",
         "orchestrator.traces",
         "orchestrator.replay",
         "workers",
