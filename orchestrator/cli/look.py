@@ -139,10 +139,22 @@ def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
         right=["ready", "waiting", "running"],
     )
     rows = [_instance_row(one["service"], each) for one in found for each in one["instances"]]
-    if not rows:
-        return [summary]
-    columns = ["instance", "service", "state", "holds", "capacity", "free", "heard", "version", "waits for"]
-    return [summary, table(columns, rows, right=["holds", "heard"])]
+    columns = ["instance", "service", "state", "holds", "capacity", "free", "speed", "heard", "version", "waits for"]
+    shown: list[RenderableType] = [summary, *([table(columns, rows, right=["holds", "speed", "heard"])] if rows else [])]
+    learned = [
+        [f"{one['service']}.{name}", *_expectation(each)] for one in found for name, each in one.get("expected", {}).items()
+    ]  # fmt: skip
+    if learned:
+        columns = ["type", "typically runs", "in the mean", "9 of 10 within", "expected within", "runs seen"]
+        shown.append(table(columns, learned, right=columns[1:]))
+    return shown
+
+
+def _expectation(one: dict[str, Any]) -> list[Any]:
+    from orchestrator.cli.show import span
+
+    off = None if one["error"] is None else f"± {one['error']:.0%}"
+    return [span(one["middle_s"]), span(one["mean_s"]), span(one["long_s"]), off, one["samples"]]
 
 
 def _instance_row(service: str, one: dict[str, Any]) -> list[Any]:
@@ -151,7 +163,18 @@ def _instance_row(service: str, one: dict[str, Any]) -> list[Any]:
     how = state("circular" if one["circle"] else one["state"])
     waits = " → ".join(one["circle"]) or one["waits_for"]
     heard = f"{span(one['heard_s'])} ago"
-    return [one["instance"], service, how, one["holds"], one["capacity"], one["free"], heard, one["version"], waits]
+    return [
+        one["instance"],
+        service,
+        how,
+        one["holds"],
+        one["capacity"],
+        one["free"],
+        one.get("speed"),
+        heard,
+        one["version"],
+        waits,
+    ]
 
 
 def resources_view(found: list[dict[str, Any]]) -> list[RenderableType]:
@@ -213,6 +236,7 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
         ("age", span(found["age_s"]) if live else None),
         ("instance", found.get("instance") or None),
         ("needs", found.get("need")),
+        ("expected to run", _expected_run(found.get("expected"))),
         ("priority", found.get("priority") or None),
         ("tenant", found.get("tenant") or None),
         ("deadline", f"in {span((found['deadline_ns'] - now) / 1e9)}" if found.get("deadline_ns") else None),
@@ -225,6 +249,17 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
     if running:
         pairs.append(("now", ", ".join(running)))
     return [facts(pairs), *attempts_view(found.get("story") or [])]
+
+
+def _expected_run(one: dict[str, Any] | None) -> str | None:
+    """What is expected of a task's run time, by what, and how far off such expectations are."""
+    from orchestrator.cli.show import span
+
+    if one is None:
+        return None
+    off = "" if one["error"] is None else f", typically ± {one['error']:.0%}"
+    runs = f", {one['samples']} runs" if one["samples"] else ""
+    return f"{span(one['middle_s'])}, 9 of 10 within {span(one['long_s'])} (by {one['by']}{runs}{off})"
 
 
 def why_view(found: dict[str, Any]) -> list[RenderableType]:

@@ -49,6 +49,12 @@ def submit(
         int | None, typer.Option(metavar="N", help="Further attempts after a failure [default: the handler's own]", min=0, max=1000)
     ] = None,
     tenant: Annotated[str, typer.Option(metavar="NAME", help="On whose behalf")] = "",
+    size: Annotated[
+        float | None, typer.Option(metavar="N", help="How large it is, in any measure: run times are learned by it", min=0)
+    ] = None,
+    estimate: Annotated[
+        str | None, typer.Option(metavar="TIME", help="A guess of its run time; what is learned corrects it")
+    ] = None,
     affinity: Annotated[
         str, typer.Option(metavar="KEY", help="Rather on the instance where tasks with the same key run (placement `affinity`)")
     ] = "",
@@ -76,6 +82,8 @@ def submit(
         "timeout": duration_s(timeout) if timeout else None,
         "retries": retries,
         "tenant": tenant,
+        "size": size,
+        "estimate": duration_s(estimate) if estimate else None,
         "affinity": affinity,
         "id": id,
         "reply": wait,

@@ -94,6 +94,7 @@ class Form(Struct, frozen=True):
             shape.labels,
             shape.affinity,
             workflow=shape.workflow,
+            size=shape.size,
         )
         return Call(task, self.reply, self.accept_within_ns)
 
@@ -115,6 +116,7 @@ def form(
     labels: Mapping[str, str] | None = None,
     affinity: str = "",
     workflow: str | None = None,
+    size: float | None = None,
     reply: bool = True,
     accept_within: Span | None = None,
 ) -> Form:
@@ -128,7 +130,8 @@ def form(
     call anew. ``estimate``: your guess of the run time. ``overlap="never"``: not even a lost instance's attempt may
     overlap with the next. ``after``: parents in the same ``submit_many``. ``labels``: words for people.
     ``affinity``: tasks with the same word would rather run on the same instance.
-    ``workflow``: the name under which the whole is shown and cancelled.
+    ``workflow``: the name under which the whole is shown and cancelled. ``size``: how large it is, in any measure of
+    its type (pixels, rows): run times are learned by it.
     ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take.
     """
     shape = Task(
@@ -145,6 +148,7 @@ def form(
         labels=dict(labels or {}),
         affinity=affinity,
         workflow=workflow,
+        size=size,
     )
     try:
         plain = msgspec.to_builtins(shape, builtin_types=(bytes,))

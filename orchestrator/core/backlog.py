@@ -292,6 +292,10 @@ class Backlog:
         self.limits = Limits()
         """What tells apart the tasks of a class."""
         self._demands: dict[str, Demand] = {}
+        self._stale: dict[Service, dict[TaskType, None]] = {}
+        """Of which types (all, with ``""``) what is expected has moved."""
+        self._renewing: list[Record] = []
+        """Of the service whose turn it is, those still to be placed anew."""
 
     def queue(self, service: Service) -> Queue:
         """The queue of a service, made at first sight."""
@@ -334,6 +338,40 @@ class Backlog:
             for queue in self.queues.values():
                 queue.reorder(self.key, self.demand, self.shares)
 
+    def note_moves(self) -> None:
+        """What the estimates expect otherwise now: those of these types (or services) that wait shall be placed anew, a few each
+        step."""
+        estimates = self.estimates
+        for type_ in estimates.moved:
+            self._stale.setdefault(service_of(type_), {})[type_] = None
+        for service in estimates.rescaled:
+            self._stale.setdefault(service, {})[""] = None
+        estimates.moved.clear()
+        estimates.rescaled.clear()
+
+    def refresh(self, most: int) -> bool:
+        """Place anew at most so many of those whose estimates have moved; gives whether there are more.
+
+        Until its turn comes a task stands where it stood: an estimate is no promise, and a hundred thousand at once would stop all
+        else.
+        """
+        while most > 0 and (self._renewing or self._stale):
+            if not self._renewing:
+                service = next(iter(self._stale))
+                types = self._stale.pop(service)
+                queue = self.queues.get(service)
+                if queue is not None and queue.ordering.estimates:
+                    self._renewing = [one for one in queue.records() if "" in types or one.task.type in types]
+                continue
+            few, self._renewing = self._renewing[-most:], self._renewing[:-most]
+            most -= len(few)
+            for record in few:
+                if record.place is not None:
+                    aside = record.place.aside
+                    self.remove(record)
+                    self.add(record, aside=aside)
+        return bool(self._renewing or self._stale)
+
     def default_need(self, type_: TaskType, need: Need) -> None:
         """What tasks of this type ask when they say nothing; those that wait are judged by it at once."""
         if self.needs.get(type_, {}) != need:
@@ -351,7 +389,7 @@ class Backlog:
         if not ordering.estimates:
             return Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns)
         whole, rest = self.estimates.expect(record), self.estimates.remaining(record)
-        whole_ns, rest_ns = whole.mean_ns, rest.mean_ns
+        whole_ns, rest_ns = whole.middle_ns, rest.middle_ns
         if record.node is not None:  # one size for all of a workflow: what remains of it
             whole_ns = rest_ns = record.node.graph.keyed_ns or whole_ns
         return Waiting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
 
@@ -43,6 +44,8 @@ class Config:
     """The cap of the stream."""
     reserve_bytes: int = 256 * 1024**2
     """R12: kept free for carrying forward: at least two appends and one stream segment."""
+    estimates: Literal["learn", "trust"] = "learn"
+    """``trust``: what a task says of its run time is taken as it is; ``learn``: it is corrected by what was seen."""
     results_bytes_max: int = 64 * 1024**2
     """Results of ended tasks kept at hand for producers that ask again."""
     append_bytes_max: int = 4 * 1024**2

@@ -62,6 +62,8 @@ EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
 }
 
 
+RENEWED_MAX = 1_000
+"""Waiting tasks placed anew in one step because estimates have moved: a few milliseconds."""
 ECHO_MAX = 10_000
 """Incarnations named in one echo: every agent decodes all of them."""
 
@@ -102,6 +104,8 @@ class Coordinator:
         while woken := desk.timers.due(now):
             for timer in woken:
                 wake(desk, now, timer)
+        desk.backlog.note_moves()
+        desk.renewing = desk.backlog.refresh(RENEWED_MAX)
         if desk.leading:
             self._rest(now)
         elif desk.phase == "following" and now - desk.stirred_ns >= desk.config.silent_ns:
@@ -122,7 +126,7 @@ class Coordinator:
             moments.append(desk.appended_ns + config.tick_ns if desk.flight is None else desk.read_ns + config.close_ns)
             moments.append(desk.forget_ns)
         if desk.leading:
-            moments.append(desk.echo_ns)
+            moments.append(0 if desk.renewing else desk.echo_ns)
         elif desk.phase == "following":
             moments.append(desk.stirred_ns + config.silent_ns)
         return min(moments, default=None)

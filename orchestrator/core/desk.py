@@ -73,11 +73,13 @@ class Desk:
         self.keeping = Keeping(config.ledger_bytes_max, config.reserve_bytes)
         self.registry = Registry()
         self.policies = policies = policies or Policies(BUILT_IN)
-        self.estimates = Estimates()
+        self.estimates = Estimates(config.estimates)
         self.backlog = Backlog(lambda service: policies.of(service).ordering, self.estimates)
         self.sharing = Sharing()
         self.wanted_limits: dict[str, Spec] = {}
         """What the settings say of limits."""
+        self.renewing = False
+        """Some that wait are still to be placed anew, since estimates have moved."""
         self.timers = Timers()
         self.verdicts: dict[TaskId, Ended] = {}
         """Ends that ledger content demands and nobody has written yet; a new leader writes them."""

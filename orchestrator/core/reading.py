@@ -109,6 +109,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     desk.counts[fact.outcome] += 1
     desk.keeping.row(offset, "grave", fact.task)
     if record is not None:
+        learn(desk, record, fact)
         _bury(desk, record, fact)
     workflows.parent_over(desk, now, fact.task)
     if not desk.leading:
@@ -118,6 +119,15 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
         "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
         instance=fact.instance or None, error=fact.error.kind if fact.error else None,
     )  # fmt: skip
+
+
+def learn(desk: Desk, record: Record, fact: Ended) -> None:
+    """How long it ran in all. One that saved its work in its last attempt and in others tells nothing: how much was done before
+    this attempt the ledger does not say."""
+    if fact.outcome != "done" or not fact.started_ns or (record.checkpoint_of == fact.attempt and record.number > 1):
+        return
+    before_ns = 0 if record.checkpoint_of == fact.attempt else getattr(record, "ran_ns", 0)
+    desk.estimates.learn(record.task, before_ns + max(0, fact.at_ns - fact.started_ns), fact.instance)
 
 
 def _bury(desk: Desk, record: Record, fact: Ended) -> None:
@@ -150,6 +160,7 @@ def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
         let_go(desk, instance, fact.attempt)
     if news:
         desk.counts[f"attempt_{fact.cause}"] += 1
+        desk.estimates.learn_cut(record.task, max(fact.ran_ns, getattr(record, "ran_ns", 0)))
         _judge(desk, now, record)
     if (news or over) and rules.r4_assignable(record):
         settle_down(desk, now, record)

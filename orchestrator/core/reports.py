@@ -81,7 +81,8 @@ def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, na
     error = report.error
     assert error is not None, "the codec refuses a failed report without an error"
     cause: Literal["fatal", "timeout", "error"] = "fatal" if not report.retry else "timeout" if error.kind == "timeout" else "error"
-    desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait))
+    since_ns = report.ended_ns - report.started_ns if report.started_ns else now - record.started_ns if record.started_ns else 0
+    desk.propose(Failed(record.id, report.attempt, cause, error, now, name, retries, now + wait, max(0, since_ns)))
 
 
 def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:

@@ -89,7 +89,8 @@ def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: 
     handler = instance.handlers.get(record.handler)
     retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
     desk.counts["lost"] += 1
-    desk.propose(Failed(record.id, attempt, "lost", LOST, now, instance.name, retries))
+    ran_ns = max(0, now - record.started_ns) if record.started_ns else 0
+    desk.propose(Failed(record.id, attempt, "lost", LOST, now, instance.name, retries, ran_ns=ran_ns))
 
 
 def stop(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding, reason: str) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 from orchestrator.core import dependencies
 from orchestrator.core.desk import Desk
+from orchestrator.core.estimates import Estimate
 from orchestrator.core.placing import refusal
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, TaskId, plain_vector, seconds
+from orchestrator.vocabulary import Nanos, TaskId, TaskType, plain_vector, seconds
 
 REFUSALS_SHOWN_MAX = 50
 PARENTS_SHOWN_MAX = 5
@@ -56,12 +57,14 @@ def _service(desk: Desk, now: Nanos, name: str) -> dict[str, Any]:
     pool = desk.registry.pools.get(name)
     queue = desk.backlog.queues.get(name)
     members = list(pool.members.values()) if pool else []
+    handlers = sorted({handler for one in members for handler in one.handlers})
     return {
         "service": name,
         "ready": sum(one.state == "ready" and not one.circle for one in members),
         "waiting": queue.size if queue else 0,
         "running": sum(len(one.holdings) for one in members),
-        "handlers": sorted({handler for one in members for handler in one.handlers}),
+        "handlers": handlers,
+        "expected": {one: found for one in handlers if (found := _expected(desk, f"{name}.{one}")) is not None},
         "depends_on": sorted({need.service for one in members if one.announced for need in one.announced.depends_on}),
         "needs": _needs(desk, members),
         "instances": [_instance(desk, now, one) for one in sorted(members, key=lambda one: one.name)],
@@ -74,6 +77,26 @@ def _needs(desk: Desk, members: list[Instance]) -> list[dict[str, Any]]:
     return [{"service": name, "at": at, "ready": desk.registry.ready(name)} for name, at in sorted(found)]
 
 
+def _expected(desk: Desk, type_: TaskType) -> dict[str, Any] | None:
+    """What was learned of a type's run times; None: nothing."""
+    found = desk.estimates.of_type(type_)
+    return None if found is None else _estimate(found)
+
+
+def _estimate(found: Estimate) -> dict[str, Any] | None:
+    """An estimate, for people: seconds, and by how much it is typically off. None: it is a guess."""
+    if not found.source:
+        return None
+    return {
+        "mean_s": seconds(found.mean_ns),
+        "middle_s": seconds(found.middle_ns),
+        "long_s": seconds(found.long_ns),
+        "error": None if found.error is None else round(found.error, 3),
+        "samples": found.samples,
+        "by": found.source,
+    }
+
+
 def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
     return {
         "instance": one.name,
@@ -83,6 +106,7 @@ def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
         "capacity": plain_vector(one.capacity),
         "free": plain_vector(one.free),
         "heard_s": round(seconds(now - one.heard_ns), 3),
+        "speed": round(desk.estimates.speed(one.name), 2),
         "version": one.announced.version if one.announced else "",
         "waits_for": dependencies.missing(desk, one),
         "circle": list(one.circle),
@@ -125,6 +149,7 @@ def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
     if record is not None:
         return _live(record, now) | {
             "need": str(desk.backlog.demand(record)),
+            "expected": _estimate(desk.estimates.expect(record)),
             "tenant": record.task.tenant,
             "deadline_ns": record.task.deadline_ns,
             "submitted_by": record.by,

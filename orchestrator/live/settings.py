@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     allocation: str = Field("msa", description="how much of an elastic demand")
     services: dict[str, ServicePolicies] = Field({}, description="policies of single services: [services.thumbs] ordering = ...")
 
+    estimates: Literal["learn", "trust"] = Field(
+        "learn", description="trust: what a task says of its run time is taken as it is; learn: it is corrected by what was seen"
+    )
+
     lease_s: Annotated[float, Field(ge=2, le=300)] = 5.0
     """How long an instance is believed in without a beat. Beats come every second: below 2 s one lost beat is a death."""
     dedup_window_s: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 600.0
@@ -107,6 +111,7 @@ class Settings(BaseSettings):
             dedup_ns=ns(self.dedup_window_s),
             losses_max=self.losses_max,
             backlog_max=self.backlog_max,
+            estimates=self.estimates,
             ledger_bytes_max=self.ledger_bytes_max,
             reserve_bytes=min(reserve, self.ledger_bytes_max // 2),
         )

@@ -35,7 +35,7 @@ class Waiting(NamedTuple):
     tenant: str = ""
     deadline_ns: Nanos | None = None
     estimate_ns: Nanos = NS_PER_S
-    """Expected run time, from its start (the mean)."""
+    """Expected run time, from its start: the geometric mean of such tasks, by which they are best ranked."""
     remaining_ns: Nanos = NS_PER_S
     """Expected run time from now on: shorter, if it left a checkpoint."""
     long_ns: Nanos = NS_PER_S

@@ -44,6 +44,8 @@ class Failed(Fact, frozen=True, tag="failed"):
     """How many further attempts the task has, as its writer knew the task and its handler."""
     retry_ns: Nanos = 0
     """Unix time before which it is not tried again (back-off with jitter, the writer's dice)."""
+    ran_ns: Nanos = 0
+    """For how long it ran, as far as is known: run times are learned from it too."""
 
 
 class Ended(Fact, frozen=True, tag="ended"):

@@ -101,6 +101,7 @@ class Task(Part, frozen=True):
     retries: Tries | None = None
     """Further attempts after a failure; none: the handler's own."""
     estimate_ns: Span | None = None
+    """A guess of its run time. What is learned corrects it."""
     overlap: Literal["lease", "never"] = "lease"
     """``never``: moved only after the lease of a lost instance is over, whatever the evidence."""
     after: Annotated[list[Edge], Meta(max_length=1000)] = []
@@ -110,6 +111,8 @@ class Task(Part, frozen=True):
     """Tasks with the same word would rather run on the same instance (placement ``affinity``); also a key for limits."""
     workflow: Id | None = None
     """Under this name its workflow is shown and cancelled as a whole."""
+    size: Annotated[float, Meta(ge=0, le=1e18)] | None = None
+    """How large it is, in any measure of its type (pixels, rows, tokens): run times are learned by it."""
 
 
 class Submit(Message, frozen=True, tag="submit"):
