@@ -37,6 +37,7 @@ class Signature:
         """Name of the parameter that wants the ``Context``."""
         self.takes_any = False
         """``**others``: names that are not declared are handed over as they came."""
+        self._required: set[str] = set()
         try:
             hints = typing.get_type_hints(function, include_extras=True)
         except (NameError, TypeError) as trouble:
@@ -46,6 +47,7 @@ class Signature:
             ) from None
         for parameter in inspect.signature(function).parameters.values():
             self._take(parameter, hints.get(parameter.name, Any))
+        self._required = {one.name for one in self.arguments.values() if one.required}
 
     def _take(self, parameter: inspect.Parameter, annotation: Any) -> None:
         name = parameter.name
@@ -89,10 +91,10 @@ class Signature:
             raise BadArguments(f"{self.who}: what its parent {parent.task} returned cannot be read: {trouble}.") from None
 
     def _judge_names(self, given: Mapping[Any, Any]) -> None:
+        if self._required <= given.keys() and (self.takes_any or given.keys() <= self.arguments.keys()):
+            return
         missing = [one.name for one in self.arguments.values() if one.required and one.name not in given]
         unknown = [] if self.takes_any else [str(name) for name in given if name not in self.arguments]
-        if not missing and not unknown:
-            return
         faults = [f"{_names(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
         faults += [f"{_names(unknown)} {'is' if len(unknown) == 1 else 'are'} unknown"] if unknown else []
         takes = ", ".join(self.arguments) or "nothing"

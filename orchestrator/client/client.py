@@ -64,7 +64,7 @@ class Client:
             limits=limits or Limits(),
             ssl_context=ssl_context,
         )
-        self._forms: dict[str, Form] = {}
+        self._templates: dict[str, Template] = {}
 
     async def __aenter__(self) -> Self:
         await self._shell.open()
@@ -121,7 +121,7 @@ class Client:
         else:
             handles = [handle for call in calls for handle in await self._shell.enter([call])]
         for handle in handles:
-            await self._shell.accepted(handle)
+            await _accepted(self._shell, handle)
         return handles
 
     def map(
@@ -142,12 +142,12 @@ class Client:
         return await self._shell.ask(op, args, timeout_s)
 
     def _plain(self, task_type: str) -> Template:
-        known = self._forms.get(task_type)
+        known = self._templates.get(task_type)
         if known is None:
-            known = form(task_type)
-            if len(self._forms) < 1000:
-                self._forms[task_type] = known
-        return Template(self._shell, known)
+            known = Template(self._shell, form(task_type))
+            if len(self._templates) < 1000:
+                self._templates[task_type] = known
+        return known
 
 
 class Template:
@@ -166,8 +166,13 @@ class Template:
 
     async def submit(self, /, **args: Any) -> Handle:
         """As ``Client.submit``. With ``reply=False`` the handle has no result to wait for."""
-        (handle,) = await self._shell.enter([self.call(**args)])
-        await self._shell.accepted(handle)
+        shell = self._shell
+        calls = [self._form.fill(args, shell.fresh_id(), time.time_ns())]
+        (handle,) = shell.try_enter(calls) or await shell.enter(calls)
+        if handle.gate.given:
+            handle.gate.judge()
+        else:
+            await _accepted(shell, handle)
         return handle
 
     def call(self, /, **args: Any) -> Call:
@@ -201,7 +206,8 @@ class Template:
                 except StopAsyncIteration:
                     more = False
                     break
-                (handle,) = await self._shell.enter([self.call(**args)])
+                calls = [self.call(**args)]
+                (handle,) = self._shell.try_enter(calls) or await self._shell.enter(calls)
                 order.put(handle)
             if not len(order):
                 return
@@ -213,6 +219,17 @@ class Template:
                     raise
                 value = error
             yield value
+
+
+async def _accepted(shell: Shell, handle: Handle) -> None:
+    """Wait until everything that was submitted with it is confirmed. Cancelled, it is taken back if it can be."""
+    if not handle.gate.given:
+        try:
+            await handle.gate.next_waiter()
+        except asyncio.CancelledError:
+            shell.withdraw(handle)
+            raise
+    handle.gate.judge()
 
 
 class _InOrder:

@@ -66,6 +66,8 @@ class Parcel(Struct, frozen=True, gc=False):
     """The broker must have confirmed by then, else the submission is given up."""
     reply: bool = True
     """Whether the results are wanted. If not, the confirm is the end of the story."""
+    weight: int = 0
+    """Bytes that the tasks take in a message, at least; 0: not reckoned yet."""
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

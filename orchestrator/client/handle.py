@@ -20,35 +20,47 @@ Lost: TypeAlias = Callable[[], Exception]
 
 
 class Signal:
-    """Something that happens once, and those who wait for it. One event loop; lighter than an Event, as there are many."""
+    """Something that happens once, and those who wait for it. One event loop; lighter than an Event, as there are many.
 
-    __slots__ = ("_waiting", "given")
+    Nearly always one waits: it needs no list.
+    """
+
+    __slots__ = ("_others", "_waiter", "given")
 
     def __init__(self) -> None:
         self.given = False
-        self._waiting: list[asyncio.Future[None]] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._others: list[asyncio.Future[None]] | None = None
 
     def give(self) -> None:
         """It has happened. Everybody who waits goes on."""
         self.given = True
-        waiting, self._waiting = self._waiting, None
-        for each in waiting or ():
-            if not each.done():
-                each.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if self._others is not None:
+            others, self._others = self._others, None
+            for each in others:
+                if not each.done():
+                    each.set_result(None)
 
     @property
     def awaited(self) -> bool:
         """Whether anybody waits."""
-        return self._waiting is not None and not all(each.done() for each in self._waiting)
+        first = self._waiter is not None and not self._waiter.done()
+        return first or (self._others is not None and not all(each.done() for each in self._others))
 
     def next_waiter(self) -> asyncio.Future[None]:
         """A future of one's own to wait on, while it has not happened."""
         each: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._waiting is None:
-            self._waiting = []
-        elif len(self._waiting) % 16 == 15:  # who polls with a timeout leaves the dead behind
-            self._waiting = [other for other in self._waiting if not other.done()]
-        self._waiting.append(each)
+        if self._waiter is None or self._waiter.done():  # who polls with a timeout leaves the dead behind
+            self._waiter = each
+            return each
+        if self._others is None:
+            self._others = []
+        elif len(self._others) % 16 == 15:
+            self._others = [other for other in self._others if not other.done()]
+        self._others.append(each)
         return each
 
 
@@ -76,10 +88,8 @@ class Gate(Signal):
             self._loss = loss
             self.give()
 
-    async def passed(self) -> None:
-        """Wait until all are confirmed. Raises what came instead."""
-        if not self.given:
-            await self.next_waiter()
+    def judge(self) -> None:
+        """Once it has opened: raises what came instead of a confirm."""
         if self._loss is not None:
             raise self._loss()
 
@@ -139,8 +149,10 @@ class Handle(Signal):
                 f"Task {self.id} ({self.type}) was submitted with reply=False, so nobody here hears how it ends. It runs all the "
                 "same. Leave reply=False out where the result is wanted."
             )
-        if self._end is None:
-            within_s = None if timeout is None else seconds(span_ns(timeout, "timeout"))
+        if self._end is None and timeout is None:
+            await self.next_waiter()
+        elif self._end is None and timeout is not None:
+            within_s = seconds(span_ns(timeout, "timeout"))
             try:
                 async with asyncio.timeout(within_s):
                     await self.next_waiter()

@@ -86,7 +86,7 @@ class Held:
     def __init__(self, parcel: Parcel, by: Nanos) -> None:
         self.parcel = parcel
         self.key = lane_key(parcel)
-        self.weight = weight(parcel.tasks)
+        self.weight = parcel.weight or weight(parcel.tasks)
         self.by = by
         self.left = len(parcel.tasks)
         """Results that have not come."""

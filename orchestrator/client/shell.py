@@ -137,59 +137,74 @@ class Shell:
         """A task id that nobody else makes."""
         return f"{self._prefix}-{next(self._ids)}"
 
-    async def enter(self, calls: Sequence[Call]) -> list[Handle]:
-        """Submit these together, waiting for room if too many are unconfirmed, not for the confirm: that is the
-        handles' gate.
+    def try_enter(self, calls: Sequence[Call]) -> list[Handle] | None:
+        """Submit these together, if there is room for them now; the confirm is the handles' gate.
 
-        Raises ValueError for what cannot be submitted; SubmitTimeout, BacklogFull; ClientClosed, ClientMisused.
+        Raises ValueError for what cannot be submitted; ClientClosed, ClientMisused.
         """
         self.judge_use()
-        judge_batch(calls, weight([call.task for call in calls]))
+        bytes_ = weight([call.task for call in calls])
+        judge_batch(calls, bytes_)
         if known := self._known(calls):
             return known
-        within_ns = max(self._within(call) for call in calls)
-        by = time.monotonic_ns() + within_ns
         if not self._room.try_take(len(calls)):
-            try:
-                await self._room.take(len(calls), seconds(within_ns))
-            except TimeoutError:
-                first = calls[0].task
-                problem = Problem(*self.producer.trouble(), may_run=False)
-                raise not_submitted(first.id, first.type, seconds(within_ns), problem) from None
-            try:
-                self.judge_use()
-                known = self._known(calls)
-            except BaseException:
-                self._room.give(len(calls))
-                raise
-            if known:
-                self._room.give(len(calls))
-                return known
+            return None
+        within_ns = self._within(calls)
+        return self._admit(calls, bytes_, within_ns, time.monotonic_ns() + within_ns)
+
+    async def enter(self, calls: Sequence[Call]) -> list[Handle]:
+        """As ``try_enter``; where that finds too many unconfirmed, this waits. Raises SubmitTimeout, BacklogFull too."""
+        if (handles := self.try_enter(calls)) is not None:
+            return handles
+        within_ns = self._within(calls)
+        by = time.monotonic_ns() + within_ns
+        try:
+            await self._room.take(len(calls), seconds(within_ns))
+        except TimeoutError:
+            first = calls[0].task
+            problem = Problem(*self.producer.trouble(), may_run=False)
+            raise not_submitted(first.id, first.type, seconds(within_ns), problem) from None
+        try:
+            self.judge_use()
+            known = self._known(calls)
+        except BaseException:
+            self._room.give(len(calls))
+            raise
+        if known:
+            self._room.give(len(calls))
+            return known
+        return self._admit(calls, weight([call.task for call in calls]), within_ns, by)
+
+    def _admit(self, calls: Sequence[Call], bytes_: int, within_ns: Nanos, by: Nanos) -> list[Handle]:
+        """There is room for these: they enter the machine at the end of this turn of the loop."""
         gate = Gate(len(calls), seconds(within_ns))
-        handles = [Handle(self, call.task, call.reply, gate) for call in calls]
-        self._handles |= {handle.id: handle for handle in handles}
+        handles = []
+        for call in calls:
+            handle = self._handles[call.task.id] = Handle(self, call.task, call.reply, gate)
+            handles.append(handle)
         if not self._arrivals and self._loop is not None:
             self._loop.call_soon(self._flush)
-        self._arrivals.append(Parcel(tuple(call.task for call in calls), by, calls[0].reply))
+        self._arrivals.append(Parcel(tuple([call.task for call in calls]), by, calls[0].reply, bytes_))
         return handles
 
-    async def accepted(self, handle: Handle) -> None:
-        """Wait until everything that was submitted with it is confirmed. Cancelled, it is taken back if it can be."""
-        try:
-            await handle.gate.passed()
-        except asyncio.CancelledError:
-            if not handle.gate.awaited:
-                self._step(events.Withdrawn(handle.id))
-            raise
+    def withdraw(self, handle: Handle) -> None:
+        """Whoever waited for the confirm was cancelled: take the submission back if that is possible and nobody else waits."""
+        if not handle.gate.awaited:
+            self._step(events.Withdrawn(handle.id))
 
-    def _within(self, call: Call) -> Nanos:
-        return self._accept_within_ns if call.accept_within_ns is None else call.accept_within_ns
+    def _within(self, calls: Sequence[Call]) -> Nanos:
+        """How long their submission may take: as long as the most patient of them says."""
+        usual = self._accept_within_ns
+        return max([usual if call.accept_within_ns is None else call.accept_within_ns for call in calls])
 
     def _known(self, calls: Sequence[Call]) -> list[Handle]:
         """The handles of these very tasks, if they are outstanding here already. Raises ValueError if an id stands
         for other content.
         """
-        if len(calls) > 1 and len({call.id for call in calls}) < len(calls):
+        if len(calls) == 1:
+            if calls[0].task.id not in self._handles:
+                return []
+        elif len({call.id for call in calls}) < len(calls):
             raise ValueError("two tasks of one workflow have the same id. Nothing was submitted. Give each its own, or none")
         found = [self._handles.get(call.id) for call in calls]
         known = [handle for handle in found if handle is not None]

@@ -25,6 +25,9 @@ from orchestrator.live.session import Session
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry, configure
 
+GARBAGE = (10_000, 20, 100)
+"""How seldom Python looks for cycles (``gc.set_threshold``). There are hardly any here, and a look at all that a deep backlog holds
+takes half a second, in which nothing is decided. Its own thresholds were made for small programs."""
 HEARTBEAT_S = 5
 """AMQP heartbeat: a dead peer is noticed within three of them, by either side."""
 
@@ -125,6 +128,7 @@ async def run(settings: Settings) -> None:
     for one in catalogue().broken:
         telemetry.say("policy_broken", {"kind": one.kind, "policy": one.name, "distribution": one.distribution, "why": one.why})
     gc.freeze()  # what was imported lives as long as we do: no need to look at it again and again
+    gc.set_threshold(*GARBAGE)
     task = asyncio.ensure_future(Daemon(settings, telemetry).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,8 +15,8 @@ from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Error, Outcome, Task
 
 
-class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact"):
-    """The root of all facts."""
+class Fact(Struct, frozen=True, omit_defaults=True, tag_field="fact", gc=False):
+    """The root of all facts. Plain data, as messages are: nothing in it points back (``gc=False``)."""
 
 
 class Accepted(Fact, frozen=True, tag="accepted"):
@@ -166,7 +166,7 @@ class Tombstone(Fact, frozen=True, tag="tombstone"):
 AnyFact: TypeAlias = Accepted | Failed | Ended | Checkpointed | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
 
 
-class Entry(Struct, frozen=True, omit_defaults=True):
+class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One message of the ledger. With no facts it is a tick: its writer is alive."""
 
     by: str

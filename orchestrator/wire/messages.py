@@ -44,12 +44,12 @@ VERSION = 1
 """Of every message here. A later version may add optional fields without a new number."""
 
 
-class Message(Struct, frozen=True, omit_defaults=True, tag_field="kind"):
-    """The root of all messages."""
+class Message(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
+    """The root of all messages. Plain data in which nothing points back, so Python need not look for cycles (``gc=False``)."""
 
 
-class Part(Struct, frozen=True, omit_defaults=True):
-    """The root of what messages are made of."""
+class Part(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The root of what messages are made of; ``gc`` as for messages."""
 
 
 # --- producers --------------------------------------------------------------------------------------------------------

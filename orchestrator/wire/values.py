@@ -22,6 +22,9 @@ MAX_CONTAINERS: Final = 65_536
 """Lists and maps within one value. A list takes one byte of a peer and seventy of ours: 1 MiB of them would take 125 ms
 and 43 MB; so it takes 30 ms and 5 MB."""
 
+NIL: Final = b"\xc0"
+"""``None``, packed."""
+
 _SUGGESTION = "pass None, bool, int, float, str, bytes, datetime, or lists and dicts of these"
 
 
@@ -42,6 +45,8 @@ def pack(value: Any, what: str = "value", *, max_bytes: int = MAX_VALUE_BYTES) -
 
     Raises ``CannotPack``.
     """
+    if value is None:  # what most handlers return
+        return NIL
     try:
         blob: bytes = msgpack.packb(value, datetime=True)
         if len(blob) <= max_bytes:
@@ -58,6 +63,8 @@ def pack(value: Any, what: str = "value", *, max_bytes: int = MAX_VALUE_BYTES) -
 
 def unpack(blob: bytes, *, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     """The value in ``blob``. Raises ``CannotUnpack``, and nothing else, whatever the bytes."""
+    if blob == NIL:
+        return None
     if len(blob) > max_bytes:
         raise CannotUnpack(f"{len(blob):,} bytes; {max_bytes:,} are the limit")
     try:

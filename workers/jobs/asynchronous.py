@@ -21,14 +21,22 @@ from workers.mailbox import Mailbox
 
 
 class _Running:
-    __slots__ = ("context", "job", "task", "told")
+    __slots__ = ("_context", "_say", "job", "task", "told")
 
-    def __init__(self, job: Job, context: Context) -> None:
+    def __init__(self, job: Job, say: Say) -> None:
         self.job = job
-        self.context = context
         self.told = False
         """Its end was said."""
         self.task: asyncio.Task[None] | None = None
+        self._say = say
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        """Made when somebody looks: most handlers take none, and most attempts are not told to stop."""
+        if self._context is None:
+            self._context = context_of(self.job.about(), self._say)
+        return self._context
 
 
 def _heed(orders: list[Callable[[], None]]) -> None:
@@ -62,9 +70,9 @@ class AsyncJobs:
     # --- on the loop ------------------------------------------------------------------------------
 
     def _start(self, job: Job) -> None:
-        running = _Running(job, context_of(job.about(), self._say))
+        running = _Running(job, self._say)
         self._running[job.attempt] = running
-        running.task = self._loop.create_task(self._run(running), name=f"{job.handler.type} {job.attempt}")
+        running.task = self._loop.create_task(self._run(running), name=job.assignment.task)
         running.task.add_done_callback(partial(self._over, running))
 
     def _stop(self, attempt: Attempt, hard: bool) -> None:
@@ -78,7 +86,7 @@ class AsyncJobs:
     async def _run(self, running: _Running) -> None:
         job = running.job
         try:
-            arguments = job.signature.bind(job.assignment.args, running.context.given)
+            arguments = job.signature.bind(job.assignment.args, job.given())
         except BadArguments as trouble:
             self._end(running, failed(job.attempt, trouble))
             return

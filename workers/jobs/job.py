@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Assignment
@@ -15,8 +16,7 @@ from workers.handler import HandlerSpec
 from workers.jobs.calling import Say
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True, eq=False):
     """One attempt, its handler, and the incarnation in whose window it may start."""
 
     attempt: Attempt
@@ -26,6 +26,10 @@ class Job:
     incarnation: str
     instance: str
     timeout_ns: Nanos | None
+
+    def given(self) -> list[Given]:
+        """What the task's parents left."""
+        return [Given(one.task, one.outcome, one.value, one.error, one.into) for one in self.assignment.parents]
 
     def about(self) -> About:
         """What its context tells the handler."""
@@ -41,7 +45,7 @@ class Job:
             deadline_ns=item.deadline_ns,
             timeout_ns=self.timeout_ns,
             checkpoint=item.checkpoint,
-            parents=[Given(one.task, one.outcome, one.value, one.error, one.into) for one in item.parents],
+            parents=self.given(),
         )
 
 
