@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, bench, dead, demo, doctor, look, plan, record, replay, serve, submit
+from orchestrator.cli import act, bench, dead, demo, doctor, limit, look, plan, record, replay, serve, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -45,6 +45,7 @@ submit.register(app)
 look.register(app)
 dead.register(app)
 act.register(app)
+limit.register(app)
 plan.register(app)
 record.register(app)
 replay.register(app)

@@ -11,7 +11,7 @@ import sys
 FAILED = 1
 BAD_USAGE = 2
 
-_USAGE_KINDS = frozenset({"bad_argument", "unknown_op", "unknown_policy"})
+_USAGE_KINDS = frozenset({"bad_argument", "unknown_op", "unknown_policy", "bad_limit"})
 """Refusals of the coordinator that mean: you typed something that makes no sense."""
 
 

@@ -178,19 +178,23 @@ def _instance_row(service: str, one: dict[str, Any]) -> list[Any]:
 
 
 def resources_view(found: list[dict[str, Any]]) -> list[RenderableType]:
-    """What ``resources`` answered."""
+    """What ``resources`` answered: what instances have, and limits that belong to none."""
+    from orchestrator.cli.limit import limits_view
     from orchestrator.cli.show import cell, table
 
-    if not found:
-        return [cell("No instance is here, so there are no resources. Start one: workers run MODULE:SERVICE")]
+    limits = [one["limit"] for one in found if "limit" in one]
+    owned = [one for one in found if "limit" not in one]
+    shown = limits_view(limits) if limits else []
+    if not owned:
+        return [cell("No instance is here, so there are no resources. Start one: workers run MODULE:SERVICE"), *shown]
     rows = [
         [
             one["service"], one["resource"], one["instances"], one["capacity"], one["granted"], one["free"], f"{one['used']:.0%}",
         ]
-        for one in found
+        for one in owned
     ]  # fmt: skip
     columns = ["service", "resource", "instances", "capacity", "granted", "free", "used"]
-    return [table(columns, rows, right=columns[2:])]
+    return [table(columns, rows, right=columns[2:]), *shown]
 
 
 def tasks_view(found: list[dict[str, Any]], limit: int) -> list[RenderableType]:

@@ -46,7 +46,8 @@ class Daemon:
 
     def _new_machine(self) -> Coordinator:
         seed = secrets.randbits(64)  # chance enters here, once; the machine itself has none but these dice
-        return Coordinator(self._settings.name, self._settings.core, Random(seed), self._settings.specs, catalogue())
+        settings = self._settings
+        return Coordinator(settings.name, settings.core, Random(seed), settings.specs, catalogue(), settings.limits)
 
     async def run(self) -> NoReturn:
         """Serve until cancelled."""

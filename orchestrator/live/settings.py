@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from orchestrator.core.config import Config
+from orchestrator.core.limits import spec_of
 from orchestrator.live.plugins import catalogue
 from orchestrator.policies import KINDS
 from orchestrator.vocabulary import is_name, ns
@@ -60,6 +61,9 @@ class Settings(BaseSettings):
     placement: str = Field("least_loaded", description="on which instance")
     allocation: str = Field("msa", description="how much of an elastic demand")
     services: dict[str, ServicePolicies] = Field({}, description="policies of single services: [services.thumbs] ordering = ...")
+    limits: dict[str, dict[str, Any]] = Field(
+        {}, description="what belongs to no instance, until an operator says otherwise: [limits.api] on = 'pay.*', at_once = 5"
+    )
 
     estimates: Literal["learn", "trust"] = Field(
         "learn", description="trust: what a task says of its run time is taken as it is; learn: it is corrected by what was seen"
@@ -93,6 +97,13 @@ class Settings(BaseSettings):
         for name in value:
             if not is_name(name):
                 raise ValueError(f"{name!r} is no name of a service")
+        return value
+
+    @field_validator("limits")
+    @classmethod
+    def _limits(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, spec in value.items():
+            spec_of(name, spec)
         return value
 
     @field_validator("broker")

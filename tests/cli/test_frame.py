@@ -16,7 +16,7 @@ from tests.cli.conftest import Type
 
 COMMANDS = [
     "up", "coordinator", "demo", "submit", "status", "services", "resources", "tasks", "task", "why", "dead", "cancel", "drain",
-    "policy", "doctor", "bench",
+    "policy", "limit", "doctor", "bench",
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

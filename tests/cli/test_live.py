@@ -60,6 +60,35 @@ def test_policies_are_found_by_name_and_switched(ask: Type) -> None:
     assert ask("policy", "--json").json["now"]["placement"] == "random"
 
 
+def test_limits_are_set_changed_shown_and_removed(ask: Type) -> None:
+    """What is not said of a limit stays; what cannot be is bad usage; a task that asks too much is refused with what there is."""
+    assert "5 at once, 50 a second for tasks thumbs.*, for each tenant" in ask(
+        "limit", "api", "--on", "thumbs.*", "--at-once", "5", "--rate", "50", "--key", "tenant", "--per", "acme:at_once=9"
+    ).out  # fmt: skip
+    assert ask("limit", "api", "--at-once", "1", "--json").json["spec"] == {
+        "at_once": 1, "rate": 50.0, "key": "tenant", "on": "thumbs.*", "per": {"acme": {"at_once": 9}},
+    }  # fmt: skip
+    assert ask("limit", "licence", "--capacity", "3").code == 0
+    assert [one["limit"] for one in ask("limit", "--json").json] == ["api", "licence"]
+    shown = ask("resources")
+    assert "licence" in shown.out
+    assert "3 in all for tasks that ask for it by name" in " ".join(shown.out.split())
+    for words in (
+        ["api", "--key", "colour"],
+        ["api", "--at-once", "1", "--remove"],
+        ["--at-once", "1"],
+        ["slots", "--at-once", "1"],
+    ):
+        wrong = ask("limit", *words)
+        assert (wrong.code, wrong.out) == (2, ""), words
+    refused = ask("submit", "thumbs.resize", "path=a", "--need", "licence=4", "--wait", "--wait-timeout", "30s")
+    assert refused.code == 1
+    assert "the task asks 4, there are 3 in all" in " ".join(refused.out.split())
+    assert "removed" in ask("limit", "licence", "--remove").out
+    assert ask("limit", "licence", "--remove").code == 1
+    assert [one["limit"] for one in ask("limit", "--json").json] == ["api"]
+
+
 def test_the_doctor_finds_nothing_wrong(ask: Type) -> None:
     """Broker, queues, a coordinator that answers, clocks that agree; the event exchange is not in this virtual host."""
     told = ask("doctor", "--json")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import RenderableType
 
-from orchestrator.cli import act, dead, demo, doctor, look, show, submit
+from orchestrator.cli import act, dead, demo, doctor, limit, look, show, submit
 
 ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 
@@ -41,6 +41,9 @@ VIEWS: dict[str, Callable[[Any], Sequence[RenderableType]]] = {
     "priority": act.priority_view,
     "drain": act.drain_view,
     "policy": act.policy_view,
+    "limits": limit.limits_view,
+    "limit_set": limit.limit_view,
+    "limit_removed": limit.limit_view,
     "dead": lambda found: dead.dead_view(found, len(found)),
     "doctor": lambda found: doctor.doctor_view([doctor.Check(**one) for one in found["checks"]]),
     "submit_done": submit.submit_view,
@@ -68,6 +71,9 @@ SAID = {
     "priority": ["lost has priority 5 now (it had 0)", "takes its new place at once"],
     "drain": ["takes no new work", "finishes the 2 tasks it holds"],
     "policy": ["ordering", "who goes next", "least_loaded", "round_robin", "mra"],
+    "limits": ["api", "5 at once", "50 a second", "tasks pay.*", "each tenant", "20 at once", "licence", "3 in all", "31", "guest"],
+    "limit_set": ["5 at once, 8 cpu in all, 50 a second (bursts of 5) for all tasks with team=red"],
+    "limit_removed": ["api is removed"],
     "dead": ["f1", "thumbs.fail", "failed", "ValueError: bad [x]", '{"why": "bad [x]"}', "1#2"],
     "doctor": ["Python", "death notices", "clocks", "→ See why: orchestrator dead", "All is well."],
     "submit_done": ['{"path": "a.png", "width": 3', "accepted", "waited", "started", "ran", "attempts"],

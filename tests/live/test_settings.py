@@ -66,3 +66,14 @@ def test_policies_with_settings_for_all_and_for_one_service(tmp_path: Path, monk
         load_settings(file)
     for word in ("no setting 'aging'", "services.thumbs.ordering", "'lifo'", "services.mail.colour"):
         assert word in str(fault.value)
+
+
+def test_limits_stand_in_the_file(tmp_path: Path) -> None:
+    """By name, judged whole: a word that a limit does not know stops the start, with its name."""
+    file = tmp_path / "orchestrator.toml"
+    file.write_text('[limits.api]\non = "pay.*"\nat_once = 5\nrate = 50\n[limits.fair]\non = "*"\nkey = "tenant"\nat_once = 10\n')
+    assert load_settings(file).limits["api"] == {"on": "pay.*", "at_once": 5, "rate": 50}
+    file.write_text('[limits.api]\nat_most = 5\n[limits."a b"]\nat_once = 1\n')
+    with pytest.raises(SettingsError) as fault:
+        load_settings(file)
+    assert "limit 'api': Object contains unknown field `at_most`" in str(fault.value)

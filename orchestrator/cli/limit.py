@@ -1,0 +1,155 @@
+"""Limits that belong to no instance: set, changed, removed, shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.frame import Call, command
+from orchestrator.cli.words import Unclear
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PANEL = "Act"
+SAID = ("at_once", "capacity", "rate", "burst", "key", "on", "tenant", "labels", "of", "per")
+"""What a limit says; the rest of an answer is what has become of it."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    command(app, "limit", example="orchestrator limit api --on 'pay.*' --at-once 5 --rate 50 --key tenant", panel=PANEL)(limit)
+
+
+def limit(
+    call: Call,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of the limit; none: show all", show_default=False)] = None,
+    at_once: Annotated[int | None, typer.Option(metavar="N", min=0, help="So many tasks at a time; 0: none for now")] = None,
+    rate: Annotated[float | None, typer.Option(metavar="N", help="So many may start a second")] = None,
+    burst: Annotated[
+        float | None, typer.Option(metavar="N", help="So many may start together after a quiet time [default: 0.1 s of the rate]")
+    ] = None,
+    capacity: Annotated[
+        float | None, typer.Option(metavar="N", help="So much at a time of what tasks ask by this name: submit --need NAME=2")
+    ] = None,
+    of: Annotated[str, typer.Option(metavar="RESOURCE", help="--capacity counts what tasks take of this resource instead")] = "",
+    on: Annotated[
+        str, typer.Option(metavar="TYPE", help="Task types it holds for: pay.charge, 'pay.*', '*' [default: tasks that ask for it]")
+    ] = "",
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Only tasks of this tenant")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="NAME=TEXT", help="Only tasks so labelled; repeat for more")] = None,
+    key: Annotated[
+        str, typer.Option(metavar="FIELD", help="Each tenant, type, service, affinity, priority or label:NAME has it to itself")
+    ] = "",
+    per: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY:BOUNDS", help="Otherwise for one key: acme:at_once=20; repeat for more"),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="It holds nobody back any more")] = False,
+) -> None:
+    """Limit what the cluster shares: licences, connections, calls a second, tenants.
+
+    What is not said of a limit that exists stays as it is. A limit stands in the ledger: every coordinator keeps it, also after a
+    failover. Attempts that run already are counted, not stopped.
+    """
+    asked = {
+        "at_once": at_once, "rate": rate, "burst": burst, "capacity": capacity, "of": of or None, "on": on or None,
+        "tenant": tenant, "labels": dict(_pair(word) for word in label) if label else None, "key": key or None,
+        "per": dict(_bounds(word) for word in per) if per else None,
+    }  # fmt: skip
+    said = {name: value for name, value in asked.items() if value is not None}
+    if name is None or not (said or remove):
+        if said or remove:
+            raise Unclear("which limit? Name it: orchestrator limit NAME --at-once 5")
+        found = call.ask("limit")["limits"]
+        shown = [one for one in found if name in (None, one["limit"])]
+        call.answer(shown, lambda: limits_view(shown))
+    elif remove:
+        if said:
+            raise Unclear("a limit is either changed or removed")
+        told = call.ask("limit", name=name, remove=True)
+        call.answer(told, lambda: limit_view(told))
+    else:
+        known: dict[str, Any] = next((one for one in call.ask("limit")["limits"] if one["limit"] == name), {})
+        told = call.ask("limit", name=name, set={field: known[field] for field in SAID if field in known} | said)
+        call.answer(told, lambda: limit_view(told))
+
+
+def _pair(word: str) -> tuple[str, str]:
+    name, equals, text = word.partition("=")
+    if not equals or not name:
+        raise Unclear(f"{word!r} is no label; write NAME=TEXT")
+    return name, text
+
+
+def _bounds(word: str) -> tuple[str, dict[str, float]]:
+    """``acme:at_once=20,rate=100``. Raises Unclear."""
+    key, colon, rest = word.rpartition(":")
+    found: dict[str, float] = {}
+    for part in rest.split(","):
+        name, equals, text = part.partition("=")
+        name = name.replace("-", "_")
+        try:
+            if not (colon and equals and name in SAID[:4]):
+                raise ValueError
+            found[name] = int(text) if name == "at_once" else float(text)
+        except ValueError:
+            raise Unclear(f"{word!r} is no bound for a key; write for example acme:at_once=20,rate=100") from None
+    return key, found
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def limit_view(told: dict[str, Any]) -> list[RenderableType]:
+    """What setting or removing answered."""
+    from orchestrator.cli.show import cell
+
+    if told["spec"] is None:
+        return [cell(f"Limit {told['name']} is removed.")]
+    return [cell(f"Limit {told['name']}: {sentence(told['spec'])}.")]
+
+
+def sentence(spec: dict[str, Any]) -> str:
+    """What a limit says, in words."""
+    bounds = _said(spec, spec.get("of") or "")
+    whose = f"tasks {spec['on']}" if spec.get("on") and spec["on"] != "*" else "all tasks" if spec.get("on") else ""
+    if not whose:
+        whose = "all tasks" if spec.get("tenant") is not None or spec.get("labels") else "tasks that ask for it by name"
+    if spec.get("tenant") is not None:
+        whose += f" of tenant {spec['tenant']}"
+    if spec.get("labels"):
+        whose += " with " + ", ".join(f"{name}={text}" for name, text in spec["labels"].items())
+    each = f", for each {spec['key']}" if spec.get("key") else ""
+    others = "".join(f"; {key}: {_said(own, spec.get('of') or '')}" for key, own in (spec.get("per") or {}).items())
+    return f"{bounds} for {whose}{each}{others}"
+
+
+def _said(bounds: dict[str, Any], of: str) -> str:
+    parts = []
+    if bounds.get("at_once") is not None:
+        parts.append(f"{bounds['at_once']} at once")
+    if bounds.get("capacity") is not None:
+        parts.append(f"{bounds['capacity']:g} {of} in all".replace("  ", " "))
+    if bounds.get("rate") is not None:
+        burst = f" (bursts of {bounds['burst']:g})" if bounds.get("burst") is not None else ""
+        parts.append(f"{bounds['rate']:g} a second{burst}")
+    return ", ".join(parts)
+
+
+def limits_view(found: list[dict[str, Any]]) -> list[RenderableType]:
+    """All limits: what they say, what is out, who waits, who has most."""
+    from orchestrator.cli.show import cell, table
+
+    if not found:
+        return [cell("There is no such limit. Set one: orchestrator limit api --on 'pay.*' --at-once 5")]
+    rows = [
+        [
+            one["limit"], sentence(one), one["out"], f"{one['amount']:g}" if one.get("capacity") is not None else "",
+            one["waiting"], [f"{each['key'] or 'none'}: {each['out']}" for each in one["top"] if one.get("key")], one["by"],
+        ]
+        for one in found
+    ]  # fmt: skip
+    columns = ["limit", "says", "tasks out", "amount out", "waiting", "who has most", "set by"]
+    return [table(columns, rows, right=["tasks out", "amount out", "waiting"])]
