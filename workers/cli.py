@@ -50,6 +50,10 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=AMOUNT", help="A resource of this instance, over what the service declares; repeatable"),
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ID,ID", help="Single devices of this instance, like gpu=GPU-0,GPU-1; repeatable"),
+    ] = None,
     instance: Annotated[
         str | None,
         typer.Option(metavar="NAME", envvar="WORKERS_INSTANCE", help="Name of the instance [default: service@host-pid]"),
@@ -77,6 +81,7 @@ def run(
             broker=broker or running_broker(),
             instance=instance or "",
             capacity=dict(_amount(text) for text in capacity or ()),
+            devices=dict(_devices(text) for text in device or ()),
             processes=processes,
             grace=duration_ns(grace, "--grace") / 1e9,
             log=_one_of(log, get_args(Style), "--log"),
@@ -139,6 +144,13 @@ def _amount(text: str) -> tuple[str, float]:
     except ValueError:
         pass  # said below, with the rest
     raise ServiceError(f"--capacity {text!r}: write NAME=AMOUNT, like slots=4")
+
+
+def _devices(text: str) -> tuple[str, list[str]]:
+    name, equals, names = text.partition("=")
+    if not name or not equals:
+        raise ServiceError(f"--device {text!r}: write NAME=ID,ID, like gpu=GPU-0,GPU-1")
+    return name, names.split(",")
 
 
 def _one_of(given: str, known: tuple[str, ...], what: str) -> Any:

@@ -54,6 +54,7 @@ class About(Struct, frozen=True):
     timeout_ns: Nanos | None = None
     checkpoint: bytes | None = None
     parents: list[Given] = []
+    devices: dict[str, list[str]] = {}
 
 
 Progress: TypeAlias = Callable[[float | None, str], None]
@@ -104,6 +105,14 @@ class Context:
     def grant(self) -> Mapping[str, float]:
         """What this attempt was granted of each resource."""
         return self._about.grant
+
+    @property
+    def devices(self) -> Mapping[str, list[str]]:
+        """Which devices the grant is of, by resource, where the service names them: whole ones are this attempt's alone.
+
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(ctx.devices["gpu"])  # in a handler of kind ``process``
+        """
+        return self._about.devices
 
     @property
     def instance(self) -> str:

@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 
-from orchestrator.vocabulary import NS_PER_S, is_name
+from orchestrator.vocabulary import NS_PER_S, is_id, is_name
 from orchestrator.wire import messages as wire
 from workers.arguments import Signature
 from workers.durations import Duration, duration_ns
@@ -42,11 +42,15 @@ class Service:
         version: str = "",
         depends_on: Iterable[str | wire.Dependency] = (),
         labels: Mapping[str, str] | None = None,
+        devices: Mapping[str, Iterable[str | int]] | None = None,
     ) -> None:
         """``slots``: how many tasks that ask for nothing else run at once; by default the number of CPUs we may use.
 
         ``capacity``: other resources by name, such as ``{"cpu": 2, "gpu": 1}`` (it may name ``slots`` too).
-        ``depends_on``: services that must be there; a text means from the start. Raises ``ServiceError``.
+        ``depends_on``: services that must be there; a text means from the start.
+        ``devices``: resources that come in single devices, by name: ``{"gpu": ["GPU-0", "GPU-1"]}``. A task that asks for one
+        gets a whole device, one that asks for 0.3 a part of a single device, shared with others; ``Context.devices`` tells which.
+        There are as many of the resource as devices, if ``capacity`` does not say otherwise. Raises ``ServiceError``.
         """
         if not is_name(name):
             raise ServiceError(f"A service cannot be called {name!r}: use letters, digits, - and _ (at most 64).")
@@ -57,6 +61,9 @@ class Service:
         for resource, amount in has.items():
             if not is_name(resource) or not 0 <= amount <= 1e12:
                 raise ServiceError(f"Service {name} cannot have {resource!r}: {amount!r}.")
+        self.devices = checked_devices(devices or {}, f"Service {name}")
+        for resource, names in self.devices.items():
+            has.setdefault(resource, len(names))
         self.name = name
         self.capacity: dict[str, float] = has
         self.version = version
@@ -195,6 +202,23 @@ class Service:
         from workers.live import Options, serve
 
         await serve(self, Options(broker=broker, **options))
+
+
+def checked_devices(devices: Mapping[str, Iterable[str | int]], who: str) -> dict[str, tuple[str, ...]]:
+    """Devices by resource, with their names as texts. Raises ``ServiceError`` for what no message can say."""
+    found: dict[str, tuple[str, ...]] = {}
+    for resource, names in devices.items():
+        found[resource] = tuple(map(str, names))
+        if not is_name(resource) or not found[resource] or len(set(found[resource])) < len(found[resource]):
+            raise ServiceError(f"{who} cannot have the devices {resource!r}: {list(found[resource])}. Name each once.")
+        if resource == "slots":
+            raise ServiceError(f"{who} cannot have slots as devices: a slot is as good as any other.")
+        for name in found[resource]:
+            if not is_id(name):
+                raise ServiceError(
+                    f"{who} cannot have a {resource} called {name!r}: use letters, digits and . _ : @ - (at most 128)."
+                )
+    return found
 
 
 def cpus() -> int:

@@ -262,12 +262,14 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
             instance.expected.add(attempt)
         return
     if record is None:  # over, or never known: recall it
-        instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended"))
+        instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended", devices=said.devices))
         desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
         return
     if any(failure.attempt == attempt and rules.r8_over(failure) for failure in record.failures):
         return  # its own report has come before this answer
-    holding = Holding(task, record, grant, 0, running=state != "waiting", shares=desk.sharing.held(desk, record, grant))
+    holding = Holding(task, record, grant, 0, running=state != "waiting", devices=said.devices)
+    if state != "finished":
+        holding.shares = desk.sharing.held(desk, record, grant)
     instance.hold(attempt, holding)
     desk.sharing.count(holding.shares)
     if state == "running":

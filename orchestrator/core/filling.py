@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from orchestrator.core.desk import Desk
+from orchestrator.core.devices import WHOLE, rising
 from orchestrator.core.registry import Instance
 from orchestrator.policies.allocation import Claim
 from orchestrator.resources import Demand
@@ -23,6 +24,8 @@ class Fresh:
 
     def add(self, instance: Instance, attempt: Attempt, demand: Demand) -> None:
         """This attempt was placed at the least that it asks."""
+        if instance.devices:
+            demand = rising(demand, instance.devices)
         if demand.elastic:
             self._placed.setdefault(instance.incarnation, []).append((attempt, demand))
 
@@ -38,10 +41,13 @@ class Fresh:
         claims = [Claim(demand, instance.holdings[attempt].grant) for attempt, demand in placed]
         if not claims:
             return
-        grants = self._desk.policies.of(instance.service).allocation.raised(claims, instance.free, instance.capacity)
+        free = instance.free
+        if instance.devices:
+            free = free | {name: min(free[name], WHOLE * shelf.whole) for name, shelf in instance.devices.items()}
+        grants = self._desk.policies.of(instance.service).allocation.raised(claims, free, instance.capacity)
         for (attempt, _), claim, grant in zip(placed, claims, grants, strict=True):
             if grant != claim.grant:
-                instance.regrant(attempt, grant)
+                devices = instance.regrant(attempt, grant).devices
                 at = unsent[attempt.n]
-                orders[at] = replace(orders[at], grant=plain_vector(grant))
+                orders[at] = replace(orders[at], grant=plain_vector(grant), devices=devices)
         self._desk.registry.touch(instance)

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.core.desk import Desk, Gate
+from orchestrator.core.devices import DeviceShortage
 from orchestrator.core.events import Arrived, Garbled, Sent
 from orchestrator.core.graphs import Component, components
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
-from orchestrator.resources import Demand, fits, shortages
+from orchestrator.core.registry import Instance
+from orchestrator.resources import Demand
 from orchestrator.vocabulary import Nanos, handler_of, plain, service_of
 from orchestrator.wire.facts import Accepted, Asked, Ended
 from orchestrator.wire.messages import Error, Result, Submit, Task
@@ -130,7 +132,7 @@ def judge(desk: Desk, task: Task) -> Error | None:
             "never_fits", f"{'; '.join(never)}. Ask for no more than that, or raise the limit first: orchestrator limit NAME."
         )
     pool = desk.registry.pools.get(service_of(task.type))
-    if pool is not None and any(offers(one, task.type) and fits(demand, one.capacity) for one in pool.members.values()):
+    if pool is not None and any(offers(one, task.type) and not one.shortages(demand, idle=True) for one in pool.members.values()):
         return None
     known = [one for one in pool.members.values() if one.announced is not None] if pool else []
     if not known:
@@ -142,22 +144,22 @@ def judge(desk: Desk, task: Task) -> Error | None:
             "unknown_handler",
             f"service {service_of(task.type)!r} has no handler {handler_of(task.type)!r}; it has: {', '.join(names) or 'none'}",
         )
-    if all(shortages(demand, one.capacity) for one in able):
-        return Error(
-            "never_fits",
-            f"no instance of {service_of(task.type)!r} is large enough: {_nearest(demand, [one.capacity for one in able])}",
-        )
+    if all(one.shortages(demand, idle=True) for one in able):
+        return Error("never_fits", f"no instance of {service_of(task.type)!r} is large enough: {_nearest(demand, able)}")
     return None
 
 
-def _nearest(demand: Demand, capacities: list[dict[str, int]]) -> str:
+def _nearest(demand: Demand, instances: list[Instance]) -> str:
     """What the instance that comes closest lacks, and what would fit."""
-    best = min(
-        capacities,
-        key=lambda capacity: (len(shortages(demand, capacity)), sum(s.wanted - s.free for s in shortages(demand, capacity))),
+    lacking = [one.shortages(demand, idle=True) for one in instances]
+    best = min(lacking, key=lambda some: (len(some), sum(short.wanted - short.free for short in some)))
+    said = "; ".join(
+        str(short)
+        if isinstance(short, DeviceShortage) and short.odd
+        else f"{short.resource} wants {plain(short.wanted)}, the nearest has {plain(short.free)}"
+        for short in best
     )
-    lacking = "; ".join(f"{s.resource} wants {plain(s.wanted)}, the nearest has {plain(s.free)}" for s in shortages(demand, best))
-    return f"{lacking}. Ask for no more than that, or start a larger instance first."
+    return f"{said}. Ask for no more than that, or start a larger instance first."
 
 
 def garbled(desk: Desk, now: Nanos, event: Garbled) -> None:

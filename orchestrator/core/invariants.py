@@ -92,6 +92,22 @@ def grants_conserved(desk: Desk) -> None:
             assert had == free + granted[name], f"{instance.name} {name}: had {had}, free {free}, granted {granted[name]}"
 
 
+def devices_conserved(desk: Desk) -> None:
+    """Of every device one is what is free plus what living attempts have of it; what we granted never exceeds one."""
+    for instance in desk.registry.instances.values():
+        granted: Counter[tuple[str, str]] = Counter()
+        ours: Counter[tuple[str, str]] = Counter()
+        for holding in instance.holdings.values():
+            for name, devices in holding.devices.items():
+                for one in devices:
+                    granted[name, one] += holding.grant.get(name, 0) // len(devices)
+                    ours[name, one] += holding.grant.get(name, 0) // len(devices) if holding.sent else 0
+        for name, shelf in instance.devices.items():
+            for one, free in shelf.free.items():
+                assert free + granted[name, one] == 1000, f"{instance.name} {one}: free {free}, granted {granted[name, one]}"
+                assert ours[name, one] <= 1000, f"{instance.name} {one}: granted {ours[name, one]}"
+
+
 def limits_conserved(desk: Desk) -> None:
     """What is out of a limit is what living attempts have of it, for every key; nobody else has anything."""
     out: Counter[tuple[str, str]] = Counter()
@@ -175,6 +191,7 @@ LAWS = (
     families_true,
     backlog_counts,
     grants_conserved,
+    devices_conserved,
     limits_conserved,
     lanes_wait_for_cause,
     holdings_mutual,

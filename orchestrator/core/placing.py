@@ -15,7 +15,7 @@ from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance, Pool
 from orchestrator.core.settling import EXPIRED
 from orchestrator.policies.placement import Candidate
-from orchestrator.resources import Demand, fits, shortages
+from orchestrator.resources import Demand
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskType, handler_of, plain_vector
 from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Assignment
@@ -39,7 +39,7 @@ def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> 
         return "has too many unreleased reports to take more"
     if (why := dependencies.obstacle(desk, instance)) is not None:
         return why
-    if short := shortages(demand, instance.free):
+    if short := instance.shortages(demand):
         return ", ".join(map(str, short))
     return None
 
@@ -115,7 +115,7 @@ def suited(desk: Desk, group: DemandClass, some: dict[Incarnation, Instance]) ->
 
 def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> bool:
     """Whether the instance can take such a task now; the quick look first."""
-    return fits(demand, instance.free) and refusal(desk, instance, type_, demand) is None
+    return instance.fits(demand) and refusal(desk, instance, type_, demand) is None
 
 
 def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: Demand, shares: Shares) -> Attempt:
@@ -128,8 +128,12 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
     desk.attempts += 1
     attempt = Attempt(desk.epoch, desk.attempts)
     allocation = desk.policies.of(instance.service).allocation
-    grant = allocation.grant(desk.sharing.clipped(demand, shares) if shares else demand, instance.free)
+    if shares:
+        demand = desk.sharing.clipped(demand, shares)
+    grant = allocation.grant(demand, instance.offer(demand))
     holding = Holding(record.id, record, grant, instance.sent + 1)
+    if instance.devices:
+        holding.devices = instance.pick(grant)
     if shares:
         holding.shares = desk.sharing.take(shares, grant, now)
     desk.backlog.remove(record)
@@ -154,6 +158,7 @@ def assign(desk: Desk, now: Nanos, record: Record, instance: Instance, demand: D
             record.checkpoint,
             task.tenant,
             parents=parents,
+            devices=holding.devices,
         )
     )
     book.size += size

@@ -13,13 +13,14 @@ from heapq import heapify, heappop, heappush
 from itertools import islice
 from random import Random
 
+from orchestrator.core.devices import Shelf, shelves
 from orchestrator.core.draws import Lots, Ring
 from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
 from orchestrator.core.limits import Shares
 from orchestrator.core.records import Record
 from orchestrator.policies.allocation import Allocation
 from orchestrator.policies.placement import Candidate
-from orchestrator.resources import Demand, Left, give_back, take
+from orchestrator.resources import Demand, Left, Shortage, fits, give_back, shortages
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, Vector, vector
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
 
@@ -45,6 +46,8 @@ class Holding:
     """Why it is recalled, once it is."""
     shares: Shares = ()
     """What it has of limits."""
+    devices: dict[str, list[str]] = field(default_factory=dict)
+    """Of which devices its grant is, by resource."""
     backstop_ns: Nanos = 0
     """When its agent should long have ended it by its timeout; 0: it has none, or has not started."""
 
@@ -91,6 +94,8 @@ class Instance:
     handlers: dict[str, Handler] = field(default_factory=dict)
     capacity: Vector = field(default_factory=dict)
     free: Vector = field(default_factory=dict)
+    devices: dict[str, Shelf] = field(default_factory=dict)
+    """Of resources that come in single devices: what of each is free."""
     answered: int = 0
     """The epoch whose sync it has answered."""
     heard: int = 0
@@ -140,34 +145,74 @@ class Instance:
 
     def describe(self, announce: Announce) -> None:
         """Take in what it says of itself; a changed capacity changes what is free by as much."""
-        capacity = vector({"slots": 1.0, **announce.capacity})
-        free = dict(capacity)
+        named = {name: float(len(set(devices))) for name, devices in announce.devices.items()}
+        capacity = vector({"slots": 1.0, **named, **announce.capacity})
+        self.announced, self.capacity, self.free = announce, capacity, dict(capacity)
+        self.devices = shelves(announce.devices)
         for holding in self.holdings.values():
-            for name, amount in holding.grant.items():
-                free[name] = free.get(name, 0) - amount
-        self.announced, self.capacity, self.free = announce, capacity, free
+            self._take(holding)
         self.handlers = {handler.name: handler for handler in announce.handlers}
 
+    # --- what is free -----------------------------------------------------------------------------------------------------
+
+    def fits(self, demand: Demand) -> bool:
+        """Whether the least of ``demand`` is free, on single devices where the resource comes in such."""
+        if not fits(demand, self.free):
+            return False
+        return not self.devices or not self._short_devices(demand)
+
+    def shortages(self, demand: Demand, *, idle: bool = False) -> list[Shortage]:
+        """What is missing for the least of ``demand`` (``idle``: were nothing granted); empty: it fits."""
+        short = shortages(demand, self.capacity if idle else self.free)
+        if self.devices:
+            single = self._short_devices(demand, idle=idle)
+            named = {one.resource for one in single}
+            short = [one for one in short if one.resource not in named] + single
+        return short
+
+    def _short_devices(self, demand: Demand, *, idle: bool = False) -> list[Shortage]:
+        asked = [(self.devices[name], low) for name, low, _ in demand.parts if name in self.devices]
+        return [short for shelf, low in asked if (short := shelf.short(low, idle=idle)) is not None]
+
+    def offer(self, demand: Demand) -> Vector:
+        """What of it an allocation may grant: all that is free, of devices no more than makes whole ones or a part of one."""
+        if not self.devices:
+            return self.free
+        free = dict(self.free)
+        for name, low, high in demand.parts:
+            if (shelf := self.devices.get(name)) is not None:
+                free[name] = shelf.offer(low, min(high, free.get(name, 0)))
+        return free
+
+    def pick(self, grant: Vector) -> dict[str, list[str]]:
+        """Of which devices this grant would be."""
+        return {name: self.devices[name].pick(amount) for name, amount in grant.items() if name in self.devices}
+
+    # --- what it has ------------------------------------------------------------------------------------------------------
+
     def hold(self, attempt: Attempt, holding: Holding) -> None:
-        """It has this attempt from now on, and its grant is out."""
+        """It has this attempt from now on, and its grant is out. Raises AssertionError if it is not there, unless it was granted by
+        an earlier leader: then it is what the agent says, whatever we think is free.
+        """
         self.holdings[attempt] = holding
+        self._take(holding)
         if holding.sent:
-            take(self.free, holding.grant)
-        else:  # adopted after a takeover: what it says it was granted, whatever we think is free
-            for name, amount in holding.grant.items():
-                self.free[name] = self.free.get(name, 0) - amount
+            short = [name for name in holding.grant if self.free[name] < 0]
+            short += [one for name, some in holding.devices.items() for one in some if self.devices[name].free[one] < 0]
+            assert not short, f"granted more than was free on {self.name}: {short}"
 
     def relieve(self, holding: Holding) -> None:
         """This attempt needs nothing any more, though it may not be over in the ledger yet: all that it was granted is free."""
-        give_back(self.free, holding.grant)
-        holding.grant = {}
+        self._give(holding)
+        holding.grant, holding.devices = {}, {}
 
-    def regrant(self, attempt: Attempt, grant: Vector) -> None:
+    def regrant(self, attempt: Attempt, grant: Vector) -> Holding:
         """This attempt has been granted so much instead."""
         holding = self.holdings[attempt]
-        give_back(self.free, holding.grant)
-        take(self.free, grant)
-        holding.grant = grant
+        self._give(holding)
+        holding.grant, holding.devices = grant, self.pick(grant)
+        self.hold(attempt, holding)
+        return holding
 
     def drop(self, attempt: Attempt) -> Holding | None:
         """It does not have this attempt any more; its grant is back."""
@@ -175,6 +220,19 @@ class Instance:
         if holding is not None:
             self.relieve(holding)
         return holding
+
+    def _take(self, holding: Holding) -> None:
+        for name, amount in holding.grant.items():
+            self.free[name] = self.free.get(name, 0) - amount
+        for name, devices in holding.devices.items():
+            if name in self.devices:
+                self.devices[name].take(devices, holding.grant.get(name, 0))
+
+    def _give(self, holding: Holding) -> None:
+        give_back(self.free, holding.grant)
+        for name, devices in holding.devices.items():
+            if name in self.devices:
+                self.devices[name].give(devices, holding.grant.get(name, 0))
 
     def take_orders(self, epoch: int, lease_ns: Nanos) -> Orders:
         """Everything in the order book as one message; the book is empty after."""

@@ -45,6 +45,8 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
                 let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
             else:  # its slot need not wait for the ledger: grants are soft, and it runs no more
                 instance.relieve(holding)
+                desk.sharing.give(holding.shares)
+                holding.shares = ()
                 desk.retouch(instance)
         if desk.proposed:
             desk.boarding.releases.append((said.incarnation, report.attempt))

@@ -93,7 +93,9 @@ class Sharing:
                     self.meters[limit.name, meter.key] = self._numbers[meter.number] = meter
             for instance in desk.registry.instances.values():
                 for holding in instance.holdings.values():
-                    shares = holding.shares if holding.record is None else self.held(desk, holding.record, holding.grant)
+                    shares = holding.shares
+                    if holding.record is not None and holding.grant:  # without a grant it runs no more
+                        shares = self.held(desk, holding.record, holding.grant)
                     holding.shares = tuple(share for share in shares if limits.get(share.limit) is not None)
                     self.count(holding.shares)
         else:

@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.types import (
     MOST_BARE,
+    MOST_DEVICES,
     MOST_HELD,
     MOST_RESOURCES,
     MOST_TASKS,
@@ -63,6 +64,9 @@ class Range(Part, frozen=True):
     max: Amount
     """More than this is of no use to it. Not below ``min``, or the task is refused."""
 
+
+Devices: TypeAlias = Annotated[dict[Name, Annotated[list[Id], Meta(max_length=MOST_DEVICES)]], Meta(max_length=MOST_RESOURCES)]
+"""Single devices by resource: ``{"gpu": ["GPU-0", "GPU-1"]}``."""
 
 Need: TypeAlias = Annotated[dict[Name, Amount | Range], Meta(max_length=MOST_RESOURCES)]
 """What a task asks of the instance that runs it, by resource. Not saying ``slots`` means one slot."""
@@ -226,6 +230,9 @@ class Announce(Message, frozen=True, tag="announce"):
     version: Annotated[str, Meta(max_length=64)] = ""
     depends_on: Annotated[list[Dependency], Meta(max_length=100)] = []
     labels: Labels = {}
+    devices: Devices = {}
+    """Resources that come in single devices: whole numbers are granted as whole devices, less than one as a part of a single one.
+    If ``capacity`` does not say otherwise there are as many as are named."""
 
 
 class Beat(Message, frozen=True, tag="beat"):
@@ -255,6 +262,8 @@ class Holding(Part, frozen=True):
     """``finished``: its report is not released yet; the report itself is sent again."""
     grant: Annotated[dict[Name, Amount], Meta(max_length=MOST_RESOURCES)] = {}
     """As it came with the assignment."""
+    devices: Devices = {}
+    """As they came with the assignment."""
 
 
 class Held(Message, frozen=True, tag="held"):
@@ -377,6 +386,8 @@ class Assignment(Part, frozen=True):
     tenant: str = ""
     parents: list[Parent] = []
     """Of a task with ``after``: each parent once, in the order of its edges."""
+    devices: dict[str, list[str]] = {}
+    """Which devices its grant is of, by resource, where the instance named any."""
 
 
 class Stop(Part, frozen=True):

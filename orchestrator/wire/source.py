@@ -23,6 +23,7 @@ SAID_ONCE = {
     "backoff_max_ns": "The longest wait before a retry.",
     "checkpoints": "Of attempts that run, or were asked for one.",
     "depends_on": "Services that it needs.",
+    "devices": "Which devices, by resource.",
     "doc": "What it does, for people.",
     "ended_ns": "When it ended.",
     "epoch": "The reign of the leader that says this.",

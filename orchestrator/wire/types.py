@@ -22,6 +22,8 @@ MOST_BARE = 65_536
 """Entries of a list or map of bare numbers: three bytes make one, so the size of the body would allow too many."""
 MOST_RESOURCES = 32
 """Kinds of resources that a task asks for, or an instance has."""
+MOST_DEVICES = 256
+"""Devices of one resource that an instance has."""
 MOST_LABELS = 32
 
 TYPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"

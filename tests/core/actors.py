@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
 from orchestrator.wire.messages import (
     Announce,
@@ -42,6 +44,7 @@ class Job:
     grant: Mapping[str, float]
     state: str = "waiting"
     report: Report | None = None
+    devices: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Puppet:
     handlers: list[Handler]
     capacity: dict[str, float]
     depends_on: list[Dependency] = field(default_factory=list)
+    devices: dict[str, list[str]] = field(default_factory=dict)
     starts: bool = True
     """Starts what it is assigned at once."""
     beats: bool = True
@@ -90,7 +94,8 @@ class Puppet:
 
     def announce(self) -> None:
         capacity = dict(self.capacity)
-        self._say(Announce(self.name, self.incarnation, self.service, self.handlers, capacity, depends_on=self.depends_on))
+        said = Announce(self.name, self.incarnation, self.service, self.handlers, capacity, devices=self.devices)
+        self._say(replace(said, depends_on=self.depends_on))
 
     def die(self, *, evidence: bool = True) -> None:
         """The process is killed; the broker drops its queue."""
@@ -129,7 +134,7 @@ class Puppet:
                 del self.jobs[attempt]
         for item in orders.assign:
             attempt = Attempt(orders.epoch, item.n)
-            self.jobs[attempt] = Job(item.task, attempt, item.grant)
+            self.jobs[attempt] = Job(item.task, attempt, item.grant, devices=item.devices)
             if self.starts:
                 self.start(attempt)
         for stop in orders.stop:
@@ -153,7 +158,10 @@ class Puppet:
 
     def hold(self) -> None:
         self._count()
-        attempts = [Holding(job.task, job.attempt, job.state, dict(job.grant)) for job in self.jobs.values()]  # type: ignore[arg-type]
+        attempts = [
+            Holding(job.task, job.attempt, job.state, dict(job.grant), dict(job.devices))  # type: ignore[arg-type]
+            for job in self.jobs.values()
+        ]
         self._say(Held(self.incarnation, self.seq, self.epoch, self.drained, attempts))
 
     def _count(self) -> None:

@@ -6,7 +6,7 @@ they get and beat, unless their strings are cut.
 
     coordinator c1 | token c2 | unreached c1 (gets no more deliveries) | cut c1 [lost|late] | crash c1 [lost|late] | land
     hold c1 append | free c1 append | move c1 append | miss a.1 c1 (loses the first)                           wires (see stage.py)
-    agent a thumbs.resize,crop slots=2 [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
+    agent a thumbs.resize,crop slots=2 [devices.gpu=G0,G1] [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
     a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1 | denies t1
@@ -289,8 +289,9 @@ class Script:
         ]
         needs = [word.split(":") for word in named.pop("needs", "").split(",") if word]
         depends_on = [Dependency(needed, at) for needed, at in needs]  # type: ignore[arg-type]
+        devices = {name[8:]: named.pop(name).split(",") for name in list(named) if name.startswith("devices.")}
         capacity = {name: float(amount) for name, amount in named.items()} or {"slots": 1.0}
-        agent = Puppet(self.stage, plain[0], service, offers, capacity, depends_on)
+        agent = Puppet(self.stage, plain[0], service, offers, capacity, depends_on, devices)
         self.agents[plain[0]] = agent
         self.stage.actors.append(agent)
         agent.connect()
@@ -471,7 +472,8 @@ def order(orders: Orders) -> list[str]:
     """What orders say."""
     words = ["sync"] if orders.sync else []
     for item in orders.assign:
-        grant = " ".join(f"{name}={amount:g}" for name, amount in item.grant.items())
+        named = {name: f" on {','.join(devices)}" for name, devices in item.devices.items()}
+        grant = " ".join(f"{name}={amount:g}{named.get(name, '')}" for name, amount in item.grant.items())
         number = f", try {item.number}" if item.number > 1 else ""
         left = f", from {item.checkpoint.decode()!r}" if item.checkpoint else ""
         given = "".join(f"; {_parent(parent)}" for parent in item.parents)

@@ -20,6 +20,7 @@ StopCause: TypeAlias = Literal["", "order", "timeout", "drain"]
 _HOLDING_BYTES = 96
 """Of one entry of ``Held`` beyond its task id: keys, attempt, state, a small grant."""
 _GRANT_BYTES = 24
+_DEVICE_BYTES = 160
 
 
 class Job:
@@ -43,16 +44,17 @@ class Job:
     @property
     def held_bytes(self) -> int:
         """Room it takes in ``Held``, estimated from above."""
-        return held_bytes(self.assignment.task, len(self.assignment.grant))
+        item = self.assignment
+        return held_bytes(item.task, len(item.grant), sum(map(len, item.devices.values())))
 
     def story(self) -> str:
         """Who it is, for the message of an error."""
         return f"task {self.assignment.task} attempt {self.attempt} handler {self.assignment.handler} {self.state}"
 
 
-def held_bytes(task: str, grants: int = 0) -> int:
+def held_bytes(task: str, grants: int = 0, devices: int = 0) -> int:
     """Room that an attempt takes in ``Held``, estimated from above."""
-    return _HOLDING_BYTES + len(task) + _GRANT_BYTES * grants
+    return _HOLDING_BYTES + len(task) + _GRANT_BYTES * grants + _DEVICE_BYTES * devices
 
 
 class _Queue:
@@ -138,7 +140,8 @@ class Holdings:
     def holding(self, job: Job) -> Holding:
         """How a sync answer shows it."""
         state: Literal["waiting", "running"] = "waiting" if job.state == "waiting" else "running"
-        return Holding(job.assignment.task, job.attempt, state, dict(job.assignment.grant))
+        item = job.assignment
+        return Holding(item.task, job.attempt, state, dict(item.grant), dict(item.devices))
 
     def granted(self, resource: str) -> float:
         """How much of a resource started attempts use."""

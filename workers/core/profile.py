@@ -28,6 +28,8 @@ class Profile(Struct, frozen=True):
     version: str = ""
     depends_on: tuple[Dependency, ...] = ()
     labels: Mapping[str, str] = {}
+    devices: Mapping[str, tuple[str, ...]] = {}
+    """Resources that come in single devices, with their names."""
     lanes: tuple[Lane, ...] = (Lane("async"),)
     """The first one is the lane of every handler that ``lane_of`` does not name."""
     lane_of: Mapping[str, str] = {}
@@ -44,6 +46,7 @@ class Profile(Struct, frozen=True):
             version=self.version,
             depends_on=list(self.depends_on),
             labels=dict(self.labels),
+            devices={resource: list(names) for resource, names in self.devices.items()},
         )
 
 

@@ -40,6 +40,7 @@ class Job(Struct, frozen=True, eq=False):
             attempt=self.attempt,
             number=item.number,
             grant=dict(item.grant),
+            devices=dict(item.devices),
             instance=self.instance,
             tenant=item.tenant,
             deadline_ns=item.deadline_ns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.vocabulary import Nanos, is_id, is_name
@@ -15,7 +15,7 @@ from workers.durations import Duration, duration_ns
 from workers.errors import ServiceError
 from workers.jobs import lanes
 from workers.live.logbook import Level, Style
-from workers.service import Service, cpus
+from workers.service import Service, checked_devices, cpus
 
 _HOST_CHARS = 60
 
@@ -30,6 +30,8 @@ class Options:
     """Name of the instance; empty: ``service@host-pid``."""
     capacity: Mapping[str, float] = field(default_factory=dict)
     """Resources of this instance, over those that the service declares."""
+    devices: Mapping[str, Iterable[str | int]] = field(default_factory=dict)
+    """Single devices of this instance by resource, over those that the service declares: ``{"gpu": [2, 3]}``."""
     processes: int = 0
     """How many CPU-bound handlers run at once; 0: one for each CPU that this process may use."""
     grace: Duration = 10.0
@@ -54,7 +56,9 @@ class Options:
         instance = self.instance or _default_name(service.name)
         if not is_id(instance):
             raise ServiceError(f"An instance cannot be called {instance!r}: use letters, digits and . _ : @ - (at most 128).")
-        capacity = {**service.capacity, **self.capacity}
+        own = checked_devices(self.devices, f"Instance {instance}")
+        counts = {name: float(len(names)) for name, names in own.items()}
+        capacity = {**service.capacity, **counts, **self.capacity}
         for name, amount in capacity.items():
             if not is_name(name) or not 0 <= amount <= 1e12:
                 raise ServiceError(f"An instance cannot have {name!r}: {amount!r}.")
@@ -68,6 +72,7 @@ class Options:
             version=service.version,
             depends_on=service.depends_on,
             labels=service.labels,
+            devices={**service.devices, **own},
             lanes=lanes(self.processes or cpus()),
             lane_of={spec.name: spec.kind for spec in service.handlers.values()},
         )
