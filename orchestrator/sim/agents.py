@@ -33,7 +33,8 @@ class AgentProcess(Process):
         self.booted_ns = self.timeline.now_ns - round(NS_PER_S * self.chance.uniform(1, 1000))
         self.connection: Connection | None = None
         lanes = (Lane("async"), Lane("threads", 2))
-        self.profile = Profile(place.name, place.service, place.capacity, place.handlers, lanes=lanes, lane_of={"fly": "threads"})
+        who = (place.name, place.service, place.capacity, place.handlers)
+        self.profile = Profile(*who, lanes=lanes, lane_of={"fly": "threads"}, devices=place.devices)
         self.agent = Agent(self.profile, self.chance)
         self.jobs = Jobs(self.name, self.timeline, self.laws, self.post, self.permit, self.kill)
         self._incarnation = ""

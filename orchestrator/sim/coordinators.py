@@ -19,6 +19,7 @@ from orchestrator.sim.process import Process
 from orchestrator.sim.queues import Message
 from orchestrator.sim.surroundings import Surroundings
 from orchestrator.sim.timeline import dice
+from orchestrator.sim.workload import Workload
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
 from orchestrator.wire.messages import Reports
 
@@ -29,10 +30,12 @@ REPORTS_PREFETCH = 1000
 class CoordinatorProcess(Process):
     """One coordinator."""
 
-    def __init__(self, name: str, around: Surroundings, config: Config) -> None:
+    def __init__(self, name: str, around: Surroundings, config: Config, work: Workload | None = None) -> None:
         super().__init__(name, around)
         self.config = config
-        self.machine = Coordinator(name, config)
+        self.policies = work.policies if work is not None else {}
+        self.limits = work.limits if work is not None else {}
+        self.machine = Coordinator(name, config, policies=self.policies, limits=self.limits)
         self.connection: Connection | None = None
         self.read_to = 0
         """The ledger below this offset has been read by this life."""
@@ -45,7 +48,8 @@ class CoordinatorProcess(Process):
     # --- its life ---------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        self.machine = Coordinator(self.name, self.config, dice(self.seed, "core", self.name, self.lives))
+        chance = dice(self.seed, "core", self.name, self.lives)
+        self.machine = Coordinator(self.name, self.config, chance, self.policies, limits=self.limits)
         self.read_to = self.gaps = 0
         self._retry()
 

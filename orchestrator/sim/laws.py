@@ -10,6 +10,7 @@ the run at the very step at which a promise is broken. Each check says the promi
 * no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8)
 * a child starts after the first ends of all its parents, is given what these say, and ends as its edges say (R13)
 * epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
+* no limit is exceeded, no device given twice, whoever leads (``shares``)
 * who has read the whole ledger knows exactly what lives (R15, R11, R12)
 """
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.sim.accounts import Accounts
+from orchestrator.sim.shares import Limits, Run, Shares
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Held, Orders, Reports, Result, Submit
@@ -40,7 +42,7 @@ class LawBroken(AssertionError):
 class Laws:
     """The observer of one run."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, limits: Limits | None = None) -> None:
         self.timeline = timeline
         self.broker: Broker
         self.accounts = Accounts()
@@ -58,6 +60,7 @@ class Laws:
         self._running: dict[str, dict[Attempt, tuple[str, str]]] = {}
         """By task: attempts whose handler runs, with agent and incarnation."""
         self._told: dict[str, Result] = {}
+        self.shares = Shares(limits or {}, self._serves, self.accounts.ended.__contains__, self.counts)
 
     def broken(self, what: str) -> None:
         """A promise is broken: the run ends here."""
@@ -69,6 +72,7 @@ class Laws:
         """An entry is in the ledger."""
         if (fault := self.accounts.landed(offset, entry)) is not None:
             self.broken(fault)
+        self.shares.landed(offset, entry)
 
     # --- coordinators -----------------------------------------------------------------------------------------------------
 
@@ -131,10 +135,13 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
             if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
+            task = self.accounts.accepted[item.task][1]
+            if (why := self.shares.assigned(task, orders.epoch, item, node.read_to, self.timeline.now_ns)) is not None:
+                self.broken(f"{node.name} assigned {item.task}: {why}")
         for attempt in orders.release:
-            task = self._reported.get(attempt)
-            if task is not None and not self.accounts.ended_before(task, node.read_to):
-                self.broken(f"{node.name} released the report of {task} before its end was committed (R1)")
+            name = self._reported.get(attempt)
+            if name is not None and not self.accounts.ended_before(name, node.read_to):
+                self.broken(f"{node.name} released the report of {name} before its end was committed (R1)")
 
     def _answers(self, node: CoordinatorProcess, result: Result) -> None:
         if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
@@ -164,6 +171,7 @@ class Laws:
 
     def agent_died(self, name: str) -> None:
         """Nothing of it runs any more."""
+        self.shares.died(name)
         for task, attempts in list(self._running.items()):
             for attempt in [one for one, (agent, _) in attempts.items() if agent == name]:
                 del attempts[attempt]
@@ -198,6 +206,9 @@ class Laws:
             if self.accounts.never(task) and self._windows.get(lives_as, 0) > self.timeline.now_ns:
                 self.broken(f"{story}; it must never overlap, and the window of the older one is open (P2)")
 
+        if (why := self.shares.called(Run(self.accounts.accepted[task][1], attempt, agent, incarnation))) is not None:
+            self.broken(why)
+
     def _serves(self, agent: str, incarnation: str) -> bool:
         held = self._agents[agent].agent.incarnation
         open_ = self._windows.get(incarnation, 0) > self.timeline.now_ns
@@ -205,6 +216,7 @@ class Laws:
 
     def job_over(self, agent: str, task: str, attempt: Attempt) -> None:
         """A handler is over (or was never called)."""
+        self.shares.ended(attempt)
         attempts = self._running.get(task, {})
         attempts.pop(attempt, None)
         if not attempts:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from dataclasses import replace as but
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec.structs import replace
 
@@ -54,6 +55,7 @@ class Place:
     service: str
     handlers: tuple[Handler, ...]
     capacity: dict[str, float]
+    devices: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,6 +66,9 @@ class Workload:
     errands: list[Errand]
     tries: Callable[[str, int], Try]
     cancels: list[tuple[Nanos, str]] = field(default_factory=list)
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """As settings of coordinators have them."""
+    policies: dict[str, str] = field(default_factory=dict)
 
 
 def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
@@ -88,7 +93,46 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
         errands.append(Errand(at_ns, chance.randrange(2), tuple(tasks)))
     slow = chance.choice([0.1, 1.0, 3.0])
     _add_graphs(dice(seed, "workload", "graphs"), services, start_ns, span_ns, errands, cancels)
-    return Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
+    work = Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
+    _share(dice(seed, "workload", "shares"), work)
+    return work
+
+
+LIMITS: dict[str, dict[str, Any]] = {
+    "few": {"on": "ant.*", "at_once": 2},
+    "each": {"on": "*", "key": "tenant", "at_once": 2},
+    "cores": {"on": "*", "key": "tenant", "capacity": 4, "of": "cpu"},
+    "licence": {"capacity": 3},
+    "pace": {"on": "ant.dig", "rate": 5},
+}
+"""None of them keeps a task of the workload from ever running."""
+
+
+def _share(chance: Random, work: Workload) -> None:
+    """Limits, devices and other policies, in every other world; with dice of their own, so that the rest stays as it was."""
+    work.policies = {
+        "placement": chance.choice(["least_loaded", "least_loaded", "two_choices", "best_fit", "affinity"]),
+        "allocation": chance.choice(["msa", "msa", "mra", "fill"]),
+    }
+    work.limits = {name: LIMITS[name] for name in sorted(LIMITS) if chance.random() < 0.4} if chance.random() < 0.6 else {}
+    needs: list[dict[str, float | Range]] = [{}, {}]
+    if "licence" in work.limits:
+        needs += [{"licence": 1}, {"licence": 2}]
+    if chance.random() < 0.5:
+        needs += [{"gpu": 0.3}, {"gpu": 0.7}, {"gpu": 1}, {"gpu": Range(1, 2)}]
+        names = tuple(f"G{n}" for n in range(chance.choice([1, 2, 3])))
+        work.places = [but(place, devices={"gpu": names}) for place in work.places]
+    for at, errand in enumerate(work.errands):
+        tasks = tuple(
+            replace(
+                task,
+                tenant=chance.choice(["", "acme", "bolt"]),
+                affinity=chance.choice(["", "k1", "k2"]),
+                need={**task.need, **chance.choice(needs)},
+            )
+            for task in errand.tasks
+        )
+        work.errands[at] = Errand(errand.at_ns, errand.producer, tasks)
 
 
 def _add_graphs(

@@ -69,13 +69,13 @@ class World:
         self.rage_ns = round(NS_PER_S * (rage_s if rage_s is not None else chance.choice([10, 25, 40])))
         self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4)
         self.config = config if config is not None else _config(chance.random())
-        self.laws = Laws(self.timeline)
+        self.laws = Laws(self.timeline, self.work.limits)
         self.broker = Broker(self.timeline, self.faults, dice(seed, "broker"), self.journal, self.config.ledger_bytes_max)
         self.broker.witness = self.laws
         self.laws.broker = self.broker
         around = Surroundings(seed, self.timeline, self.faults, self.journal, self.broker, self.laws)
         count = coordinators or chance.choice([1, 2, 2, 3])
-        self.coordinators = [CoordinatorProcess(f"c{n}", around, self.config) for n in range(count)]
+        self.coordinators = [CoordinatorProcess(f"c{n}", around, self.config, self.work) for n in range(count)]
         self.agents = [AgentProcess(place, around, self.work) for place in self.work.places]
         self.producers = [Producer(f"p{n}", around) for n in range(2)]
         for process in (*self.coordinators, *self.agents):
