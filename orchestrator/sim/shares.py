@@ -114,9 +114,7 @@ class Shares:
                     tasks += 1
                     amount += item.grant.get(spec["of"], 0.0) if "of" in spec else takes_
             if "at_once" in spec and tasks > spec["at_once"]:
-                return (
-                    f"{tasks:.0f} run under limit {name} ({mine[0]}), which allows {spec['at_once']}: {run.task.id} is too many"
-                )
+                return f"{tasks:.0f} run under limit {name} ({mine[0]}), which allows {spec['at_once']}: {run.task.id} is too many"
             if "capacity" in spec and amount > spec["capacity"] + 1e-9:
                 return f"{amount} of limit {name} ({mine[0]}) are out, there are {spec['capacity']}: {run.task.id} has too much"
         return None
