@@ -45,7 +45,7 @@ is_done() {
 }
 
 make_ready() {
-    local want=$1 extra='' began=$SECONDS
+    local want=$1 extra='[plot]' began=$SECONDS
     [ "$want" = dev ] && extra='[dev]'
     rm -f "$venv"/.made-*
     make_venv

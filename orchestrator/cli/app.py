@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, bench, dead, demo, doctor, limit, look, plan, record, replay, serve, submit
+from orchestrator.cli import act, bench, dead, demo, doctor, limit, look, plan, record, replay, serve, simulate, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -47,6 +47,7 @@ dead.register(app)
 act.register(app)
 limit.register(app)
 plan.register(app)
+simulate.register(app)
 record.register(app)
 replay.register(app)
 doctor.register(app)

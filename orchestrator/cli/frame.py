@@ -98,19 +98,24 @@ class Call:
             show.show(*view())
 
 
-def command(app: typer.Typer, name: str, *, example: str, panel: str) -> Callable[[Body], Body]:
-    """Register a function as the command ``name``. Its first parameter is the Call, the others are its own options."""
+def command(
+    app: typer.Typer, name: str, *, example: str, panel: str, common: Sequence[str] = tuple(COMMON)
+) -> Callable[[Body], Body]:
+    """Register a function as the command ``name``. Its first parameter is the Call, the others are its own options.
+
+    ``common``: those that it shares with others; a command that asks no broker need not take where it is.
+    """
 
     def register(body: Body) -> Body:
         own = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
-        common = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Call, name), annotation=annotation)
-            for name, annotation in COMMON.items()
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Call, name), annotation=COMMON[name])
+            for name in common
         ]
-        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + common
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + shared
 
         def run(**words: Any) -> None:
-            call = Call(**{name: words.pop(name) for name in COMMON})
+            call = Call(**{name: words.pop(name) for name in common})
             code = _carry_out(call, body, words)
             if code:
                 raise typer.Exit(code)

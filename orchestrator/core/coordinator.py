@@ -101,8 +101,8 @@ class Coordinator:
             postponed, desk.postponed = desk.postponed, []
             for event in postponed:
                 take(desk, now, event)
-        while woken := desk.timers.due(now):
-            for timer in woken:
+        while (due := desk.timers.next()) is not None and due <= now:
+            for timer in desk.timers.due(now):
                 wake(desk, now, timer)
         desk.backlog.note_moves()
         desk.renewing = desk.backlog.refresh(RENEWED_MAX)
@@ -120,16 +120,18 @@ class Coordinator:
 
     def next_deadline(self) -> Nanos | None:
         """When to step again if nothing happens. None: only an event can change anything."""
-        desk, config = self.desk, self.desk.config
-        moments = [when for when in (desk.timers.next(),) if when is not None]
-        if desk.phase in ("leading", "claiming"):
-            moments.append(desk.appended_ns + config.tick_ns if desk.flight is None else desk.read_ns + config.close_ns)
-            moments.append(desk.forget_ns)
-        if desk.leading:
-            moments.append(0 if desk.renewing else desk.echo_ns)
-        elif desk.phase == "following":
-            moments.append(desk.stirred_ns + config.silent_ns)
-        return min(moments, default=None)
+        desk, config, timer = self.desk, self.desk.config, self.desk.timers.next()
+        if desk.phase == "following":
+            moment = desk.stirred_ns + config.silent_ns
+        elif desk.phase == "away":
+            return timer
+        else:
+            moment = desk.appended_ns + config.tick_ns if desk.flight is None else desk.read_ns + config.close_ns
+            if (oldest_ns := desk.custody.oldest_grave_ns) is not None:
+                moment = min(moment, max(desk.forget_ns, oldest_ns + config.dedup_ns + config.dedup_ns // 64))  # in lots
+            if desk.phase == "leading":
+                moment = 0 if desk.renewing else min(moment, desk.echo_ns)
+        return moment if timer is None or moment < timer else timer
 
     # --- coming to rest -----------------------------------------------------------------------------------------------
 
@@ -177,6 +179,9 @@ class Coordinator:
         """Group commit: one append is under way at a time, what is proposed meanwhile forms the next."""
         desk = self.desk
         if desk.flight is not None:
+            return
+        silent = not (desk.proposed or desk.queued) and now - desk.appended_ns < desk.config.tick_ns
+        if silent and desk.keeping.calm:
             return
         facts = desk.keeping.carry(desk.custody, desk.config.append_bytes_max)
         gates = Flight()

@@ -299,6 +299,14 @@ class Custody:
                 return
             del self.owed[task]
 
+    @property
+    def oldest_grave_ns(self) -> Nanos | None:
+        """When the task ended whose id will be forgotten next; 0: look at once; none: no id is remembered."""
+        if not self._burials:
+            return None
+        grave = self.graves.get(self._burials[0])
+        return 0 if grave is None else grave.at_ns
+
     def forget(self, now: Nanos, window_ns: Nanos) -> None:
         """Ids that ended longer ago than the dedup window."""
         while self._burials:

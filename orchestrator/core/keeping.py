@@ -61,8 +61,15 @@ class Keeping:
         row = self._oldest(custody)
         return custody.next_offset if row is None else row.offset
 
+    @property
+    def calm(self) -> bool:
+        """Whether even the first row is well within the ledger: then there is room, and nothing to carry. The quick look first."""
+        return not self._rows or self._rows[0].position >= self.position - (self.cap_bytes - self.reserve_bytes) // 2
+
     def room(self, custody: Custody) -> bool:
         """Whether anything but carrying forward may be appended (R12)."""
+        if self.calm:
+            return True
         row = self._oldest(custody)
         return row is None or rules.r12_room(self.position, row.position, self.cap_bytes, self.reserve_bytes)
 
@@ -74,6 +81,8 @@ class Keeping:
     def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
         """The things that have fallen half of the way behind at which there is no more room, written again; each once."""
         facts: list[AnyFact] = []
+        if self.calm:
+            return facts
         size = 0
         edge = self.position - (self.cap_bytes - self.reserve_bytes) // 2
         if self._oldest(custody) is None:

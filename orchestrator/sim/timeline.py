@@ -54,6 +54,12 @@ class Timeline:
         """Do this in ``span_ns``."""
         return self.at(self.now_ns + span_ns, act)
 
+    def next_ns(self) -> Nanos | None:
+        """When the next thing is to be done, if there is any."""
+        while self._heap and self._heap[0][2].act is None:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
     def go_on(self) -> bool:
         """Do the next thing. False: there is none, time stands still."""
         while self._heap:

@@ -9,13 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from types import MappingProxyType
 
 from msgspec import Struct
 
 from orchestrator.traces.errors import BadTrace
-
-NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class TraceTask(Struct, frozen=True, gc=False):
@@ -29,7 +26,7 @@ class TraceTask(Struct, frozen=True, gc=False):
     """How long it ran, alone, at normal speed."""
     type: str = "trace.task"
     """``service.handler``: tasks of one type are alike."""
-    need: Mapping[str, float] = NOTHING
+    need: Mapping[str, float] = {}
     """What it asked, by resource: ``cpu``, ``mem_mb``, ``gpu``; never zero."""
     tenant: str = ""
     priority: int = 0

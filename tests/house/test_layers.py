@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestrator.wire.messages",
         "orchestrator.wire.facts",
         "orchestrator.core",
+        "orchestrator.traces",
         "orchestrator.sim",
         "workers.core",
     },

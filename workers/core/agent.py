@@ -93,14 +93,14 @@ class Agent:
         """
         if self.phase in ("finished", "leaving"):
             return None
-        due: list[Nanos | None] = [self.work.holdings.next_timeout_ns()]
+        due_ns = self.work.holdings.next_timeout_ns()
         if self.incarnation is not None:
-            due.append(self.incarnation.deadline_ns())
+            due_ns = _sooner(due_ns, self.incarnation.deadline_ns())
         elif self.phase == "offline" and rules.may_connect(len(self.work.holdings)):
-            due.append(self._connect_ns)
+            due_ns = _sooner(due_ns, self._connect_ns)
         if self.drain is not None and self.phase != "fenced":
-            due.append(self.drain.deadline_ns(idle=not len(self.work.holdings)))
-        return min((at_ns for at_ns in due if at_ns is not None), default=None)
+            due_ns = _sooner(due_ns, self.drain.deadline_ns(idle=not len(self.work.holdings)))
+        return due_ns
 
     @property
     def permit(self) -> tuple[str, Nanos]:
@@ -266,3 +266,10 @@ class Agent:
     def _to(self, phase: Phase) -> None:
         story = f"incarnation {self._last_name or 'none'}, epoch {self.highest_epoch}"
         self.phase = phase_step(self.phase, phase, story)
+
+
+def _sooner(one_ns: Nanos | None, other_ns: Nanos | None) -> Nanos | None:
+    """The earlier of two moments, where there are any."""
+    if one_ns is None or other_ns is None:
+        return other_ns if one_ns is None else one_ns
+    return one_ns if one_ns < other_ns else other_ns

@@ -151,10 +151,8 @@ class Incarnation:
 
     def deadline_ns(self) -> Nanos:
         """When time alone makes it speak or end."""
-        due = [self.beat_ns]
-        if self.window.until_ns:
-            due.append(self.window.until_ns)
-        speaks = self._work.outbox.deadline_ns() if self.epoch else None
-        if speaks is not None:
-            due.append(speaks)
-        return min(due)
+        due_ns, until_ns = self.beat_ns, self.window.until_ns
+        if until_ns and until_ns < due_ns:
+            due_ns = until_ns
+        speaks_ns = self._work.outbox.deadline_ns() if self.epoch else None
+        return speaks_ns if speaks_ns is not None and speaks_ns < due_ns else due_ns

@@ -238,10 +238,14 @@ class Outbox:
         return bool(self._urgent)
 
     @property
+    def waits(self) -> bool:
+        """Whether a word is left that a publish under way may be holding back."""
+        return bool(self._urgent or self._started or self.owed or self.checkpoints or self._behind or self._progress)
+
+    @property
     def quiet(self) -> bool:
         """Nothing to say, nothing under way, nothing unreleased."""
-        words = self.kept or self.checkpoints or self._urgent or self._behind or self._started or self._progress
-        return not words and self.under_way is None and not self.notes_token
+        return not (self.kept or self.waits or self.notes_token) and self.under_way is None
 
     def _next_token(self) -> int:
         self._tokens += 1  # never used again, so that what comes back late fits nothing

@@ -1,0 +1,92 @@
+"""Who is passed over for too long: the starvation bound of an ordering, checked from outside, by who started before whom.
+
+An ordering says of a waiting task j how far it may be overtaken: no task that arrives more than H later than j (``horizon_ns``)
+goes before it. So if a task k that arrived later than that starts on a machine that had room for j, j has *starved*; it is counted
+once. H follows from what is expected of j when k starts, and from the shortest run time and the highest priority in the trace. An
+ordering that promises nothing (``sjf:ageing=off``) starves nobody. Where an ordering lets tasks with a deadline overtake whom they
+must (``dps``), they do not count as passing.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from orchestrator.policies.by_size import DynamicPriority
+from orchestrator.policies.ordering import Extremes
+from orchestrator.resources import fits
+from orchestrator.sim.whatif.books import NEVER
+from orchestrator.vocabulary import Nanos, ns
+
+if TYPE_CHECKING:
+    from orchestrator.sim.whatif.machines import Machine
+    from orchestrator.sim.whatif.world import World
+
+
+class Passing:
+    """Those who wait, by when at the earliest somebody could have come who must not pass them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._desk = world.leader.machine.desk
+        self._tasks = world.books.trace.tasks
+        self._waiting: list[tuple[Nanos, int]] = []
+        self._came = 0
+        """So many are known here; in order of arrival."""
+        self._extremes = Extremes(_shortest_ns(world), max(task.priority for task in self._tasks))
+
+    def passed(self, task: str, place: int, machine: Machine) -> None:
+        """This task starts now on that machine."""
+        submit_ns, waiting = self._world.books.submit_ns, self._waiting
+        mine_ns = submit_ns[place]
+        while self._came < place:
+            heappush(waiting, (submit_ns[self._came], self._came))
+            self._came += 1
+        if not waiting or waiting[0][0] >= mine_ns:
+            return
+        held_back: list[tuple[Nanos, int]] = []
+        free = machine.free(place)
+        while waiting and waiting[0][0] < mine_ns:
+            _, other = heappop(waiting)
+            if self._world.books.start_ns[other] != NEVER:
+                continue
+            bound_ns = self._bound_ns(other, place)
+            if bound_ns is None:
+                continue
+            if bound_ns >= mine_ns:
+                heappush(waiting, (bound_ns, other))
+            elif self._would_fit(other, machine, free):
+                self._world.books.starved += 1
+            else:
+                held_back.append((bound_ns, other))
+        for one in held_back:
+            heappush(waiting, one)
+
+    def _bound_ns(self, other: int, place: int) -> Nanos | None:
+        """Until when those must have arrived who may go before this task; none: it is not waiting, or nothing is promised."""
+        record = self._desk.custody.live.get(self._tasks[other].id)
+        if record is None:
+            return None
+        ordering = self._desk.backlog.queue(record.service).ordering
+        if isinstance(ordering, DynamicPriority) and ordering.deadline and self._tasks[place].deadline_s is not None:
+            return self._world.books.submit_ns[place]
+        horizon_ns = ordering.horizon_ns(self._desk.backlog.waiting(record, ordering), self._extremes)
+        return None if horizon_ns is None else self._world.books.submit_ns[other] + horizon_ns
+
+    def _would_fit(self, other: int, machine: Machine, free: dict[str, int]) -> bool:
+        record = self._desk.custody.live[self._tasks[other].id]
+        return (
+            record.service == machine.profile.service
+            and record.state == "waiting"
+            and fits(self._desk.backlog.demand(record), free)
+        )
+
+
+def _shortest_ns(world: World) -> Nanos:
+    """The shortest run time that the coordinator can be told of."""
+    spans = [world.question.told(task) for task in world.books.trace.tasks]
+    known = [span for span in spans if span is not None]
+    least_ns = Extremes().estimate_min_ns
+    if len(known) < len(spans) or world.question.estimate_error:
+        return least_ns
+    return max(least_ns, ns(min(known)))
