@@ -76,13 +76,23 @@ class Signature:
             raise BadArguments(f"{self.who}: the arguments cannot be read: {trouble}.") from None
         if not isinstance(given, dict):
             raise BadArguments(f"{self.who}: the arguments must be a map of names to values, not {_kind(given)}.")
-        for parent in parents:
-            for name in parent.into:
-                if name in given:
-                    raise BadArguments(f"{self.who}: argument {name!r} is given by the task, and by its parent {parent.task} too.")
-                given[name] = self._value(parent)
+        given |= self._inherited(parents, given)
         self._judge_names(given)
         return {name: self._convert(name, value) for name, value in given.items()}
+
+    def _inherited(self, parents: Sequence[Given], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments that are values of parents; of those that are lists (``rows[]``) each parent adds one."""
+        found: dict[str, Any] = {}
+        for parent in parents:
+            for into in parent.into:
+                name = into.removesuffix("[]")
+                if name in given or (name in found and name == into):
+                    raise BadArguments(f"{self.who}: argument {name!r} is given by its parent {parent.task}, and otherwise too.")
+                if name == into:
+                    found[name] = self._value(parent)
+                else:
+                    found.setdefault(name, []).append(self._value(parent))
+        return found
 
     def _value(self, parent: Given) -> Any:
         try:

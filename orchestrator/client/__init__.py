@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.client.handle import Handle
     from orchestrator.client.lanes import Limits
     from orchestrator.client.sync import SyncClient
+    from orchestrator.client.workflow import Node, Workflow
     from orchestrator.wire.messages import Edge, Range, Result
     from orchestrator.wire.values import CannotPack
 
@@ -63,6 +64,7 @@ _HOMES = {
     "orchestrator.client.handle": ("Handle",),
     "orchestrator.client.lanes": ("Limits",),
     "orchestrator.client.sync": ("SyncClient",),
+    "orchestrator.client.workflow": ("Node", "Workflow"),
     "orchestrator.wire.messages": ("Edge", "Range", "Result"),
     "orchestrator.wire.values": ("CannotPack",),
 }
@@ -81,6 +83,7 @@ __all__ = [
     "Handle",
     "Limits",
     "NoCoordinator",
+    "Node",
     "OrchestratorError",
     "Range",
     "Result",
@@ -95,6 +98,7 @@ __all__ = [
     "TaskSkipped",
     "Template",
     "ValueUnreadable",
+    "Workflow",
 ]
 
 

@@ -72,9 +72,10 @@ class Form(Struct, frozen=True):
     reply: bool
     accept_within_ns: Nanos | None
 
-    def fill(self, args: Mapping[str, Any], fresh_id: TaskId, unix_ns: Nanos) -> Call:
-        """A call with these arguments, now. Raises CannotPack, naming what in them no peer could read, or that they
-        are too large.
+    def fill(self, args: Mapping[str, Any], fresh_id: TaskId, unix_ns: Nanos, edges: Sequence[Edge] = ()) -> Call:
+        """A call with these arguments, and with those that parents give by ``edges``, now.
+
+        Raises CannotPack, naming what in the arguments no peer could read, or that they are too large.
         """
         shape = self.shape
         task = Task(
@@ -90,7 +91,7 @@ class Form(Struct, frozen=True):
             shape.retries,
             shape.estimate_ns,
             shape.overlap,
-            shape.after,
+            [*shape.after, *edges] if edges else shape.after,
             shape.labels,
             shape.affinity,
             workflow=shape.workflow,

@@ -29,6 +29,7 @@ from orchestrator.client.errors import TaskError
 from orchestrator.client.handle import Handle
 from orchestrator.client.lanes import Limits
 from orchestrator.client.shell import Shell
+from orchestrator.client.workflow import Workflow
 
 Inputs = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 """The arguments of many calls, one mapping each."""
@@ -123,6 +124,10 @@ class Client:
         for handle in handles:
             await _accepted(self._shell, handle)
         return handles
+
+    def workflow(self, name: str = "") -> Workflow:
+        """A workflow to write down: tasks that take what others return (``workflow``). ``name`` begins its id, for people."""
+        return Workflow(self._shell, name)
 
     def map(
         self, task_type: str, inputs: Inputs, /, *, ordered: bool = True, window: int = 1000, return_errors: bool = False

@@ -19,6 +19,7 @@ from orchestrator.client.client import Client, Template
 from orchestrator.client.core import Counters
 from orchestrator.client.errors import ClientClosed, ClientMisused
 from orchestrator.client.handle import Handle
+from orchestrator.client.workflow import Node, NodeTemplate, Workflow
 from orchestrator.wire.messages import Result
 
 T = TypeVar("T")
@@ -74,6 +75,10 @@ class SyncClient:
         handles = self._thread.call(self._client.submit_many(list(calls)))
         return [SyncHandle(self._thread, handle) for handle in handles]
 
+    def workflow(self, name: str = "") -> SyncWorkflow:
+        """As ``Client.workflow``."""
+        return SyncWorkflow(self._thread, self._client.workflow(name))
+
     def map(self, task_type: str, inputs: Iterable[Mapping[str, Any]], /, **how: Any) -> Iterator[Any]:
         """As ``Client.map``."""
         return self.task(task_type).map(inputs, **how)
@@ -118,6 +123,45 @@ class SyncTemplate:
         finally:
             if self._thread.is_running:
                 self._thread.call(values.aclose())
+
+
+class SyncWorkflow:
+    """As ``Workflow``. Writing it down needs no waiting, so its nodes are the same."""
+
+    __slots__ = ("_flow", "_thread")
+
+    def __init__(self, thread: _LoopThread, flow: Workflow) -> None:
+        """Made by ``SyncClient.workflow``."""
+        self._thread = thread
+        self._flow = flow
+
+    def __repr__(self) -> str:
+        return repr(self._flow)
+
+    @property
+    def id(self) -> str:
+        """As ``Workflow.id``."""
+        return self._flow.id
+
+    def add(self, task_type: str, /, **args: Any) -> Node:
+        """As ``Workflow.add``."""
+        return self._flow.add(task_type, **args)
+
+    def task(self, task_type: str, /, **options: Any) -> NodeTemplate:
+        """As ``Workflow.task``."""
+        return self._flow.task(task_type, **options)
+
+    def submit(self) -> list[SyncHandle]:
+        """As ``Workflow.submit``."""
+        return [SyncHandle(self._thread, handle) for handle in self._thread.call(self._flow.submit())]
+
+    def run(self, *, return_errors: bool = False) -> dict[Node, Any]:
+        """As ``Workflow.run``."""
+        return self._thread.call(self._flow.run(return_errors=return_errors))
+
+    def cancel(self) -> int:
+        """As ``Workflow.cancel``."""
+        return self._thread.call(self._flow.cancel())
 
 
 class SyncHandle:

@@ -169,7 +169,7 @@ class Custody:
         )  # fmt: skip
         mark = fact.print if record is None else print_of(record.task)
         story = record.failures if record is not None and record.failures else None
-        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, mark, offset, result, story))
+        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record)))
         named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
         queues = {queue: 0 for queue in named if queue}
         bury = fact.outcome == "failed" or (fact.outcome == "refused" and not queues)
@@ -207,7 +207,8 @@ class Custody:
         self.wills.pop(fact.task, None)
         record = self._leave(fact.task)
         result = Result(fact.task, fact.outcome, fact.value, fact.error, ended_ns=fact.at_ns) if fact.whole else None
-        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, fact.print, offset, result))
+        workflow = grave.workflow if grave is not None else _workflow(record)
+        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, fact.print, offset, result, workflow=workflow))
         return record
 
     def failed(self, fact: Failed) -> Record | None:
@@ -319,6 +320,7 @@ class Custody:
                 self._spared[task] = None
             elif grave is not None:
                 del self.graves[task]
+                self.families.forget(task, grave.workflow)
         for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
             del self.wills[task]
 
@@ -334,3 +336,7 @@ class Custody:
                 self._spared[oldest] = None
             elif (grave := self.graves.get(oldest)) is not None:
                 grave.result = None
+
+
+def _workflow(record: Record | None) -> str | None:
+    return None if record is None else record.task.workflow

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from orchestrator.core.records import Record
-from orchestrator.vocabulary import Nanos, TaskId
+from orchestrator.vocabulary import Nanos, TaskId, TaskType
 
 OnFailure: TypeAlias = Literal["fail", "skip", "continue"]
 
@@ -56,14 +56,21 @@ class Tie(NamedTuple):
     on_failure: OnFailure
 
 
+class Outline(NamedTuple):
+    """What a picture of a workflow needs of a task that is over."""
+
+    type: TaskType
+    parents: tuple[TaskId, ...]
+
+
 class Families:
     """The edges of all live tasks."""
 
     def __init__(self) -> None:
         self.children: dict[TaskId, dict[TaskId, Tie]] = {}
         """By parent: its live children."""
-        self.workflows: dict[str, dict[TaskId, Record]] = {}
-        """Live tasks by the name that their producer gave the whole."""
+        self.workflows: dict[str, dict[TaskId, Record | Outline]] = {}
+        """Tasks by the name that their producer gave the whole; those that are over as long as they are remembered."""
         self.stale: dict[Graph, None] = {}
         """Graphs whose ranks are to be reckoned (anew)."""
 
@@ -95,11 +102,9 @@ class Families:
 
     def leave(self, record: Record) -> list[TaskId]:
         """A task is over; gives the parents that no live task needs any more."""
-        name = record.task.workflow
-        if name is not None:
-            del self.workflows[name][record.id]
-            if not self.workflows[name]:
-                del self.workflows[name]
+        if record.task.workflow is not None:
+            parents = tuple(dict.fromkeys(edge.task for edge in record.task.after))
+            self.workflows[record.task.workflow][record.id] = Outline(record.task.type, parents)
         node = record.node
         if node is None:
             return []
@@ -117,6 +122,13 @@ class Families:
                 del self.children[edge.task]
                 unneeded.append(edge.task)
         return unneeded
+
+    def forget(self, task: TaskId, workflow: str | None) -> None:
+        """This id is not remembered any more."""
+        if workflow is not None and (tasks := self.workflows.get(workflow)) is not None:
+            tasks.pop(task, None)
+            if not tasks:
+                del self.workflows[workflow]
 
     def over(self, task: TaskId) -> Iterable[Tie]:
         """The end of this task was read: no child misses it any more. Gives its live children."""

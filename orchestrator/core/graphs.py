@@ -85,7 +85,7 @@ class _Graph:
                 "duplicate_id",
                 f"two tasks of this submission have the id {task.id!r}; none of their workflow was taken. Give each its own.",
             )
-        arguments: set[str] = set()
+        lists: dict[str, bool] = {}
         for edge in task.after:
             if edge.task == task.id:
                 return Error("cycle", f"task {task.id!r} waits for itself; none of its workflow was taken. Leave that edge out.")
@@ -95,13 +95,15 @@ class _Graph:
                     f"task {task.id!r} waits for {edge.task!r}, which is not in this submission; none of its workflow was taken. "
                     "A workflow is submitted in one message, parents and children together.",
                 )
-            if edge.into and edge.into in arguments:
+            name, is_list = edge.into.removesuffix("[]"), edge.into.endswith("[]")
+            if name in lists and not (is_list and lists[name]):
                 return Error(
                     "bad_edge",
-                    f"two edges of task {task.id!r} give the argument {edge.into!r}; none of its workflow was taken. "
-                    "Name another argument in one of them.",
+                    f"two edges of task {task.id!r} give the argument {name!r}; none of its workflow was taken. Name another "
+                    f"argument in one of them, or in both the list {name + '[]'!r}.",
                 )
-            arguments.add(edge.into)
+            if edge.into:
+                lists[name] = is_list
         return None
 
     def _left_by_kahn(self) -> dict[int, None]:

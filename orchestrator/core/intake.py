@@ -9,7 +9,7 @@ under a known id is refused, because an id names one thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.devices import DeviceShortage
@@ -19,9 +19,14 @@ from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
 from orchestrator.core.registry import Instance
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, handler_of, plain, service_of
+from orchestrator.vocabulary import Nanos, TaskId, handler_of, plain, service_of
 from orchestrator.wire.facts import Accepted, Asked, Ended
 from orchestrator.wire.messages import Error, Result, Submit, Task
+
+FORGOTTEN = Error(
+    "forgotten",
+    "this task was accepted with its children, which are known, and has long ended: its id was forgotten; it does not run again",
+)
 
 
 def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -33,10 +38,14 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
     fresh: list[Task] = []
     gate = Gate(event.handle, 1)
     for component in components(message.tasks):
-        errors = _judge_whole(desk, component)
+        forgotten = _forgotten(desk, component.tasks)
+        errors = _judge_whole(desk, component, forgotten)
         for task in component.tasks:
             if _known(desk, task):
                 _again(desk, now, task, event.reply_to, gate)
+                continue
+            if task.id in forgotten:
+                _refuse_untold(desk, now, task, event.reply_to, gate, FORGOTTEN)
                 continue
             desk.arriving[task.id] = print_of(task)
             if errors is None:
@@ -53,9 +62,31 @@ def _known(desk: Desk, task: Task) -> bool:
     return task.id in desk.custody.live or task.id in desk.custody.graves or task.id in desk.arriving
 
 
-def _judge_whole(desk: Desk, component: Component) -> Callable[[Task], Error] | None:
+def _forgotten(desk: Desk, tasks: list[Task]) -> dict[TaskId, None]:
+    """Parents of a child that is known, and their parents: accepted with it, so whoever is not known any more has long ended.
+
+    They are not to run again only because their children live for longer than ids are remembered.
+    """
+    found: dict[TaskId, None] = {}
+    by_id = {task.id: task for task in tasks}
+    todo = [task for task in tasks if task.after and _known(desk, task) and _same(desk, task) and not _refused(desk, task)]
+    while todo:
+        for edge in todo.pop().after:
+            parent = by_id.get(edge.task)
+            if parent is not None and parent.id not in found:
+                found[parent.id] = None
+                todo.append(parent)
+    return {name: None for name in found if not _known(desk, by_id[name])}
+
+
+def _refused(desk: Desk, task: Task) -> bool:
+    grave = desk.custody.graves.get(task.id)
+    return grave is not None and grave.outcome == "refused"
+
+
+def _judge_whole(desk: Desk, component: Component, forgotten: Container[TaskId]) -> Callable[[Task], Error] | None:
     """Why none of these tasks can be taken, as a word for each; none: all of them are."""
-    tasks = component.tasks
+    tasks = [task for task in component.tasks if task.id not in forgotten]
     if component.fault is not None:
         fault = component.fault
         return lambda task: fault
@@ -68,8 +99,9 @@ def _judge_whole(desk: Desk, component: Component) -> Callable[[Task], Error] | 
             why = judge(desk, task)
         elif not _same(desk, task):
             why = Error("id_taken", "its id already names another task")
-        elif (grave := desk.custody.graves.get(task.id)) is not None and grave.outcome == "refused":
-            why = grave.result.error if grave.result is not None else Error("refused", "it was refused before")
+        elif _refused(desk, task):
+            result = desk.custody.graves[task.id].result
+            why = (result.error if result is not None else None) or Error("refused", "it was refused before")
         if why is not None:
             culprit = task
             break
@@ -94,7 +126,8 @@ def _again(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> Non
     """
     desk.counts["repeated"] += 1
     if not _same(desk, task):
-        _clash(desk, now, task, reply_to, gate)
+        message = f"the id {task.id!r} already names another task; this one was not taken. Give it an id of its own."
+        _refuse_untold(desk, now, task, reply_to, gate, Error("id_taken", message))
     elif reply_to:
         desk.propose(Asked("redirect", now, task.id, value=reply_to))
 
@@ -109,15 +142,14 @@ def _same(desk: Desk, task: Task) -> bool:
     return desk.arriving[task.id] == print_of(task)
 
 
-def _clash(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> None:
-    """Another task under a known id: refused, without a trace in the ledger, where the id means the first one."""
+def _refuse_untold(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate, error: Error) -> None:
+    """Refused without a trace in the ledger, where the id means another task, or none any more."""
     gate.left += 1  # not settled before the refusal has arrived: if we die meanwhile, the next leader refuses it
-    message = f"the id {task.id!r} already names another task; this one was not taken. Give it an id of its own."
-    result = Result(task.id, "refused", error=Error("id_taken", message), accepted_ns=now, ended_ns=now)
+    result = Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now)
     if reply_to:
         desk.post_results(reply_to, [result], [gate])
     else:
-        letter = {"task": task.id, "type": task.type, "args": task.args, "error": {"kind": "id_taken", "message": message}}
+        letter = {"task": task.id, "type": task.type, "args": task.args, "error": {"kind": error.kind, "message": error.message}}
         desk.bury(letter, gate=gate)
 
 

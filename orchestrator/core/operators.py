@@ -119,16 +119,27 @@ def cancel(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 def _cancel_whole(desk: Desk, now: Nanos, workflow: str, by: str) -> Any:
     """Every task of it that lives; those that have ended stay as they are."""
-    live = desk.custody.families.workflows.get(workflow)
+    live = [name for name in desk.custody.families.workflows.get(workflow, ()) if name in desk.custody.live]
     if not live:
         raise Unanswerable(
             "unknown_workflow",
             f"no task of a workflow {workflow!r} is alive: all have ended, or it was never accepted here. "
-            "`orchestrator tasks` shows the workflows of those that are.",
+            f"`orchestrator workflow {workflow}` shows what is remembered of it.",
         )
     for name in live:
         desk.propose(Asked("cancel", now, name, by))
     return {"workflow": workflow, "tasks": len(live), "cancelled": True}
+
+
+def workflow(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    name = _text(args, "workflow")
+    found = views.workflow(desk, now, name)
+    if found is None:
+        raise Unanswerable(
+            "unknown_workflow",
+            f"no task of a workflow {name!r} is known: it was never accepted here, or ended longer ago than is remembered.",
+        )
+    return found
 
 
 def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
@@ -236,6 +247,7 @@ OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
     "tasks": tasks,
     "task": task,
     "why": why,
+    "workflow": workflow,
     "cancel": cancel,
     "priority": priority,
     "policy": policy,

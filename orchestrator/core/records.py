@@ -132,6 +132,7 @@ class Grave:
     offset: int
     result: Result | None = None
     story: list[Failure] | None = None
+    workflow: str | None = None
 
 
 @dataclass(slots=True, eq=False)

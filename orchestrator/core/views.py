@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.core import dependencies
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates import Estimate
+from orchestrator.core.families import Outline
 from orchestrator.core.placing import refusal
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
@@ -136,9 +137,12 @@ def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, workfl
     if state == "ended":
         graves = islice(reversed(desk.custody.graves.items()), limit)
         return [_ended(name, grave) for name, grave in graves]
-    among = desk.custody.live.values() if workflow is None else desk.custody.families.workflows.get(workflow, {}).values()
+    live = desk.custody.live
+    among = live if workflow is None else [name for name in desk.custody.families.workflows.get(workflow, ()) if name in live]
     found = (
-        record for record in among if (state is None or record.state == state) and (service is None or record.service == service)
+        record
+        for record in map(live.__getitem__, among)
+        if (state is None or record.state == state) and (service is None or record.service == service)
     )
     return [_live(record, now) for record in islice(found, limit)]
 
@@ -265,6 +269,28 @@ def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: lis
         reasons = sorted({one["reason"] for one in refusals})
         return f"none of the {len(members)} instances of {service!r} can take it now: {'; '.join(reasons[:3])}"
     return "others go before it, or it is about to be placed"
+
+
+def workflow(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
+    """Every task of a workflow that is remembered, with its parents, in the order of their coming."""
+    known = desk.custody.families.workflows.get(name)
+    if known is None:
+        return None
+    tasks = []
+    for task_id, one in known.items():
+        parents = one.parents if isinstance(one, Outline) else tuple(dict.fromkeys(edge.task for edge in one.task.after))
+        state = _state(desk, task_id)
+        where = [] if isinstance(one, Outline) else [_name(desk, incarnation) for incarnation in one.live.values()]
+        type_ = one.type if isinstance(one, Outline) else one.task.type
+        rank_s = None if isinstance(one, Outline) or one.node is None else round(seconds(one.node.rank_ns), 3)
+        tasks.append({"task": task_id, "type": type_, "state": state, "on": where, "parents": list(parents), "path_s": rank_s})
+    live = [record for record in map(desk.custody.live.get, known) if record is not None]
+    return {
+        "workflow": name,
+        "live": len(live),
+        "work_s": round(seconds(sum(record.node.work_ns for record in live if record.node is not None)), 3),
+        "tasks": tasks,
+    }
 
 
 def _waits_for(desk: Desk, record: Record) -> str:

@@ -79,8 +79,9 @@ class Edge(Part, frozen=True):
     """The parent."""
     on_failure: Literal["fail", "skip", "continue"] = "fail"
     """If the parent does not end as ``done``: this task ends as ``failed``, as ``skipped``, or runs without the parent's value."""
-    into: Annotated[str, Meta(max_length=64)] = ""
-    """The argument that takes the parent's value (nil, if the parent is not ``done``); empty: none does."""
+    into: Annotated[str, Meta(max_length=66)] = ""
+    """The argument that takes the parent's value (nil, if the parent is not ``done``); empty: none does. With ``[]`` behind its
+    name it is a list, to which the values of all edges that say so are added in their order."""
 
 
 class Task(Part, frozen=True):
@@ -361,7 +362,7 @@ class Parent(Part, frozen=True):
     error: Error | None = None
     """All others: why."""
     into: list[str] = []
-    """The arguments that take the value: to be added to ``args``, nil if the parent is not ``done``."""
+    """The arguments that take the value, as its edges name them: to be added to ``args``, nil if the parent is not ``done``."""
 
 
 class Assignment(Part, frozen=True):

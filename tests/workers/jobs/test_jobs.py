@@ -70,12 +70,20 @@ async def test_what_parents_returned_comes_as_arguments_and_with_the_context(han
         }  # fmt: skip
 
 
+async def test_values_of_many_parents_make_a_list() -> None:
+    """In the order of the edges; of a parent that is not done, None."""
+    with bench() as one:
+        parents = [Parent("a", "done", pack(1), into=["rows[]"]), Parent("b", "done", pack(2), into=["rows[]", "more[]"])]
+        told = await one.value("merge", parents=parents)
+        assert (told["rows"], told["more"]) == ([1, 2], [2])
+
+
 async def test_what_parents_returned_is_checked_like_all_arguments() -> None:
     """Of the wrong type, given twice, or not to be read: the handler is not called, and another try would not help."""
     with bench() as one:
         for faulty, words in [
             (Parent("a", "done", pack("text"), into=["rows"]), "argument 'rows' does not fit"),
-            (Parent("a", "done", pack([1]), into=["rows", "other"]), "given by the task, and by its parent a too"),
+            (Parent("a", "done", pack([1]), into=["rows", "other"]), "'other' is given by its parent a, and otherwise too"),
             (Parent("a", "done", b"\xc1", into=["rows"]), "what its parent a returned cannot be read"),
         ]:
             failed = await one.error("merge", parents=[faulty], more=None, other="mine")
