@@ -139,9 +139,14 @@ def _unusable(annotation: Any, name: str, who: str) -> ServiceError:
 
 
 def _model(wanted: type, value: Any) -> Any:
-    """Pydantic models check themselves."""
+    """Pydantic models check themselves; ``object`` within another type (``dict[str, object]``) is anything."""
+    if wanted is object:
+        return value
+    validate = getattr(wanted, "model_validate", None)
+    if validate is None:  # deep within another type: ``_judge_type`` looks at the outermost alone
+        raise ValueError(f"no message can carry a {wanted.__qualname__}")
     try:
-        return wanted.model_validate(value)  # type: ignore[attr-defined]  # ``_judge_type`` let only such classes through
+        return validate(value)
     except ValueError as trouble:
         raise ValueError(str(trouble)) from None
 

@@ -25,11 +25,25 @@ def register(app: typer.Typer) -> None:
     command(app, "policy", example="orchestrator policy sjf --set ageing=10m --service thumbs", panel=PANEL)(policy)
 
 
-def cancel(call: Call, id: TaskArgument) -> int:
-    """Cancel a task.
+def cancel(
+    call: Call,
+    id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The task's id, as `submit` printed it", show_default=False)
+    ] = None,
+    workflow: Annotated[
+        str | None, typer.Option(metavar="ID", help="Instead: every task of this workflow that has not ended")
+    ] = None,
+) -> int:
+    """Cancel a task, or a workflow.
 
     One that waits will not run; one that runs is stopped. Exit code 1 if it had ended otherwise before.
     """
+    if (id is None) == (workflow is None):
+        raise Unclear("name one task, or one workflow with --workflow ID")
+    if workflow is not None:
+        found = call.ask("cancel", workflow=workflow)
+        call.answer(found, lambda: cancel_workflow_view(found))
+        return 0
     found = call.ask("cancel", task=id)
     call.answer(found, lambda: cancel_view(found))
     return 0 if found["cancelled"] else 1
@@ -168,6 +182,14 @@ def priority_view(found: dict[str, Any]) -> list[RenderableType]:
         "deferred": "It counts when it is due.",
     }.get(found["state"], f"It is {found['state']}: this counts if it must be tried again.")
     return [cell(f"Task {name} has priority {now} now (it had {before}). {rest}")]
+
+
+def cancel_workflow_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``cancel`` answered of a workflow."""
+    from orchestrator.cli.show import cell
+
+    tasks = f"{found['tasks']} tasks" if found["tasks"] != 1 else "the one task that was left"
+    return [cell(f"Workflow {found['workflow']}: {tasks} cancelled. `orchestrator workflow {found['workflow']}` shows them.")]
 
 
 def drain_view(found: dict[str, Any]) -> list[RenderableType]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, bench, dead, demo, doctor, limit, look, plan, record, replay, serve, simulate, submit
+from orchestrator.cli import act, bench, dead, demo, doctor, flow, limit, look, plan, record, replay, serve, simulate, submit
 
 app = typer.Typer(
     name="orchestrator",
@@ -43,6 +43,7 @@ serve.register(app)
 demo.register(app)
 submit.register(app)
 look.register(app)
+flow.register(app)
 dead.register(app)
 act.register(app)
 limit.register(app)

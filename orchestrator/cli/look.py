@@ -81,10 +81,11 @@ def tasks(
         ),
     ] = None,
     service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service")] = None,
+    workflow: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this workflow")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many")] = 100,
 ) -> None:
     """List tasks that wait or run, oldest first."""
-    found = call.ask("tasks", state=state, service=service, limit=limit)
+    found = call.ask("tasks", state=state, service=service, workflow=workflow, limit=limit)
     call.answer(found, lambda: tasks_view(found, limit))
 
 
@@ -245,6 +246,9 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
         ("tenant", found.get("tenant") or None),
         ("deadline", f"in {span((found['deadline_ns'] - now) / 1e9)}" if found.get("deadline_ns") else None),
         ("submitted by", found.get("submitted_by") or None),
+        ("workflow", found.get("workflow") or None),
+        ("after", _kin(found.get("parents"))),
+        ("before", ", ".join(found.get("children") or []) or None),
         ("attempts", found["attempts"] if isinstance(found.get("attempts"), int) else None),
     ]
     running = [
@@ -281,6 +285,17 @@ def why_view(found: dict[str, Any]) -> list[RenderableType]:
         return [sentence]
     rows = [[one["instance"], one["reason"]] for one in found["refusals"]]
     return [sentence, table(["instance", "cannot take it because"], rows)]
+
+
+def _kin(parents: list[dict[str, Any]] | None) -> str | None:
+    """Parents with their states, and what is unusual about the edge."""
+    said = []
+    for one in parents or []:
+        edge = [one["state"]]
+        edge += [f"on failure {one['on_failure']}"] if one["on_failure"] != "fail" else []
+        edge += [f"as {one['into']}"] if one["into"] else []
+        said.append(f"{one['task']} ({', '.join(edge)})")
+    return "; ".join(said) or None
 
 
 def _ahead(count: int | None) -> str | None:

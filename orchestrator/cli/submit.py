@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     call: Call,
-    type: Annotated[str, typer.Argument(metavar="TYPE", help="SERVICE.HANDLER", show_default=False)],
+    type: Annotated[str | None, typer.Argument(metavar="TYPE", help="SERVICE.HANDLER", show_default=False)] = None,
     pairs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -61,14 +62,28 @@ def submit(
     id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The task's id: the same id is never taken twice [default: a new one]")
     ] = None,
+    workflow: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Instead of one task a workflow: a JSON file of tasks that name their parents; - is stdin"
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; print the result and the task's life story")] = False,
     wait_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Wait no longer than this; the task goes on")] = None,
 ) -> int:
-    """Submit a task; with --wait, print its result.
+    """Submit a task, or a workflow; with --wait, print its result.
 
     Accepted means that the broker has confirmed it: from then on it is not lost. Without --wait the task's id is printed; with it
     the result and the task's life story, and the exit code is 1 if the task failed.
     """
+    if workflow is not None:
+        single = {"TYPE": type, "K=V": pairs, "--args": args, "--need": need, "--priority": priority, "--deadline": deadline}
+        single |= {"--delay": delay, "--timeout": timeout, "--retries": retries, "--tenant": tenant}
+        if said := [name for name, value in single.items() if value]:
+            raise Unclear(f"{', '.join(said)} cannot be said of a whole workflow; say it of its tasks, in {workflow}")
+        return _submit_workflow(call, workflow, id, wait, wait_timeout)
+    if type is None:
+        raise Unclear("what is to be done is missing; write the task's type (thumbs.resize), or --workflow FILE")
     import asyncio
 
     from orchestrator.client import CannotPack, Client
@@ -130,6 +145,35 @@ async def _ended(client: Client, handle: Handle, patience_s: float | None) -> di
     if result.attempts > 1:  # the attempts that failed on the way
         told["story"] = (await client.ask("task", task=handle.id, timeout_s=ANSWER_WITHIN_S)).get("story", [])
     return told
+
+
+def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, wait_timeout: str | None) -> int:
+    import asyncio
+
+    from orchestrator.cli import flow
+    from orchestrator.client import Client
+
+    name, calls = flow.calls(flow.read(path), id, reply=wait)
+    patience_s = duration_s(wait_timeout) if wait_timeout else None
+    url = call.found.url
+
+    async def submitted() -> dict[str, Any]:
+        async with Client(url, name="orchestrator submit") as client:
+            try:
+                handles = await client.submit_many(calls)
+            except ValueError as fault:
+                raise Unclear(str(fault)) from None
+            if not wait:
+                tasks = [{"task": handle.id, "type": handle.type} for handle in handles]
+                return {"workflow": name, "accepted": True, "tasks": tasks}
+            async with asyncio.timeout(patience_s):
+                return {"workflow": name, "tasks": [await _ended(client, handle, patience_s) for handle in handles]}
+
+    told = asyncio.run(submitted())
+    call.answer(told, lambda: flow.ended_view(told) if wait else submit_view({"task": name}))
+    if not (wait or call.json):
+        print(f"accepted; how it goes: orchestrator workflow {name}", file=sys.stderr)
+    return 0 if all(one.get("outcome", "done") == "done" for one in told["tasks"]) else 1
 
 
 def submit_view(told: dict[str, Any]) -> list[RenderableType]:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from orchestrator.graphs import components
 from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId
 from orchestrator.wire.codec import MAX_BODY_BYTES, pack
 from orchestrator.wire.messages import Edge, Range, Task
@@ -201,7 +202,11 @@ def instant_ns(deadline: Nanos | datetime, unix_ns: Nanos) -> Nanos:
 
 
 def judge_batch(calls: Sequence[Call], size: int) -> None:
-    """Raises ValueError unless these calls, ``size`` bytes together, can be one submission."""
+    """Raises ValueError unless these calls, ``size`` bytes together, can be one submission: small enough, and sound as a graph."""
+    if any(call.task.after for call in calls):
+        for component in components([call.task for call in calls]):
+            if component.fault is not None:
+                raise ValueError(component.fault.message)
     if size + ENVELOPE_BYTES > MAX_BODY_BYTES:
         what = f"task {calls[0].id}" if len(calls) == 1 else f"the workflow of {len(calls)} tasks"
         raise ValueError(

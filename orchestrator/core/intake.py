@@ -14,10 +14,10 @@ from collections.abc import Callable, Container
 from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.devices import DeviceShortage
 from orchestrator.core.events import Arrived, Garbled, Sent
-from orchestrator.core.graphs import Component, components
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
 from orchestrator.core.registry import Instance
+from orchestrator.graphs import Component, components
 from orchestrator.resources import Demand
 from orchestrator.vocabulary import Nanos, TaskId, handler_of, plain, service_of
 from orchestrator.wire.facts import Accepted, Asked, Ended

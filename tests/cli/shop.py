@@ -15,6 +15,12 @@ def resize(path: str, width: int = 100) -> dict[str, object]:
     return {"path": path, "width": width, "thumb": f"{path}@{width}"}
 
 
+@thumbs.task
+def frame(thumb: dict[str, object], colour: str) -> str:
+    """Takes what ``resize`` returns."""
+    return f"{thumb['thumb']} in {colour}"
+
+
 @thumbs.task(retries=1, backoff="1ms")
 def fail(why: str) -> None:
     """Never works."""

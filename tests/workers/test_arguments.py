@@ -143,3 +143,17 @@ def test_signatures_that_no_task_could_meet_are_refused_at_the_start() -> None:
     unknown.__annotations__ = {"x": "Nowhere"}
     with pytest.raises(ServiceError, match=r"An annotation of x\.y cannot be read"):
         Signature(unknown, "x.y")
+
+
+class Odd:
+    """No message carries it."""
+
+
+def test_what_stands_deep_within_a_type_is_judged_too() -> None:
+    """``object`` takes anything there as well; a class that nothing can become is a fault of the arguments, not of the agent."""
+
+    def takes(values: dict[str, object], odd: list[Odd] | None = None) -> None: ...
+
+    assert bind(takes, values={"a": 1, "b": None})["values"] == {"a": 1, "b": None}
+    with pytest.raises(BadArguments, match="no message can carry a Odd"):
+        bind(takes, values={}, odd=[1])

@@ -1,7 +1,8 @@
 """The shape of a submission: which of its tasks hang together, and what is wrong with how they do.
 
-Law: pure, over tasks as their producer sent them. A graph is taken whole or refused whole, so faults belong to *components*; a
-component that is sound does not suffer for another one of the same submission. O(V + E).
+Law: pure, over tasks as their producer words them; the client looks before it sends, the coordinator before it takes. A graph is
+taken whole or refused whole, so faults belong to *components*; one that is sound does not suffer for another one of the same
+submission. O(V + E).
 """
 
 from __future__ import annotations
