@@ -118,16 +118,21 @@ class Client:
         """
         calls = list(calls)
         if any(call.task.after for call in calls):
-            handles = await self._shell.enter(calls)
-        else:
-            handles = [handle for call in calls for handle in await self._shell.enter([call])]
+            return await self._submit_together(calls)
+        handles = [handle for call in calls for handle in await self._shell.enter([call])]
         for handle in handles:
             await _accepted(self._shell, handle)
         return handles
 
+    async def _submit_together(self, calls: list[Call]) -> list[Handle]:
+        """All of these in one message; they share a gate."""
+        handles = await self._shell.enter(calls)
+        await _accepted(self._shell, handles[0])
+        return handles
+
     def workflow(self, name: str = "") -> Workflow:
         """A workflow to write down: tasks that take what others return (``workflow``). ``name`` begins its id, for people."""
-        return Workflow(self._shell, name)
+        return Workflow(self._shell, name, self._submit_together)
 
     def map(
         self, task_type: str, inputs: Inputs, /, *, ordered: bool = True, window: int = 1000, return_errors: bool = False

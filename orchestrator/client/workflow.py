@@ -16,7 +16,7 @@ is the coordinator's business: a producer that dies meanwhile loses only the ans
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from orchestrator.client.calls import Call, Form, form
@@ -78,8 +78,9 @@ class ParentNode:
 class Workflow:
     """A graph of tasks. Made by ``Client.workflow``; belongs to that client."""
 
-    def __init__(self, shell: Shell, name: str) -> None:
+    def __init__(self, shell: Shell, name: str, submit_together: Callable[[list[Call]], Awaitable[list[Handle]]]) -> None:
         self._shell = shell
+        self._submit_together = submit_together
         self.id: str = f"{name}-{shell.fresh_id()}" if name else shell.fresh_id()
         """Its name for ``orchestrator workflow ID`` and ``orchestrator cancel --workflow ID``."""
         if not is_id(self.id):
@@ -175,8 +176,7 @@ class Workflow:
                 f"workflow {self.id} has {len(self.nodes):,} tasks; {MOST_TASKS:,} are the limit of one submission. Nothing was "
                 "submitted. Split it, or let one task do the work of several"
             )
-        self.handles = await self._shell.enter([node.call for node in self.nodes.values()])
-        await self._shell.accepted(self.handles[0])
+        self.handles = await self._submit_together([node.call for node in self.nodes.values()])
         return self.handles
 
     async def run(self, *, return_errors: bool = False) -> dict[Node, Any]:
