@@ -252,8 +252,10 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
         ("attempts", found["attempts"] if isinstance(found.get("attempts"), int) else None),
     ]
     running = [
-        f"attempt {one['attempt']} on {one['instance']}" for one in found.get("attempts") or [] if isinstance(one, dict)
-    ] if live else []  # fmt: skip
+        f"attempt {one['attempt']} on {one['instance']}{_devices(one)}"
+        for one in (found.get("attempts") or [] if live else [])
+        if isinstance(one, dict)
+    ]
     if running:
         pairs.append(("now", ", ".join(running)))
     return [facts(pairs), *attempts_view(found.get("story") or [])]
@@ -268,6 +270,12 @@ def _expected_run(one: dict[str, Any] | None) -> str | None:
     off = "" if one["error"] is None else f", typically ± {one['error']:.0%}"
     runs = f", {one['samples']} runs" if one["samples"] else ""
     return f"{span(one['middle_s'])}, 9 of 10 within {span(one['long_s'])} (by {one['by']}{runs}{off})"
+
+
+def _devices(attempt: dict[str, Any]) -> str:
+    """Of which devices it has some, if there are any."""
+    named = [f"{resource} {', '.join(names)}" for resource, names in attempt.get("devices", {}).items()]
+    return f" with {'; '.join(named)}" if named else ""
 
 
 def why_view(found: dict[str, Any]) -> list[RenderableType]:

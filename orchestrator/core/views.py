@@ -19,7 +19,7 @@ from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, TaskId, TaskType, plain_vector, seconds
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId, TaskType, plain_vector, seconds
 
 REFUSALS_SHOWN_MAX = 50
 PARENTS_SHOWN_MAX = 5
@@ -111,6 +111,7 @@ def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
         "version": one.announced.version if one.announced else "",
         "waits_for": dependencies.missing(desk, one),
         "circle": list(one.circle),
+        "devices": {resource: plain_vector(shelf.free) for resource, shelf in one.devices.items()},
     }
 
 
@@ -157,13 +158,21 @@ def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
             "tenant": record.task.tenant,
             "deadline_ns": record.task.deadline_ns,
             "submitted_by": record.by,
-            "attempts": [{"attempt": str(attempt), "instance": _name(desk, where)} for attempt, where in record.live.items()],
+            "attempts": [_attempt(desk, attempt, where) for attempt, where in record.live.items()],
             "story": _story(record.failures),
             "parents": _parents(desk, record),
             "children": [tie.child.id for tie in desk.custody.families.ties(name)],
         }
     grave = desk.custody.graves.get(name)
     return None if grave is None else _ended(name, grave) | {"story": _story(grave.story or [])}
+
+
+def _attempt(desk: Desk, attempt: Attempt, where: Incarnation) -> dict[str, Any]:
+    """A live attempt: where, with how much, and of which devices."""
+    holding = desk.registry.instances[where].holdings[attempt]
+    return {
+        "attempt": str(attempt), "instance": _name(desk, where), "grant": plain_vector(holding.grant), "devices": holding.devices,
+    }  # fmt: skip
 
 
 def _name(desk: Desk, incarnation: str) -> str:
