@@ -51,6 +51,8 @@ def test_help_shows_an_example_and_every_option() -> None:
         (["tests.workers.live.services:witness"], "is a function, not a Service"),
         ([SERVICE, "--capacity", "slots"], "write NAME=AMOUNT, like slots=4"),
         ([SERVICE, "--capacity", "slots=many"], "write NAME=AMOUNT, like slots=4"),
+        ([SERVICE, "--device", "gpu"], "write NAME=ID,ID, like gpu=GPU-0,GPU-1"),
+        ([SERVICE, "--device", "gpu=0,0"], "Name each once"),
         ([SERVICE, "--grace", "soon"], "--grace is 'soon'"),
         ([SERVICE, "--log", "xml"], "--log is 'xml'; it can be: console, json"),
         ([SERVICE, "--instance", "two words"], "cannot be called 'two words'"),

@@ -14,6 +14,7 @@ from orchestrator.vocabulary import NS_PER_S
 from orchestrator.wire.codec import CannotPack, unpack
 from orchestrator.wire.messages import Dependency, Range
 from workers import Context, Service, ServiceError
+from workers.live import Options
 from workers.packing import packed
 
 
@@ -51,6 +52,25 @@ def test_capacity_has_slots_by_default() -> None:
     assert Service("a").capacity["slots"] >= 1
     assert Service("a", slots=7, capacity={"gpu": 1}).capacity == {"slots": 7, "gpu": 1}
     assert Service("a", capacity={"slots": 3}).capacity == {"slots": 3}
+
+
+def test_devices_count_as_capacity() -> None:
+    """As many as are named, unless said otherwise; numbers are names too."""
+    service = Service("a", slots=2, devices={"gpu": ["GPU-0", "GPU-1"], "fpga": [7]})
+    assert service.capacity == {"slots": 2, "gpu": 2, "fpga": 1}
+    assert service.devices == {"gpu": ("GPU-0", "GPU-1"), "fpga": ("7",)}
+    assert Service("a", slots=2, capacity={"gpu": 1}, devices={"gpu": [0, 1]}).capacity["gpu"] == 1
+    for devices in ({"gpu": []}, {"gpu": [0, 0]}, {"gpu": ["a b"]}, {"slots": ["s"]}, {"a gpu": [0]}):
+        with pytest.raises(ServiceError, match="cannot have"):
+            Service("a", devices=devices)
+
+
+def test_an_instance_may_have_devices_of_its_own() -> None:
+    """Over those of the service, and announced."""
+    service = Service("a", slots=2, devices={"gpu": [0, 1]})
+    service.task("look")(top_level)
+    said = Options(broker="amqp://here/", devices={"gpu": [2, 3, 4]}).profile(service).announcement("i")
+    assert (said.devices, said.capacity) == ({"gpu": ["2", "3", "4"]}, {"slots": 2, "gpu": 3})
 
 
 def test_dependencies() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from orchestrator.vocabulary import NS_PER_S, Attempt
-from orchestrator.wire.messages import Announce, Beat, Error, Reports
+from orchestrator.wire.messages import Announce, Beat, Error, Held, Reports
 from tests.workers.core.stage import MS, PROFILE, Stage
 from workers.core import Limits
 from workers.core.commands import Publish
@@ -271,6 +271,15 @@ def test_the_announcement_carries_the_profile() -> None:
     assert (announce.instance, announce.service) == (PROFILE.instance, "thumbs")
     assert [handler.name for handler in announce.handlers] == ["resize", "crunch", "slow"]
     assert announce.capacity == {"slots": 4}
+
+
+def test_a_sync_is_told_which_devices_an_attempt_has() -> None:
+    """A new leader must not give them to somebody else."""
+    stage = fresh()
+    stage.assign(1, 1, devices={"gpu": ["G0", "G1"]})
+    stage.orders(2, sync=True)
+    (held,) = stage.all_said(Held)[-1].attempts
+    assert held.devices == {"gpu": ["G0", "G1"]}
 
 
 def test_the_same_seed_and_events_give_the_same_commands() -> None:
