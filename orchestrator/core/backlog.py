@@ -28,15 +28,17 @@ ClassKey: TypeAlias = tuple[TaskType, Demand]
 
 
 class Delegating(Protocol):
-    """What wakes lanes and wants to know what became of them."""
+    """Where lanes wait, which wakes them and wants to know what became of them."""
 
     def forsaken(self, lane: Lane) -> None: ...
+
+    def improved(self, lane: Lane) -> None: ...
 
 
 class Lane:
     """Waiting tasks that any instance and any limit would judge alike."""
 
-    __slots__ = ("delegate", "group", "heap", "queued", "shares", "size", "waits")
+    __slots__ = ("delegate", "group", "heap", "meter", "queued", "shares", "size", "waits")
 
     def __init__(self, group: DemandClass, shares: Shares) -> None:
         self.group = group
@@ -46,6 +48,8 @@ class Lane:
         self.queued: Item | None = None
         self.waits: Heads[Lane] | None = None
         """Where it waits for a limit, when it does."""
+        self.meter: Delegating | None = None
+        """Which limit that is."""
         self.delegate: Delegating | None = None
         """Which limit woke it, on behalf of all its like, and has not heard yet what became of that."""
 
@@ -59,7 +63,7 @@ class Lane:
 
     def leave(self) -> None:
         """Nothing of it waits any more, or all of it waits elsewhere."""
-        self.queued = self.waits = None
+        self.queued = self.waits = self.meter = None
         if self.delegate is not None:
             self.delegate.forsaken(self)
 
@@ -127,6 +131,8 @@ class DemandClass:
         if lane.waits is not None:
             if lane.queued is None or entry < lane.queued[0]:
                 lane.waits.offer(lane)
+                assert lane.meter is not None
+                lane.meter.improved(lane)
         elif self._only is None and (lane.queued is None or entry < lane.queued[0]):
             self._order.offer(lane)
 
@@ -214,15 +220,15 @@ class Queue:
         group.blocked = False
         self._heads.offer(group)
 
-    def hold(self, lane: Lane, where: Heads[Lane]) -> None:
+    def hold(self, lane: Lane, meter: Delegating, where: Heads[Lane]) -> None:
         """A limit holds this lane back: it waits ``where``, and the others of its class go on."""
-        lane.waits = where
+        lane.waits, lane.meter = where, meter
         where.offer(lane)
         self._reoffer(lane.group)
 
     def release(self, lane: Lane) -> None:
         """The limit may have room for it now."""
-        lane.waits = lane.queued = None
+        lane.waits = lane.meter = lane.queued = None
         lane.group.offer(lane)
         self._reoffer(lane.group)
 

@@ -151,6 +151,17 @@ class Meter:
             del self._delegates[spot]
             self.loosen()
 
+    def improved(self, lane: Lane) -> None:
+        """A waiting lane has a better head now: if it goes before that of the one that was woken for its like, it is woken too."""
+        spot = self._spot(lane)
+        other = self._delegates.get(spot)
+        if other is not None:
+            mine, theirs = lane.head(), other.head()
+            if mine is not None and theirs is not None and mine < theirs:
+                other.delegate = None
+                del self._delegates[spot]
+                self.loosen()
+
     def loosen(self) -> None:
         """There may be enough for somebody."""
         if self._waiting:

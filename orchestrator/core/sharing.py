@@ -180,7 +180,7 @@ class Sharing:
         if lane.delegate is not None and lane.delegate is not meter:
             lane.delegate.forsaken(lane)
         lane.delegate = None
-        queue.hold(lane, meter.hold(lane, now))
+        queue.hold(lane, meter, meter.hold(lane, now))
         self._look_later(desk, meter, now)
 
     def wake(self, desk: Desk, now: Nanos) -> None:

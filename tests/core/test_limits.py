@@ -257,6 +257,22 @@ def test_one_who_cannot_run_does_not_keep_the_unit_from_others() -> None:
     assert any("run t4" in said for said in script.line("a finishes t2"))
 
 
+def test_a_better_one_that_comes_to_a_waiting_lane_is_not_kept_behind_the_one_that_was_woken() -> None:
+    """The unit is free, but no slot; a task of another tenant, which waited already, gets a more urgent companion meanwhile."""
+    script = Script()
+    for line in ["coordinator c1", "agent a pay.charge,look slots=1", "agent b mail.send slots=1"]:
+        script.line(line)
+    script.line("limit all on=*.*e* at_once=1")  # pay.charge and mail.send
+    script.line("limit each on=* key=tenant at_once=9")
+    script.line("submit s mail.send tenant=m")
+    script.line("submit t1 pay.charge tenant=x")
+    script.line("submit t2 pay.charge tenant=y")
+    script.line("submit u pay.look")
+    script.line("b finishes s")
+    script.line("submit t3 pay.charge tenant=y priority=9")
+    assert any("run t3" in said for said in script.line("a finishes u"))
+
+
 def test_what_comes_back_costs_one_look_however_many_wait() -> None:
     """Five thousand tenants, each with a limit of its own, wait for one unit that all share; passing it on touches few of them."""
     took = []
