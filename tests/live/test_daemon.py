@@ -385,3 +385,21 @@ async def test_reports_left_by_a_dead_leader_are_read_before_anything_moves(amqp
             assert (await client.result("t1")).value == b"\x07"
             client.submit(Task("t2", "s.h"))
             assert (await heir.assigned())[0].task == "t2"
+
+
+async def test_limits_of_the_settings_are_in_the_ledger_and_survive_the_coordinator(amqp_url: str) -> None:
+    """The first one writes them down; the next, whose settings say nothing of it, keeps them: of three tasks one runs at a time."""
+    async with coordinator(amqp_url, limits={"door": {"on": "s.*", "at_once": 1}}), producer(amqp_url) as client:
+        assert [(one["limit"], one["by"]) for one in (await client.ask("limit"))["limits"]] == [("door", "the settings")]
+    async with (
+        coordinator(amqp_url),
+        producer(amqp_url) as client,
+        agent(amqp_url, "s", "h", capacity={"slots": 9}) as worker,
+    ):
+        client.submit(*(Task(f"t{n}", "s.h") for n in range(3)))
+        for left in (2, 1, 0):
+            assignment, attempt = await worker.assigned()
+            (door,) = (await client.ask("limit"))["limits"]
+            assert (door["out"], door["waiting"]) == (1, left)
+            worker.done(assignment.task, attempt, b"\x01")
+            await client.result(assignment.task)
