@@ -106,6 +106,8 @@ class Coordinator:
                 wake(desk, now, timer)
         desk.backlog.note_moves()
         desk.renewing = desk.backlog.refresh(RENEWED_MAX)
+        if desk.limits_read:
+            limiting.heed(desk, now)
         if desk.leading:
             self._rest(now)
         elif desk.phase == "following" and now - desk.stirred_ns >= desk.config.silent_ns:

@@ -78,6 +78,8 @@ class Desk:
         self.sharing = Sharing()
         self.wanted_limits: dict[str, Spec] = {}
         """What the settings say of limits."""
+        self.limits_read = False
+        """The ledger has a new word on limits, which is not heeded yet."""
         self.renewing = False
         """Some that wait are still to be placed anew, since estimates have moved."""
         self.timers = Timers()

@@ -38,25 +38,31 @@ def sound(value: Any) -> bool:
 
 
 def specs(desk: Desk) -> dict[str, Spec]:
-    """The limits in force, as the ledger has them; one that this version does not understand is left out, and told once."""
-    found = {}
-    for name, (fact, _) in desk.custody.limits.items():
-        if fact.value.get("spec") is not None:
-            try:
-                found[name] = spec_of(name, fact.value.get("spec"))
-            except ValueError:
-                continue
-    return found
+    """The limits in force, as the ledger has them; one that this version does not understand is left out."""
+    found = ((name, _understood(name, fact)) for name, (fact, _) in desk.custody.limits.items())
+    return {name: spec for name, spec in found if spec is not None}
 
 
-def read(desk: Desk, now: Nanos, name: str) -> None:
+def _understood(name: str, fact: Asked) -> Spec | None:
+    try:
+        return None if fact.value.get("spec") is None else spec_of(name, fact.value["spec"])
+    except ValueError:
+        return None
+
+
+def read(desk: Desk, name: str) -> None:
     """The ledger has a new word on this limit."""
+    desk.limits_read = True
     fact = desk.custody.limits[name][0]
-    known = specs(desk)
-    if fact.value.get("spec") is not None and name not in known:
+    if fact.value.get("spec") is not None and _understood(name, fact) is None:
         desk.note("limit_unknown", value=repr(fact.value)[:200])
-    old = desk.sharing.limits.get(name)
-    if (old.spec if old is not None else None) != known.get(name):
+
+
+def heed(desk: Desk, now: Nanos) -> None:
+    """Limits as the ledger has them are in force: once a step, for those who wait may have to be placed anew."""
+    desk.limits_read = False
+    known = specs(desk)
+    if known != {one.name: one.spec for one in desk.sharing.limits}:
         desk.sharing.use(desk, now, Limits(known))
 
 

@@ -204,7 +204,7 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
         desk.note("will", will=fact.what, task=fact.task or None, value=fact.value, by=fact.by)
     if fact.what == "limit":
         desk.keeping.row(offset, "limit", fact.value["name"])
-        limiting.read(desk, now, fact.value["name"])
+        limiting.read(desk, fact.value["name"])
         return
     if fact.what == "policy":
         policy(desk, fact, offset)
