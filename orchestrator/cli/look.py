@@ -239,6 +239,8 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
         ("started", instant(found["started_ns"]) if found.get("started_ns") else None),
         ("ended", instant(found["ended_ns"]) if found.get("ended_ns") else None),
         ("age", span(found["age_s"]) if live else None),
+        ("starts", _forecast(found.get("expected_start"))),
+        ("ends", _forecast(found.get("expected_end"))),
         ("instance", found.get("instance") or None),
         ("needs", found.get("need")),
         ("expected to run", _expected_run(found.get("expected"))),
@@ -280,19 +282,26 @@ def _devices(attempt: dict[str, Any]) -> str:
 
 def why_view(found: dict[str, Any]) -> list[RenderableType]:
     """What ``why`` answered."""
-    from orchestrator.cli.show import facts, span, table
+    from orchestrator.cli.show import cell, facts, span, table
 
     sentence = facts([
         (f"{found['task']}", _state_of(found) if found["state"] != "ended" else found["state"]),
         ("why", found["reason"]),
         ("needs", found.get("need")),
         ("age", span(found["age_s"]) if "age_s" in found else None),
-        ("ahead of it", _ahead(found.get("ahead"))),
+        ("place", _place(found)),
+        ("starts", _forecast(found.get("expected_start"))),
+        ("ends", _forecast(found.get("expected_end"))),
     ])  # fmt: skip
     if found["state"] not in ("waiting", "deferred") or not found["refusals"]:
         return [sentence]
     rows = [[one["instance"], one["reason"]] for one in found["refusals"]]
-    return [sentence, table(["instance", "cannot take it because"], rows)]
+    more = found["refused"]["refused"] - len(rows)
+    return [
+        sentence,
+        table(["instance", "cannot take it because"], rows),
+        *([cell(f"{more:,} more instances cannot take it.")] if more > 0 else []),
+    ]
 
 
 def _kin(parents: list[dict[str, Any]] | None) -> str | None:
@@ -306,10 +315,30 @@ def _kin(parents: list[dict[str, Any]] | None) -> str | None:
     return "; ".join(said) or None
 
 
-def _ahead(count: int | None) -> str | None:
-    if count is None:
+def _place(found: dict[str, Any]) -> str | None:
+    """Its place in the order, and who goes before it."""
+    from orchestrator.cli.show import clean
+
+    number, of = found.get("ahead"), found.get("of")
+    if number is None:
         return None
-    return "1000 tasks or more" if count >= 1000 else "no task" if count == 0 else f"{count} tasks" if count > 1 else "1 task"
+    about = "" if found.get("ahead_exact", True) else "about "
+    place = f"{about}{number + 1:,} of {of:,} that wait for this service" if of is not None else f"{number + 1:,}"
+    before = [clean(one) for one in found.get("before", [])]
+    more = " …" if number > len(before) else ""
+    return f"{place}; before it go {', '.join(before)}{more}" if before else place
+
+
+def _forecast(expected: dict[str, Any] | None) -> str | None:
+    """``in about 2 min, give or take 20 s``."""
+    from orchestrator.cli.show import span
+
+    if expected is None:
+        return None
+    if expected["in_s"] <= 0 and not expected["error_s"]:
+        return "now"
+    give = f", give or take {span(expected['error_s'])}" if expected["error_s"] else ""
+    return f"in about {span(max(0.0, expected['in_s']))}{give}, if nothing more urgent comes"
 
 
 def _state_of(found: dict[str, Any]) -> Any:

@@ -34,12 +34,12 @@ def missing(desk: Desk, instance: Instance) -> list[Service]:
 def obstacle(desk: Desk, instance: Instance) -> str | None:
     """What of its needs keeps this instance from work, in words; none: nothing."""
     if instance.circle:
-        return f"what it needs to start runs in a circle: {arrows(instance.circle)}"
+        return f"would close a circle with what it needs to start: {arrows(instance.circle)}"
     absent = missing(desk, instance)
     if not absent:
         return None
     barred = [one for name in absent if (pool := desk.registry.pools.get(name)) for one in pool.members.values() if one.circle]
-    why = f" (what {barred[0].name} needs to start runs in a circle: {arrows(barred[0].circle)})" if barred else ""
+    why = f" ({barred[0].name} {obstacle(desk, barred[0])})" if barred else ""
     return f"needs service {', '.join(absent)}, which has no ready instance{why}"
 
 

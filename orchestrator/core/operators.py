@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from orchestrator.core import limiting, liveness, views
+from orchestrator.core import limiting, liveness, reasons, views
 from orchestrator.core.commands import Reply
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -85,14 +85,14 @@ def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 
 def task(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    found = views.task(desk, now, _text(args, "task"))
+    found = reasons.task(desk, now, _text(args, "task"))
     if found is None:
         raise _unknown(_text(args, "task"))
     return found
 
 
 def why(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    found = views.why(desk, now, _text(args, "task"))
+    found = reasons.why(desk, now, _text(args, "task"))
     if found is None:
         raise _unknown(_text(args, "task"))
     return found

@@ -1,12 +1,10 @@
 """Answers: what is going on, as plain data for people and machines.
 
-Law: looking changes nothing. Reasons come from the same filter that decides (``placing.refusal``), so what is shown is what
-counted.
+Law: looking changes nothing. Why something waits is told by ``reasons``, when it will start by ``forecasts``.
 """
 
 from __future__ import annotations
 
-from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
@@ -14,15 +12,10 @@ from orchestrator.core import dependencies
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates import Estimate
 from orchestrator.core.families import Outline
-from orchestrator.core.placing import refusal
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
-from orchestrator.resources import Demand
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId, TaskType, plain_vector, seconds
-
-REFUSALS_SHOWN_MAX = 50
-PARENTS_SHOWN_MAX = 5
 
 
 def status(desk: Desk, now: Nanos) -> dict[str, Any]:
@@ -145,14 +138,14 @@ def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, workfl
         for record in map(live.__getitem__, among)
         if (state is None or record.state == state) and (service is None or record.service == service)
     )
-    return [_live(record, now) for record in islice(found, limit)]
+    return [row(record, now) for record in islice(found, limit)]
 
 
 def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
     """Everything known of one task: its state and the story of its attempts."""
     record = desk.custody.live.get(name)
     if record is not None:
-        return _live(record, now) | {
+        return row(record, now) | {
             "need": str(desk.backlog.demand(record)),
             "expected": _estimate(desk.estimates.expect(record)),
             "tenant": record.task.tenant,
@@ -171,16 +164,18 @@ def _attempt(desk: Desk, attempt: Attempt, where: Incarnation) -> dict[str, Any]
     """A live attempt: where, with how much, and of which devices."""
     holding = desk.registry.instances[where].holdings[attempt]
     return {
-        "attempt": str(attempt), "instance": _name(desk, where), "grant": plain_vector(holding.grant), "devices": holding.devices,
+        "attempt": str(attempt), "instance": name_of(desk, where), "grant": plain_vector(holding.grant), "devices": holding.devices,
     }  # fmt: skip
 
 
-def _name(desk: Desk, incarnation: str) -> str:
+def name_of(desk: Desk, incarnation: str) -> str:
+    """An instance as people call it."""
     instance = desk.registry.instances.get(incarnation)
     return instance.name if instance else incarnation
 
 
-def _live(record: Record, now: Nanos) -> dict[str, Any]:
+def row(record: Record, now: Nanos) -> dict[str, Any]:
+    """A live task in a line."""
     return {
         "task": record.id,
         "type": record.task.type,
@@ -221,65 +216,6 @@ def _story(failures: list[Any]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def why(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
-    """Why a task is not running: one sentence, and the refusal of every instance (P4)."""
-    record = desk.custody.live.get(name)
-    if record is None:
-        known = task(desk, now, name)
-        return None if known is None else known | {"reason": f"it has ended: {known['outcome']}", "refusals": []}
-    demand = desk.backlog.demand(record)
-    pool = desk.registry.pools.get(record.service)
-    members = list(pool.members.values()) if pool else []
-    refusals = [
-        {"instance": one.name, "reason": reason}
-        for one in members[:REFUSALS_SHOWN_MAX]
-        if (reason := refusal(desk, one, record.task.type, demand)) is not None
-    ]
-    return _live(record, now) | {
-        "need": str(demand),
-        "reason": _reason(desk, now, record, demand, members, refusals),
-        "refusals": refusals,
-        "ahead": _ahead(desk, record),
-    }
-
-
-def _reason(desk: Desk, now: Nanos, record: Record, demand: Demand, members: list[Instance], refusals: list[dict[str, str]]) -> str:
-    service = record.service
-    if record.id in desk.ending:
-        return "its end is being written to the ledger"
-    if record.state == "blocked":
-        return _waits_for(desk, record)
-    if record.state in ("assigned", "running"):
-        where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
-        if all(desk.registry.instances[incarnation].state == "gone" for incarnation in record.live.values()):
-            return f"it must never overlap: {where} is gone and may run it until its lease is over"
-        silent_ns = now - max(desk.registry.instances[incarnation].heard_ns for incarnation in record.live.values())
-        silent = f", of which nothing was heard for {seconds(silent_ns):.0f} s" if silent_ns > 3 * desk.config.beat_ns else ""
-        return f"it is {record.state} on {where}{silent}"
-    if record.state == "doubtful":
-        return "its instance is gone; what that means for it is being written to the ledger"
-    if record.state == "deferred":
-        tries = f" after {len(record.failures)} attempts" if record.failures else ""
-        return f"it is not due for another {seconds(record.not_before_ns - now):.1f} s{tries}"
-    if record.place is not None and record.place.aside:
-        pool = desk.registry.pool(service)
-        if pool.unanswered:
-            waiting = ", ".join(_name(desk, one) for one in pool.unanswered)
-            return f"accepted before this coordinator took over: {waiting} may hold it and has still to answer"
-        fenced = ", ".join(_name(desk, one) for one in pool.fenced)
-        return f"it must never overlap: {fenced} is gone and may run it until its lease is over"
-    held_back = desk.sharing.reasons(record.place.shares, now) if record.place is not None else []
-    if held_back:
-        return "; ".join(held_back)
-    if not members:
-        served = "its last instance is gone" if service in desk.custody.served else "no instance of it has ever announced itself"
-        return f"service {service!r} is missing: {served}. Start one: workers run MODULE:SERVICE"
-    if len(refusals) == len(members):
-        reasons = sorted({one["reason"] for one in refusals})
-        return f"none of the {len(members)} instances of {service!r} can take it now: {'; '.join(reasons[:3])}"
-    return "others go before it, or it is about to be placed"
-
-
 def workflow(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
     """Every task of a workflow that is remembered, with its parents, in the order of their coming."""
     known = desk.custody.families.workflows.get(name)
@@ -289,7 +225,7 @@ def workflow(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
     for task_id, one in known.items():
         parents = one.parents if isinstance(one, Outline) else tuple(dict.fromkeys(edge.task for edge in one.task.after))
         state = _state(desk, task_id)
-        where = [] if isinstance(one, Outline) else [_name(desk, incarnation) for incarnation in one.live.values()]
+        where = [] if isinstance(one, Outline) else [name_of(desk, incarnation) for incarnation in one.live.values()]
         type_ = one.type if isinstance(one, Outline) else one.task.type
         rank_s = None if isinstance(one, Outline) or one.node is None else round(seconds(one.node.rank_ns), 3)
         tasks.append({"task": task_id, "type": type_, "state": state, "on": where, "parents": list(parents), "path_s": rank_s})
@@ -300,23 +236,6 @@ def workflow(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
         "work_s": round(seconds(sum(record.node.work_ns for record in live if record.node is not None)), 3),
         "tasks": tasks,
     }
-
-
-def _waits_for(desk: Desk, record: Record) -> str:
-    """The parents that have not ended, and what each of the first few does."""
-    assert record.node is not None
-    missing = record.node.missing
-    shown = [_doing(desk, parent) for parent in islice(missing, PARENTS_SHOWN_MAX)]
-    more = f" and {len(missing) - len(shown)} more" if len(missing) > len(shown) else ""
-    return f"it waits for its parent{'s' if len(missing) > 1 else ''} {', '.join(shown)}{more}"
-
-
-def _doing(desk: Desk, task: TaskId) -> str:
-    record = desk.custody.live.get(task)
-    if record is None:
-        return f"{task} (not known yet)"
-    where = ", ".join(_name(desk, incarnation) for incarnation in record.live.values())
-    return f"{task} ({record.state}{f' on {where}' if where else ''})"
 
 
 def _parents(desk: Desk, record: Record) -> list[dict[str, Any]]:
@@ -332,13 +251,3 @@ def _state(desk: Desk, task: TaskId) -> str:
         return record.state
     grave = desk.custody.graves.get(task)
     return grave.outcome if grave is not None else "unknown"
-
-
-def _ahead(desk: Desk, record: Record) -> int | None:
-    """How many waiting tasks of its service stand before it (counted up to a thousand)."""
-    if record.place is None:
-        return None
-    mine = (desk.backlog.key(record), record.standing)
-    queue = desk.backlog.queue(record.service)
-    keys = ((desk.backlog.key(one), one.standing) for one in queue.records())
-    return len(nsmallest(1000, (key for key in keys if key < mine)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from traceback import format_exception
 
-from orchestrator.core import views
+from orchestrator.core import reasons
 from orchestrator.core.config import Config
 from orchestrator.sim.agents import AgentProcess
 from orchestrator.sim.broker import Broker
@@ -167,7 +167,7 @@ class World:
         else:
             desk, now_ns = leader.machine.desk, self.timeline.now_ns
             for task in waits[:5]:
-                why = views.why(desk, now_ns, task)
+                why = reasons.why(desk, now_ns, task)
                 parts.append(f"{task}: {why['reason'] if why else 'unknown to the leader'}")
             parts.append(f"owed {list(desk.custody.owed)[:5]}")
         for agent in self.agents:
