@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.core import leadership
+from orchestrator.core import leadership, workflows
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
 from orchestrator.core.records import Record
@@ -43,7 +43,7 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
         if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None:
             if holding.record is None:
                 let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
-            else:  # its slot need not wait for the ledger: grants are soft, and it runs no more
+            elif not workflows.has_heirs(desk, holding.record):  # its slot need not wait for the ledger: grants are soft
                 instance.relieve(holding)
                 desk.sharing.give(holding.shares)
                 holding.shares = ()

@@ -50,6 +50,15 @@ def parent_over(desk: Desk, now: Nanos, task: TaskId, *, anew: bool = False) -> 
             settle_down(desk, now, child)
 
 
+def has_heirs(desk: Desk, record: Record) -> bool:
+    """Whether a child may go once the end of this task is read.
+
+    Then what it held stays with it for that moment, or a task of less worth would take it before the child can ask.
+    """
+    ties = desk.custody.families.ties(record.id)
+    return any(tie.child.node is not None and len(tie.child.node.missing) == 1 for tie in ties)
+
+
 def find_parents(desk: Desk, now: Nanos, record: Record) -> None:
     """A leader has read all there is: a parent that is neither alive nor over has been forgotten and will never end."""
     if record.node is None:

@@ -17,7 +17,7 @@ from orchestrator.core import events as e
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
 from orchestrator.wire.facts import Accepted, Entry
-from orchestrator.wire.messages import Announce, Handler, Held, Report, Reports, Submit, Task
+from orchestrator.wire.messages import Announce, Edge, Handler, Held, Report, Reports, Submit, Task
 
 HANDLERS = [Handler("resize")]
 
@@ -111,3 +111,26 @@ def test_a_takeover_with_200_000_waiting() -> None:
     )
     assert sum(map(len, shell.held.values())) > agents
     assert shell.spent_s < 5
+
+
+@pytest.mark.parametrize("shape", ["layers", "chain", "fan"])
+def test_a_graph_of_10_000(shape: str) -> None:
+    """Taken in, ranked, run to its end: each edge costs a constant, whatever the shape."""
+    shell, nodes = Shell(), 10_000
+    shell.lead(10, 20)
+    parents = {
+        "layers": lambda n: {max(0, n - 100 - k * 7) for k in range(5)} if n >= 100 else set(),
+        "chain": lambda n: {n - 1} if n else set(),
+        "fan": lambda n: set() if n == 0 else {0} if n < nodes - 1 else set(range(1, 1001)),
+    }[shape]
+    tasks = [Task(f"t{n}", "thumbs.resize", b"x" * 50, after=[Edge(f"t{one}") for one in sorted(parents(n))]) for n in range(nodes)]
+    edges = sum(len(task.after) for task in tasks)
+    shell.step(e.Arrived(Submit(tasks), "delivery", "p"))
+    accepted_s, worst_s, shell.spent_s, shell.worst_s = shell.spent_s, shell.worst_s, 0.0, 0.0
+    shell.work(nodes)
+    print(
+        f"\n{shape}: {nodes:,} tasks, {edges:,} edges: accepted in {accepted_s:.2f} s, "
+        f"{nodes / shell.spent_s:,.0f} tasks/s, longest step {max(worst_s, shell.worst_s) * 1000:.1f} ms"
+    )
+    assert not shell.machine.desk.custody.live
+    assert accepted_s + shell.spent_s < 60
