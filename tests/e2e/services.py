@@ -27,3 +27,12 @@ async def double(number: int, context: Context) -> int:
     await asyncio.sleep(0.002)
     witness("end", context.task, os.getpid())
     return 2 * number
+
+
+@service.task("node", retries=5, backoff=0.1)
+async def node(seconds: float, context: Context, above: list[int] | None = None) -> int:
+    """One task of a workflow: runs as long as it is told, and says how deep it stands, as it learned from its parents."""
+    witness("start", context.task, os.getpid())
+    await asyncio.sleep(seconds)
+    witness("end", context.task, os.getpid())
+    return 1 + max(above or [0])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.client import Client
 from tests.e2e.fleet import ROOT, fleet
 
 README = (ROOT / "README.md").read_text()
@@ -22,8 +23,8 @@ def _words() -> list[str]:
 
 @pytest.mark.broker
 async def test_the_service_and_the_producer_of_the_readme_meet(amqp_url: str, tmp_path: Path) -> None:
-    """Its service block, saved as shop.py and run, answers what its producer block asks."""
-    service, producer = PYTHON
+    """Its service block, saved as shop.py and run, answers what its producer block asks, and does the workflow."""
+    service, producer, workflow = PYTHON
     (tmp_path / "shop.py").write_text(service)
     async with fleet(amqp_url, tmp_path, path=tmp_path) as ours:
         await ours.coordinator()
@@ -33,6 +34,11 @@ async def test_the_service_and_the_producer_of_the_readme_meet(amqp_url: str, tm
         scope: dict[str, object] = {}
         exec(f"async def produce():\n{indented}", scope)
         assert await scope["produce"]() == "cat.png at 200"  # type: ignore[operator]
+        body = workflow.replace("print(values[page])", "return values[page]")
+        indented = "\n".join("    " + line for line in body.splitlines())
+        exec(f"async def flow(client):\n{indented}", scope)
+        async with Client(amqp_url) as client:
+            assert await scope["flow"](client) == "pets: cat.png at 200, dog.png at 200"  # type: ignore[operator]
 
 
 def test_every_command_of_the_readme_exists() -> None:
