@@ -25,7 +25,6 @@ from orchestrator.wire.types import (
     MOST_DEVICES,
     MOST_HELD,
     MOST_RESOURCES,
-    MOST_TASKS,
     Amount,
     Blob,
     Count,
@@ -40,6 +39,7 @@ from orchestrator.wire.types import (
     Type,
 )
 from orchestrator.wire.types import MOST_LISTED as MOST_LISTED
+from orchestrator.wire.types import MOST_TASKS as MOST_TASKS
 
 VERSION = 1
 """Of every message here. A later version may add optional fields without a new number."""

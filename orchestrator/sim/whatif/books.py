@@ -61,6 +61,13 @@ class Books:
         """How many waited just after the last task had come."""
         self.end_ns: Nanos = 0
 
+    def ready_ns(self) -> list[Nanos]:
+        """From when each could run: its arrival, or the end of the last of those it comes after."""
+        if not any(task.after for task in self.trace.tasks):
+            return self.submit_ns
+        ends = [max((self.finish_ns[self.place[parent]] for parent in task.after), default=0) for task in self.trace.tasks]
+        return [max(came, end) for came, end in zip(self.submit_ns, ends, strict=True)]
+
     def started(self, place: int, now_ns: Nanos) -> None:
         """A run of it begins."""
         if self.start_ns[place] == NEVER:

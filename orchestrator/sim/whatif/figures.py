@@ -1,8 +1,9 @@
 """What came of a run, as numbers.
 
-* **wait**: time in the system without running: response minus the time on machines (all attempts). Without preemption and failures
-  that is start minus arrival.
+* **response**: from a task's arrival to its end; of a task that comes after others, from the end of the last of these.
+* **wait**: of that the time in which it did not run (all attempts). Without preemption and failures: start minus arrival.
 * **slowdown**: response over run time (at normal speed, undisturbed). Tasks that take no time have none.
+* **flow_stretch**: of a workflow, from its arrival to its last end, over its critical path.
 * **jain_tenants**: Jain's index over tenants of the share of their time in the system in which they ran: 1, all were served alike.
   (Jain, Chiu, Hawe 1984: (Σx)² / (n Σx²).)
 * **utilisation**: of the busiest resource, from the first arrival to the last end.
@@ -28,11 +29,10 @@ GROWING = 0.1
 def figures(books: Books, fleet: Fleet, services: int, warm_up: int = 0) -> dict[str, Any]:
     """Everything that is reported of one run. ``warm_up``: so many tasks, the first to arrive, are left out of means."""
     done = [place for place in range(warm_up, len(books.finish_ns)) if books.finish_ns[place] != NEVER]
-    submit, finish, busy, length = books.submit_ns, books.finish_ns, books.busy_ns, books.length_ns
-    response = [finish[place] - submit[place] for place in done]
-    wait = sorted(finish[place] - submit[place] - busy[place] for place in done)
-    slow = sorted((finish[place] - submit[place]) / length[place] for place in done if length[place])
-    response.sort()
+    ready, finish, busy, length = books.ready_ns(), books.finish_ns, books.busy_ns, books.length_ns
+    response = sorted(finish[place] - ready[place] for place in done)
+    wait = sorted(finish[place] - ready[place] - busy[place] for place in done)
+    slow = sorted((finish[place] - ready[place]) / length[place] for place in done if length[place])
     span_ns = books.end_ns
     return {
         "tasks": len(books.submit_ns),
@@ -55,6 +55,7 @@ def figures(books: Books, fleet: Fleet, services: int, warm_up: int = 0) -> dict
         "in_system_mean": books.present_ns / span_ns if span_ns else 0.0,
         "machine_failures": books.failures,
         "attempts_lost": books.losses,
+        **_flows(books),
     }
 
 
@@ -90,3 +91,24 @@ def _served(books: Books, places: Iterable[int]) -> list[float]:
         ran[tenant] = ran.get(tenant, 0) + books.busy_ns[place]
         were[tenant] = were.get(tenant, 0) + books.finish_ns[place] - books.submit_ns[place]
     return [ran[tenant] / were[tenant] for tenant in ran if were[tenant]]
+
+
+def _flows(books: Books) -> dict[str, Any]:
+    """Of whole workflows, where there are any."""
+    spans: dict[str, tuple[int, int, int]] = {}
+    paths: dict[str, int] = {}
+    for place, task in enumerate(books.trace.tasks):
+        paths[task.id] = books.length_ns[place] + max((paths[parent] for parent in task.after), default=0)
+        if task.workflow:
+            came, ended, path = spans.get(task.workflow, (books.submit_ns[place], 0, 0))
+            spans[task.workflow] = (came, max(ended, books.finish_ns[place]), max(path, paths[task.id]))
+    if not spans:
+        return {}
+    makespans = sorted(ended - came for came, ended, _ in spans.values())
+    stretches = sorted((ended - came) / path for came, ended, path in spans.values() if path)
+    return {
+        "flows": len(spans),
+        "flow_makespan_s_mean": mean(makespans) / NS_PER_S,
+        "flow_stretch_mean": mean(stretches),
+        "flow_stretch_p99": quantile(stretches, 0.99),
+    }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby
 from math import exp
+from typing import TypeAlias
 
 from orchestrator.core import events as e
 from orchestrator.sim.timeline import Act, Alarm, Timeline, dice
@@ -21,14 +22,16 @@ from orchestrator.sim.whatif.leader import Leader
 from orchestrator.sim.whatif.machines import Machine
 from orchestrator.sim.whatif.passing import Passing
 from orchestrator.sim.whatif.question import FOREVER_NS, PATIENT, Question
-from orchestrator.traces import Trace, TraceTask
+from orchestrator.traces import BadTrace, Trace, TraceTask
 from orchestrator.vocabulary import NS_PER_S, Nanos, handler_of, ns, service_of
-from orchestrator.wire.messages import AnyMessage, Handler, Orders, Submit, Task
+from orchestrator.wire.messages import MOST_TASKS, AnyMessage, Edge, Handler, Orders, Submit, Task
 from workers.core import Lane, Profile
 from workers.core import events as we
 
 BIRTH_NS = 1_000_000 * NS_PER_S
 """Where time begins: clocks of the cores are never near zero."""
+Part: TypeAlias = tuple[str, str]
+"""What is submitted together: tasks of a service, or a workflow."""
 AT_ONCE_MAX = 10_000
 """Steps within one moment before somebody must be talking in circles."""
 
@@ -203,18 +206,40 @@ class World:
             tenant=task.tenant,
             deadline_ns=deadline_ns,
             size=task.size,
+            after=[Edge(parent) for parent in task.after],
             estimate_ns=None if estimate_s is None else ns(estimate_s),
         )
 
 
 def _arrivals(trace: Trace, submitted: Callable[[TraceTask], Task]) -> Iterator[tuple[Nanos, Submit]]:
-    """Who comes when: tasks of one moment and service are one submission."""
+    """Who comes when. A workflow is one submission, as it must be; so are other tasks of one moment and service.
+
+    Raises BadTrace for a task that comes at another time than the one it comes after.
+    """
     for at_s, together in groupby(trace.tasks, key=lambda task: task.submit_s):
-        services: dict[str, list[TraceTask]] = {}
+        parts: dict[Part, list[TraceTask]] = {}
+        part_of: dict[str, Part] = {}
         for task in together:
-            services.setdefault(service_of(task.type), []).append(task)
-        for tasks in services.values():
-            yield ns(at_s), Submit([submitted(task) for task in tasks])
+            name = ("", task.workflow) if task.workflow else (service_of(task.type), "")
+            for parent in task.after:
+                if parent not in part_of:
+                    raise BadTrace(f"the task {task.id!r} comes at {at_s:g} s, the task {parent!r} that it comes after does not: "
+                                   "what belongs together is submitted together", trace.name)  # fmt: skip
+                name = _joined(parts, part_of, name, part_of[parent])
+            part_of[task.id] = name
+            parts.setdefault(name, []).append(task)
+        for tasks in parts.values():
+            for first in range(0, len(tasks), MOST_TASKS):
+                yield ns(at_s), Submit([submitted(task) for task in tasks[first : first + MOST_TASKS]])
+
+
+def _joined(parts: dict[Part, list[TraceTask]], part_of: dict[str, Part], one: Part, other: Part) -> Part:
+    """Two parts of a moment that turn out to belong together are one."""
+    if one != other and one in parts:
+        for task in parts.pop(one):
+            part_of[task.id] = other
+            parts[other].append(task)
+    return other
 
 
 def _profiles(trace: Trace, fleet: Fleet) -> Iterator[tuple[Profile, float]]:
