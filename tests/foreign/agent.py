@@ -22,11 +22,28 @@ import msgpack
 import pika
 from pika.exceptions import AMQPError, NackError, UnroutableError
 
-HANDLERS = {"echo": lambda **kwargs: kwargs, "add": lambda a, b: a + b}
+HANDLERS = {"echo": lambda **kwargs: kwargs, "add": lambda a, b: a + b, "sum": lambda parts: sum(filter(None, parts))}
 SLOTS = 4
 UNRELEASED = 10_000
 
 Attempt = tuple[int, int]  # (epoch, n)
+
+
+def arguments(one: dict[str, Any]) -> dict[str, Any]:
+    """Those of the task, and what its parents left (6.4)."""
+    found: dict[str, Any] = msgpack.unpackb(one["args"], timestamp=3)
+    given: dict[str, Any] = {}
+    for parent in one.get("parents", []):
+        packed = parent.get("value")
+        value = msgpack.unpackb(packed, timestamp=3) if packed is not None else None
+        for into in parent.get("into", []):
+            if into.endswith("[]"):
+                given.setdefault(into[:-2], []).append(value)
+            else:
+                given[into] = value
+    if twice := found.keys() & given.keys():
+        raise TypeError(f"given by the task and by a parent: {', '.join(sorted(twice))}")
+    return found | given
 
 
 def now_ns() -> int:
@@ -199,7 +216,7 @@ class Incarnation:
         """In a thread: call the handler, hand its report to the thread that speaks."""
         report: dict[str, Any] = {"task": one["task"], "started_ns": time.time_ns()}
         try:
-            value = HANDLERS[one["handler"]](**msgpack.unpackb(one["args"], timestamp=3))
+            value = HANDLERS[one["handler"]](**arguments(one))
             report |= {"outcome": "done", "value": msgpack.packb(value, datetime=True)}
         except Exception as fault:  # whatever a handler raises is the failure of its attempt
             kind = "bad_arguments" if isinstance(fault, TypeError) else type(fault).__name__

@@ -87,6 +87,23 @@ async def test_strangers_are_told_what_is_wrong(amqp_url: str) -> None:
 
 
 @pytest.mark.broker
+async def test_strangers_hand_results_on(amqp_url: str) -> None:
+    """A workflow: one argument, a list of many, one that is missing since its parent failed and the edge says to go on."""
+    one, two = task("far.add", {"a": 1, "b": 2}), task("far.add", {"a": 10, "b": 20})
+    bad = task("far.add", {"c": 0})
+    more = task("far.add", {"a": 100}, after=[{"task": one["id"], "into": "b"}])
+    edges = [{"task": each["id"], "into": "parts[]", "on_failure": "continue"} for each in (two, more, bad)]
+    whole = task("far.sum", {}, after=edges)
+    skipped = task("far.echo", {}, after=[{"task": bad["id"], "on_failure": "skip"}])
+    circle = task("far.echo", {}, id="around", after=[{"task": "around"}])
+    async with coordinator(amqp_url), foreign_agent(amqp_url):
+        assert await answers(amqp_url, whole, one, two, bad, more, skipped, circle) == [
+            ("done", 133), ("done", 3), ("done", 30), ("failed", "bad_arguments"), ("done", 103), ("skipped", "parent_failed"),
+            ("refused", "cycle"),
+        ]  # fmt: skip
+
+
+@pytest.mark.broker
 async def test_submitting_again_is_harmless(amqp_url: str) -> None:
     """The same tasks submitted once more are answered from what is known, to the new queue."""
     async with coordinator(amqp_url), foreign_agent(amqp_url) as worker:
