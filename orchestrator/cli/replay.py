@@ -7,28 +7,27 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from orchestrator.cli.act import kinds_of
-from orchestrator.cli.faults import Fault
+from orchestrator.cli.asked import Wished, fitted
+from orchestrator.cli.faults import BAD_USAGE, Fault
 from orchestrator.cli.frame import ANSWER_WITHIN_S, Call, command
-from orchestrator.cli.words import Unclear, capacities
+from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.replay.play import Played
+    from orchestrator.sim.whatif.fleet import Fleet
     from orchestrator.traces import Trace
 
 SHORT_S = 0.02
 """A mean run below this is not much longer than what the system itself takes for a task: the figures say little."""
 LATE_SHARE = 0.05
 """A submission late by more than this share of the mean wait bends the result."""
-MANY_SLOTS = 10_000.0
-"""Of an instance that is described by other resources: its slots never run out."""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,32 +40,35 @@ def replay(
     call: Call,
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="A .csv or .jsonl, or either with .gz", show_default=False)],
     speed: Annotated[float, typer.Option(metavar="N", help="So many times as fast as it was")] = 1.0,
-    instances: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Instances of each service in the trace")] = 1,
-    capacity: Annotated[
-        str, typer.Option(metavar="NAME=N,…", help="What one instance has: slots=1, or cpu=8,mem_mb=16000,gpu=1")
-    ] = "slots=1",
-    workers: Annotated[
+    instances: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=0, max=1000, help="So many of these instances sleep here, the others elsewhere [default: all]"
-        ),
+        typer.Option(metavar="N", min=1, max=1000, help="Instances of each service in the trace [as many as keep up with it]"),
     ] = None,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Only sleep, until Ctrl-C, for a replay that is started elsewhere")
-    ] = False,
+    capacity: Annotated[
+        str | None,
+        typer.Option(metavar="R=X,…", help="What one has: slots=1, or cpu=8,mem_mb=32000,gpu=2 [as the trace's demands ask]"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=1000, help="So many of them sleep here, the others elsewhere [all]")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Only sleep, until Ctrl-C, for a replay started elsewhere")] = False,
     load: Annotated[
-        float | None, typer.Option(metavar="SHARE", min=0.01, max=10, help="Stretch the times between arrivals to this load: 0.9")
+        float | None,
+        typer.Option(metavar="SHARE", help="Stretch or squeeze arrivals so that this share of the fleet is asked for: 0.9"),
     ] = None,
     policy: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="For these tasks alone: an ordering, a placement, an allocation")
     ] = None,
+    placement: Annotated[str | None, typer.Option(metavar="NAME", help="Which instance")] = None,
+    allocation: Annotated[str | None, typer.Option(metavar="NAME", help="How much")] = None,
     estimates: Annotated[
         Literal["exact", "hint", "learned"],
-        typer.Option(help="What the coordinator is told of run times: the truth, what the trace's users said, nothing"),
+        typer.Option(help="What the coordinator is told of run times: the truth, what users said (estimate_s), nothing"),
     ] = "exact",
     seed: Annotated[int, typer.Option(metavar="N", help="For workflows without arrival times, which come at random")] = 0,
+    compare: Annotated[bool, typer.Option("--compare", help="Simulate the same, and lay it beside")] = False,
     tasks: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Write how each task fared: id, submit_s, start_s, finish_s")
+        Path | None, typer.Option(metavar="FILE.csv", help="Write each task's submit_s, start_s, finish_s", dir_okay=False)
     ] = None,
 ) -> int:
     """Submit a trace to the live system at its own times, faster.
@@ -78,40 +80,36 @@ def replay(
     """
     from asyncio import Runner
 
-    from orchestrator import traces
-    from orchestrator.traces.load import load_of
+    from orchestrator.traces import load_of
     from workers.live.agency import new_loop
 
     if not 0 < speed <= 1e6:
         raise Unclear(f"--speed {speed:g}: it must be above 0 and at most a million")
-    offered = capacities(capacity)
-    asked = traces.capped(traces.read(trace), offered)
-    here = instances if workers is None else min(workers, instances)
+    asked, fleet, factor = fitted(_read(trace), Wished(instances, capacity, "1", load, None, "0"), seed)
+    here = fleet.instances if workers is None else min(workers, fleet.instances)
     url = call.found.url
     if serve:
         with Runner(loop_factory=new_loop) as runner:
-            runner.run(_serve(url, asked, here, offered))
+            runner.run(_serve(url, asked, here, fleet.offered))
         return 0
-    factor = 1.0
-    if load is not None and asked.timed:
-        asked, factor = traces.rescaled(asked, load, offered, instances)
-    elif not asked.timed:
-        asked = traces.spread(asked, load or 1.0, offered, instances, Random(seed))
     known = call.ask("policy")
-    named = kinds_of(policy or [], known["known"])
+    named = kinds_of([one for one in (*(policy or []), placement, allocation) if one], known["known"])
     told: dict[str, Any] = {
         "trace": asked.name,
         "speed": speed,
-        "instances": instances,
-        "capacity": offered,
-        "load": load_of(asked, offered, instances),
-        "stretched": factor,
+        "instances": fleet.instances,
+        "capacity": dict(fleet.capacity),
+        "load": load_of(asked, fleet.capacity, fleet.machines),
+        "arrivals_stretched": factor,
         "estimates": estimates,
+        "seed": seed,
         "policies": {**known["now"], **named},
     }
     with Runner(loop_factory=new_loop) as runner:
-        played = runner.run(_played(url, asked, told, here))
+        played = runner.run(_played(url, asked, told, here, fleet.offered))
     told |= _figures(played, told, len(_offers(asked)))
+    if compare:
+        told["simulated"] = _simulated(asked, fleet, told)
     if tasks is not None:
         from orchestrator.replay.account import write_tasks
 
@@ -119,6 +117,25 @@ def replay(
     told["notes"] = [*asked.notes, *_notes(asked, told)]
     call.answer(told, lambda: replay_view(told))
     return 0 if told.get("done", 0) == told["tasks"] else 1
+
+
+def _read(path: Path) -> Trace:
+    from orchestrator import traces
+
+    try:
+        return traces.read(path)
+    except OSError as trouble:
+        what = f"The trace {path} cannot be read ({trouble.strerror})."
+        raise Fault(what, "Nothing was submitted.", "Name a .csv or .jsonl file.", code=BAD_USAGE) from None
+
+
+def _simulated(trace: Trace, fleet: Fleet, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The same in virtual time."""
+    from orchestrator.live.plugins import catalogue
+    from orchestrator.sim.whatif.asking import ask
+    from orchestrator.sim.whatif.question import Question
+
+    return dict(ask(trace, fleet, Question(told["policies"], catalogue(), told["estimates"], seed=told["seed"])).figures)
 
 
 def _offers(trace: Trace) -> Mapping[str, list[str]]:
@@ -133,7 +150,7 @@ def _figures(played: Played, told: Mapping[str, Any], services: int) -> dict[str
     return account(played, told["speed"], told["capacity"], told["instances"] * services)
 
 
-async def _serve(url: str, trace: Trace, here: int, capacity: Mapping[str, float]) -> None:
+async def _serve(url: str, trace: Trace, here: int, offered: Mapping[str, float]) -> None:
     """Sleep until interrupted."""
     import asyncio
     import signal
@@ -143,11 +160,11 @@ async def _serve(url: str, trace: Trace, here: int, capacity: Mapping[str, float
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Sleepers(url, _offers(trace), here, {"slots": MANY_SLOTS, **capacity}, log_level="info"):
+    async with Sleepers(url, _offers(trace), here, offered, log_level="info"):
         await stop.wait()
 
 
-async def _played(url: str, trace: Trace, told: Mapping[str, Any], here: int) -> Played:
+async def _played(url: str, trace: Trace, told: Mapping[str, Any], here: int, offered: Mapping[str, float]) -> Played:
     """Agents, policies, submissions; and everything put back as it was."""
     from contextlib import AsyncExitStack
 
@@ -160,7 +177,7 @@ async def _played(url: str, trace: Trace, told: Mapping[str, Any], here: int) ->
     plan = pace.plan(trace, told["speed"], told["estimates"], f"replay-{secrets.token_hex(6)}")
     async with Client(url, name="orchestrator replay") as client, AsyncExitStack() as stack:
         if here:
-            await stack.enter_async_context(Sleepers(url, offers, here, {"slots": MANY_SLOTS, **told["capacity"]}))
+            await stack.enter_async_context(Sleepers(url, offers, here, offered))
         there = await ready(client, list(offers), told["instances"])
         if min(there.values()) < told["instances"]:
             raise _too_few(there, told["instances"])
@@ -203,8 +220,8 @@ def _notes(trace: Trace, told: Mapping[str, Any]) -> Iterator[str]:
     """What whoever believes these figures should know."""
     from orchestrator.cli.show import span
 
-    if told["stretched"] != 1.0:
-        yield f"times between arrivals were multiplied by {told['stretched']:.4g} to reach the load"
+    if told["arrivals_stretched"] is not None:
+        yield f"times between arrivals were multiplied by {told['arrivals_stretched']:.4g} to reach the load"
     short_s = sum(task.runtime_s for task in trace.tasks) / len(trace.tasks) / told["speed"]
     if short_s < SHORT_S:
         yield f"at this speed a task runs {span(short_s)} on average: what the system takes for itself counts much; use less speed"
@@ -217,24 +234,47 @@ def _notes(trace: Trace, told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def replay_view(told: dict[str, Any]) -> list[RenderableType]:
-    """For people."""
-    from orchestrator.cli.show import cell, facts, span
+    """For people; beside the simulation, if one was asked for."""
+    from orchestrator.cli.show import cell, facts, span, table
 
     own_s = told["overhead_s"]
     amounts = ", ".join(f"{name}={amount:g}" for name, amount in told["capacity"].items())
-    pairs: list[tuple[str, Any]] = [
+    head = facts([
         ("trace", f"{told['trace']}, {told['tasks']:,} tasks, at {told['speed']:g} times its speed in {span(told['took_s'])}"),
         ("fleet", f"{told['instances']} instances of each service with {amounts}; load {told['load']:.3g}"),
         ("policies", ", ".join(f"{kind} {name}" for kind, name in told["policies"].items())),
         ("ended", ", ".join(f"{told[name]:,} {name}" for name in OUTCOMES if told.get(name))),
-        ("wait", f"mean {span(told['wait_s_mean'])}, median {span(told['wait_s_median'])}, p99 {span(told['wait_s_p99'])}"),
-        ("response", f"mean {span(told['response_s_mean'])}, p99 {span(told['response_s_p99'])}"),
-        ("slowdown", f"mean {told['slowdown_mean']:.3g}, median {told['slowdown_median']:.3g}, p99 {told['slowdown_p99']:.3g}"),
-        ("tenants", f"Jain's index {told['jain_tenants']:.3f}"),
-        ("busy", f"{told['utilisation']:.1%} of the busiest resource"),
         ("overhead", f"{span(own_s)} of each wait is the system's own: {span(own_s / told['speed'])} live"),
-    ]
-    return [facts(pairs), *(cell(f"Note: {note}.") for note in told["notes"])]
+    ])  # fmt: skip
+    simulated = told.get("simulated")
+    rows = []
+    for name, called, shown in FIGURES:
+        row = [called, _shown_as(shown, told[name])]
+        if simulated is not None:
+            said = simulated[name]
+            row += [_shown_as(shown, said), f"{told[name] / said - 1:+.1%}" if said else ""]
+        rows.append(row)
+    columns = ["", "live", *(["simulated", "off by"] if simulated is not None else [])]
+    return [head, table(columns, rows, right=columns[1:]), *(cell(f"Note: {note}.") for note in told["notes"])]
 
 
+def _shown_as(form: str, value: float) -> str:
+    from orchestrator.cli.show import span
+
+    return span(value) if form == "span" else f"{value:.1%}" if form == "share" else f"{value:.4g}"
+
+
+FIGURES = (
+    ("wait_s_mean", "wait, mean", "span"),
+    ("wait_s_median", "median", "span"),
+    ("wait_s_p99", "p99", "span"),
+    ("response_s_mean", "response, mean", "span"),
+    ("response_s_p99", "p99", "span"),
+    ("slowdown_mean", "slowdown, mean", ""),
+    ("slowdown_median", "median", ""),
+    ("slowdown_p99", "p99", ""),
+    ("jain_tenants", "tenants, Jain", ""),
+    ("utilisation", "busy", "share"),
+    ("makespan_s", "makespan", "span"),
+)
 OUTCOMES = ("done", "failed", "expired", "cancelled", "refused", "skipped")

@@ -77,19 +77,6 @@ def needs(words: Iterable[str]) -> dict[str, float | tuple[float, float]]:
     return found
 
 
-def capacities(text: str) -> dict[str, float]:
-    """What an instance has, by resource: ``slots=4``, ``cpu=8,mem_mb=16000``. Raises Unclear."""
-    found: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, amount = part.strip().partition("=")
-        if not equals or not _WORD.fullmatch(name) or not _NUMBER.fullmatch(amount) or not float(amount):
-            raise Unclear(f"{part!r} is nothing that an instance can have; write for example slots=1 or cpu=8,mem_mb=16000")
-        if name in found:
-            raise Unclear(f"the resource {name!r} is given twice")
-        found[name] = float(amount)
-    return found
-
-
 def instant_ns(text: str, now_ns: int) -> int:
     """A moment in Unix nanoseconds: so long before ``now_ns`` (``24h``, ``7d``), or a date with or without a time of day and zone
     (``2026-01-31``, ``2026-01-31T08:00``, ``…+01:00``; no zone: this machine's). Raises Unclear, also for one that is to come.

@@ -7,11 +7,12 @@ apart as well as it can be: ``overhead_s`` is the wait of the luckiest twentieth
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.replay.play import Lived, Played
+from orchestrator.sim.whatif.figures import jain, mean, quantile
 from orchestrator.traces.load import asks
 from orchestrator.vocabulary import NS_PER_S
 
@@ -68,23 +69,6 @@ def write_tasks(path: Path, played: Played, speed: float) -> None:
             start_s = submit_s + one.waited_ns * scale
             cells = (submit_s, start_s, start_s + one.ran_ns * scale) if one.outcome == "done" else (submit_s, None, None)
             writer.writerow((one.task.id, *("" if cell is None else f"{cell:.6f}" for cell in cells)))
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean; 0 of none."""
-    return sum(values) / len(values) if values else 0.0
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The least value that ``share`` of all do not exceed (nearest rank); 0 of none."""
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0
-
-
-def jain(shares: Iterable[float]) -> float:
-    """Jain's index of fairness, (Σx)² / (n Σx²): 1, if all have the same (Jain, Chiu, Hawe 1984)."""
-    values = list(shares)
-    squares = sum(value * value for value in values)
-    return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
 
 
 def _served(done: Iterable[Lived]) -> list[float]:

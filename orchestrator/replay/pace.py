@@ -112,6 +112,7 @@ def _ask(task: TraceTask, speed: float, estimates: Estimates, ids: dict[TaskId, 
         "need": dict(task.need),
         "priority": task.priority,
         "tenant": task.tenant,
+        "size": task.size,
         "estimate": None if estimate_s is None else estimate_s / speed,
         "after": [ids[parent] for parent in task.after],
     }

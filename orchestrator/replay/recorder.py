@@ -94,7 +94,7 @@ class Recorder:
             task.tenant,
             task.priority,
             None if task.estimate_ns is None else seconds(task.estimate_ns),
-            getattr(task, "size", None),
+            task.size,
             tuple(edge.task for edge in task.after),
             graph,
             None if task.deadline_ns is None else seconds(task.deadline_ns - self.begin_ns),

@@ -37,6 +37,10 @@ def test_what_ran_is_recorded(ask: Type, start: Start, tmp_path: Path) -> None:
     lived = ask("task", "t2", "--json").json
     assert found["t2"].runtime_s == pytest.approx((lived["ended_ns"] - lived["started_ns"]) / 1e9, abs=1e-6)
 
+    asked = ask("simulate", str(file), "--policy", "fifo", "--policy", "sjf", "--instances", "1", "--json")
+    assert asked.code == 0, asked.err
+    assert {name: found["done"] for name, found in asked.json["policies"].items()} == {"fifo": 3, "sjf": 3}
+
     again = ask("record", str(file))
     assert (again.code, again.out) == (2, "")
     assert "is there already" in again.err

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "orchestrator.client",
         "orchestrator.policies",
         "orchestrator.traces",
+        "orchestrator.sim.whatif.figures",
         "orchestrator.replay",
         "workers",
     },
