@@ -17,6 +17,7 @@ flags, the properties whose flags are set, in the order of the flags) and body f
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 METHOD: Final = 1
@@ -121,9 +122,7 @@ def read_properties(payload: bytes) -> Properties:
     strings: dict[int, str | None] = {}
     at = 14
     try:
-        for flag, kind in _PROPERTIES:
-            if not flags & flag:
-                continue
+        for flag, kind in _present(flags):
             if kind == "string":
                 end = at + 1 + payload[at]
                 if flag in _WANTED:
@@ -186,6 +185,12 @@ _PROPERTIES: Final = (
     (0x0008, "string"),  # application id
     (0x0004, "string"),  # cluster id
 )
+
+
+@lru_cache(maxsize=256)
+def _present(flags: int) -> tuple[tuple[int, str], ...]:
+    """The properties that a word of flags announces, in their order. Peers set few combinations."""
+    return tuple((flag, kind) for flag, kind in _PROPERTIES if flags & flag)
 
 
 def read_table(data: bytes, at: int, end: int, depth: int) -> dict[str, object]:
@@ -292,7 +297,17 @@ def short(text: str) -> bytes:
     raw = text.encode("utf-8")
     if len(raw) > 255:
         raise ValueError(f"{text[:40]!r}… is {len(raw)} bytes long; AMQP names and keys have at most 255")
-    return len(raw).to_bytes(1, "big") + raw
+    return _LENGTHS[len(raw)] + raw
+
+
+_LENGTHS: Final = [bytes((length,)) for length in range(256)]
+
+
+@lru_cache(maxsize=4096)
+def _publish_method(channel: int, exchange: str, key: str, mandatory: bool) -> bytes:
+    """The method frame: the same for every message that goes the same way. Few ways are gone often."""
+    method = b"".join((b"\x00\x3c\x00\x28\x00\x00", short(exchange), short(key), b"\x01" if mandatory else b"\x00"))
+    return FRAME.pack(METHOD, channel, len(method)) + method + b"\xce"
 
 
 def publish(
@@ -326,13 +341,10 @@ def publish(
     if user_id is not None:
         flags |= _USER_ID
         properties.append(short(user_id))
-    method = b"".join((b"\x00\x3c\x00\x28\x00\x00", short(exchange), short(key), b"\x01" if mandatory else b"\x00"))
+    method = _publish_method(channel, exchange, key, mandatory)
     header = _HEADER_START.pack(60, 0, len(body), flags) + b"".join(properties)
     end = b"\xce"
-    frames = [
-        FRAME.pack(METHOD, channel, len(method)), method, end,
-        FRAME.pack(HEADER, channel, len(header)), header, end,
-    ]  # fmt: skip
+    frames = [method, FRAME.pack(HEADER, channel, len(header)), header, end]
     room = frame_max - OVERHEAD
     for start in range(0, len(body), room):
         piece = body[start : start + room] if len(body) > room else body

@@ -19,6 +19,7 @@ from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError,
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, SessionLost, SessionOpened
+from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
 from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
@@ -41,7 +42,7 @@ class Daemon:
         self._clock = Clock()
         self._machine = self._new_machine()
         self._inbox: list[Event] = []
-        self._bell = asyncio.Event()
+        self._bell = Bell()
         self._session: Session | None = None
 
     def _new_machine(self) -> Coordinator:
@@ -93,18 +94,13 @@ class Daemon:
         while True:
             if not self._inbox:
                 deadline = machine.next_deadline()
-                try:
-                    async with asyncio.timeout(None if deadline is None else max(0.0, (deadline - clock.now()) / 1e9)):
-                        await bell.wait()
-                except TimeoutError:
-                    pass
-            bell.clear()
+                await bell.sleep(None if deadline is None else (deadline - clock.now()) / 1e9)
             events, self._inbox = self._inbox, []
             session.perform(machine.step(clock.now(), events))
 
     def _wake(self, event: Event) -> None:
         self._inbox.append(event)
-        self._bell.set()
+        self._bell.ring()
 
     def _blocked(self, blocked: bool, reason: str) -> None:
         if self._session is not None:
