@@ -21,8 +21,8 @@ from tests.bench.usage import Usage
 
 WARM_UP = 200
 GARBAGE = (50_000, 20, 50)
-"""A producer with ten thousand calls open holds a million objects, and Python's own thresholds would have it look through them for
-cycles again and again: a third of its time. Told to look less often, like any producer of that size should be; for every peer alike."""
+"""A producer with ten thousand calls open holds a million objects, and with Python's own thresholds looks through them for cycles
+again and again: a third of its time. So it looks less often, as a producer of that size should; for every peer alike."""
 
 
 class Driver:
