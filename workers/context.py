@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -12,6 +15,7 @@ from orchestrator.vocabulary import Attempt, Nanos, seconds
 from orchestrator.wire.codec import unpack
 from orchestrator.wire.messages import Error
 from workers.clock import unix_ns
+from workers.errors import Stopped
 from workers.packing import packed
 
 
@@ -75,6 +79,7 @@ class Context:
         self._asked = threading.Event()
         self._cancelled = False
         self._parents: dict[str, Parent] | None = None
+        self._sleepers: list[Callable[[], object]] = []
 
     # --- to know ----------------------------------------------------------------------------------
 
@@ -167,6 +172,19 @@ class Context:
         """
         self._on_checkpoint(packed(state, "checkpoint"))
 
+    def checkpoint_or_stop(self, state: Any) -> None:
+        """Save a checkpoint and, if a stop was asked, end here: the one line that makes a long handler preemptible.
+
+            for frame in range(ctx.resumed or 0, frames):
+                ctx.checkpoint_or_stop(frame)
+                render(frame)
+
+        Work since the last call is done again by the next attempt. Raises ``Stopped`` (let it pass) and ``CannotPack``.
+        """
+        self.checkpoint(state)
+        if self.should_stop:
+            raise Stopped
+
     # --- to be told to stop -----------------------------------------------------------------------
 
     @property
@@ -190,10 +208,29 @@ class Context:
         """Sleep, in a thread or a process, until a stop is asked or the time is over. Returns ``should_stop``."""
         return self._asked.wait(timeout_s)
 
+    async def sleep(self, timeout_s: float) -> bool:
+        """The same for async handlers: the loop goes on meanwhile. Returns ``should_stop``."""
+        loop = asyncio.get_running_loop()
+        woken = asyncio.Event()
+        wake = partial(loop.call_soon_threadsafe, woken.set)
+        self._sleepers.append(wake)
+        try:
+            if not self._asked.is_set():  # or it was asked before there was anybody to wake
+                async with asyncio.timeout(timeout_s):
+                    await woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._sleepers.remove(wake)
+        return self.should_stop
+
     def ask_to_stop(self, cancelled: bool) -> None:
         """For the job runner: it was told to stop this attempt."""
         self._cancelled = self._cancelled or cancelled
         self._asked.set()
+        for wake in list(self._sleepers):
+            with suppress(RuntimeError):  # the handler has ended meanwhile, and its loop with it
+                wake()
 
     @property
     def given(self) -> list[Given]:

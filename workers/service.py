@@ -95,6 +95,7 @@ class Service:
         backoff_max: Duration = 300.0,
         need: Need | None = None,
         estimate: Duration | None = None,
+        preemptible: bool = False,
     ) -> Callable[[F], F]: ...
 
     def task(
@@ -110,6 +111,7 @@ class Service:
         backoff_max: Duration = 300.0,
         need: Need | None = None,
         estimate: Duration | None = None,
+        preemptible: bool = False,
     ) -> Any:
         """Declare a handler: ``@service.task`` or ``@service.task("resize", timeout="30s")``. The function
         stays as it is.
@@ -119,7 +121,9 @@ class Service:
         ``timeout``: longest run of one attempt. ``retries``: further attempts after failures, the first after
         ``backoff``, then twice as long each time up to ``backoff_max``. ``need``: what a task asks for, an
         amount or ``(least, most)`` by resource; by default one slot. ``estimate``: how long a run takes, until
-        it has been seen. Raises ``ServiceError``.
+        it has been seen. ``preemptible``: while it runs it may be asked to make room for something more urgent; it
+        then saves a checkpoint, raises ``Stopped``, and goes on later from ``ctx.resumed``, perhaps on another
+        instance (see ``Context.checkpoint_or_stop``). Raises ``ServiceError``.
         """
 
         def declare(function: F, handler: str | None = None) -> F:
@@ -140,6 +144,7 @@ class Service:
                     backoff_max_ns=duration_ns(backoff_max, f"backoff_max of {who}"),
                     need=wire_need(need, who),
                     estimate_ns=None if estimate is None else duration_ns(estimate, f"estimate of {who}"),
+                    preemptible=preemptible,
                     doc=(function.__doc__ or "").strip().partition("\n")[0][:4096],
                 )
             except ValueError as trouble:

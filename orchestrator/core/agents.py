@@ -6,7 +6,7 @@ the set of live ones for stated reasons alone (R4). How attempts ended is in ``r
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, leadership, liveness, reports, rules
+from orchestrator.core import dependencies, leadership, liveness, preempting, reports, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -164,7 +164,9 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
             report = Report(record.id, note.attempt, "failed", error=error)
             reports.failed(desk, now, report, instance, instance.name)
             return
-        vacate(desk, now, instance, note.attempt)
+        if note.what == "stopped":
+            preempting.yielded(desk, now, instance, note.attempt, holding)
+        vacate(desk, now, instance, note.attempt, note.saved)
 
 
 def _started(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: Holding) -> None:
@@ -175,6 +177,7 @@ def _started(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holdi
     record.follow("started")
     record.started_ns = record.started_ns or now
     _guard(desk, now, instance, attempt, holding, record)
+    preempting.started(desk, instance)
 
 
 def _guard(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: Holding, record: Record) -> None:
@@ -276,8 +279,9 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         _guard(desk, now, instance, attempt, holding, record)
     older = list(record.live)
     record.live[attempt] = instance.incarnation
-    desk.backlog.remove(record)
+    desk.withdraw(record)
     desk.doubtful.pop(task, None)
+    record.awaits = None
     record.follow("adopt")
     if record.cancelled:
         stop_live(desk, record, "cancelled")

@@ -12,9 +12,10 @@ from heapq import heapify, heappop, heappush
 from itertools import chain, count
 from typing import NamedTuple
 
-from orchestrator.core.backlog import Lane, Queue
+from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.heads import Entry
+from orchestrator.core.lanes import Lane
 from orchestrator.core.records import Record
 
 LOOK_MAX = 1000

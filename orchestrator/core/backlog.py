@@ -3,155 +3,32 @@
 Law: instances judge the tasks of a class alike. Where limits tell them apart (by tenant, say) a class has *lanes*, and limits
 judge the tasks of a lane alike; else it has one. A lane is a heap by (ordering key, arrival); within a workflow, whose tasks
 arrive together, the critical path goes first. Cancelling or re-keying leaves a void entry behind (its ticket is old), dropped when
-it comes up. A class whose head fits nowhere is *blocked* until something of
-its service gets better; a lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes.
-After a takeover the tasks accepted before the claim are set aside per service until every agent that may hold them has answered
-(R3), and come back as they were.
+it comes up. A class whose head fits nowhere is *blocked* until something of its service gets better; one that would fit, but only
+where it would delay another's reservation (``reserving``), is *kept out*: blocked until a reservation ends, or it has a head that
+goes before. A lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes. After a takeover
+the tasks accepted before the claim are set aside per service until every agent that may hold them has answered (R3), and come
+back as they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import heappop, heappush
-from typing import Protocol, TypeAlias
+from heapq import nsmallest
+from typing import TYPE_CHECKING
 
 from orchestrator.core.estimates import Estimates
-from orchestrator.core.heads import Entry, Heads, Item
+from orchestrator.core.heads import Entry, Heads
+from orchestrator.core.lanes import ClassKey, Delegating, DemandClass, Lane
 from orchestrator.core.limits import Limits, Shares
 from orchestrator.core.records import Record
 from orchestrator.policies.ordering import Ordering, Waiting
 from orchestrator.resources import Demand, demand_of
-from orchestrator.vocabulary import Service, TaskType, service_of
+from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId, TaskType, service_of
 from orchestrator.wire.messages import Need, Task
 
-ClassKey: TypeAlias = tuple[TaskType, Demand]
-
-
-class Delegating(Protocol):
-    """Where lanes wait, which wakes them and wants to know what became of them."""
-
-    def forsaken(self, lane: Lane) -> None: ...
-
-    def improved(self, lane: Lane) -> None: ...
-
-
-class Lane:
-    """Waiting tasks that any instance and any limit would judge alike."""
-
-    __slots__ = ("delegate", "group", "heap", "meter", "queued", "shares", "size", "waits")
-
-    def __init__(self, group: DemandClass, shares: Shares) -> None:
-        self.group = group
-        self.shares = shares
-        self.heap: list[Entry] = []
-        self.size = 0
-        self.queued: Item | None = None
-        self.waits: Heads[Lane] | None = None
-        """Where it waits for a limit, when it does."""
-        self.meter: Delegating | None = None
-        """Which limit that is."""
-        self.delegate: Delegating | None = None
-        """Which limit woke it, on behalf of all its like, and has not heard yet what became of that."""
-
-    @property
-    def aside(self) -> bool:
-        return self.group.aside
-
-    @property
-    def queue(self) -> Queue:
-        return self.group.queue
-
-    def leave(self) -> None:
-        """Nothing of it waits any more, or all of it waits elsewhere."""
-        self.queued = self.waits = self.meter = None
-        if self.delegate is not None:
-            self.delegate.forsaken(self)
-
-    def head(self) -> Entry | None:
-        """The first that still waits."""
-        heap = self.heap
-        while heap and heap[0].ticket != heap[0].record.ticket:
-            heappop(heap)
-        return heap[0] if heap else None
-
-    def waiting(self) -> Iterator[Record]:
-        """All that wait, in no particular order."""
-        return (entry.record for entry in self.heap if entry.ticket == entry.record.ticket)
-
-
-class DemandClass:
-    """Waiting tasks that any instance would judge alike."""
-
-    __slots__ = ("_only", "_order", "aside", "blocked", "demand", "lanes", "queue", "queued", "size", "type")
-
-    def __init__(self, queue: Queue, type_: TaskType, demand: Demand) -> None:
-        self.queue = queue
-        self.type = type_
-        self.demand = demand
-        self.lanes: dict[Shares, Lane] = {}
-        self.size = 0
-        self.blocked = False
-        self.aside = False
-        self.queued: Item | None = None
-        """The head under which it stands in its service's order of classes."""
-        self._only: Lane | None = None
-        """The lane of a class that has but one: then there is nothing to order."""
-        self._order: Heads[Lane] = Heads()
-
-    def head(self) -> Entry | None:
-        """The first that still waits and that no limit holds back, as far as is known."""
-        only = self._only
-        if only is not None:
-            return only.head() if only.waits is None else None
-        best = self._order.best()
-        return None if best is None else best.head()
-
-    def waiting(self) -> Iterator[Record]:
-        """All that wait, in no particular order."""
-        return (record for lane in self.lanes.values() for record in lane.waiting())
-
-    def lane(self, shares: Shares) -> Lane:
-        """The lane of these shares, made at first sight."""
-        found = self.lanes.get(shares)
-        if found is None:
-            found = self.lanes[shares] = Lane(self, shares)
-            if len(self.lanes) == 1:
-                self._only = found
-            elif self._only is not None:
-                first, self._only = self._only, None
-                self.offer(first)
-        return found
-
-    def push(self, lane: Lane, entry: Entry) -> None:
-        """One more waits in this lane."""
-        heappush(lane.heap, entry)
-        lane.size += 1
-        self.size += 1
-        entry.record.place = lane
-        if lane.waits is not None:
-            if lane.queued is None or entry < lane.queued[0]:
-                lane.waits.offer(lane)
-                assert lane.meter is not None
-                lane.meter.improved(lane)
-        elif self._only is None and (lane.queued is None or entry < lane.queued[0]):
-            self._order.offer(lane)
-
-    def drop(self, lane: Lane) -> None:
-        """One fewer waits in this lane."""
-        lane.size -= 1
-        self.size -= 1
-        if not lane.size:
-            lane.leave()
-            del self.lanes[lane.shares]
-            if len(self.lanes) == 1:
-                self._only = next(iter(self.lanes.values()))
-                if self._only.waits is None:
-                    self._only.queued = None
-
-    def offer(self, lane: Lane) -> None:
-        """This lane stands in the order again, if no limit holds it back."""
-        if self._only is None and lane.waits is None:
-            self._order.offer(lane)
+if TYPE_CHECKING:
+    from orchestrator.core.registry import Instance
+    from orchestrator.core.reserving import Reservation
 
 
 class Queue:
@@ -163,6 +40,14 @@ class Queue:
         self.classes: dict[ClassKey, DemandClass] = {}
         self.aside: dict[ClassKey, DemandClass] = {}
         """Accepted before the claim, waiting for agents to answer."""
+        self.reservations: dict[TaskId, Reservation] = {}
+        """Of heads that fit nowhere."""
+        self.freed: dict[Incarnation, Instance] = {}
+        """Kept for somebody until now."""
+        self.released: set[DemandClass] = set()
+        """Those that were kept out, fit on these if anywhere, and may try again. (Asked for membership only.)"""
+        self.look_ns: Nanos = 0
+        """When somebody who is not to be asked to make room yet may be."""
         self.size = 0
         """How many wait, those set aside included."""
         self._heads: Heads[DemandClass] = Heads()
@@ -181,7 +66,9 @@ class Queue:
         entry = Entry(key, record.standing, record.ticket, record)
         group.push(lane, entry)
         self.size += 1
-        if not (aside or group.blocked or lane.waits) and (group.queued is None or entry < group.queued[0]):
+        if group.kept_out is not None and not lane.waits and entry < group.kept_out:
+            self.unblock(group)
+        elif not (aside or group.blocked or lane.waits) and (group.queued is None or entry < group.queued[0]):
             self._heads.offer(group)
 
     def remove(self, record: Record) -> None:
@@ -189,6 +76,8 @@ class Queue:
         lane = record.place
         assert lane is not None, f"task {record.id} does not wait"
         group = lane.group
+        if record.reserved is not None:
+            self.unreserve(record.reserved)
         record.ticket += 1
         record.place = None
         group.drop(lane)
@@ -204,9 +93,10 @@ class Queue:
         """The unblocked class whose head goes next."""
         return self._heads.best()
 
-    def block(self, group: DemandClass) -> None:
-        """Its head fits nowhere: leave it out until ``unblock``."""
+    def block(self, group: DemandClass, *, kept_out: bool = False) -> None:
+        """Its head fits nowhere (``kept_out``: but where another's reservation is): leave it out until ``unblock``."""
         group.blocked = True
+        group.kept_out = group.head() if kept_out else None
         group.queued = None
         self._blocked[group.type, group.demand] = group
 
@@ -217,19 +107,57 @@ class Queue:
     def unblock(self, group: DemandClass) -> None:
         """Something got better for it: it may try again."""
         self._blocked.pop((group.type, group.demand), None)
-        group.blocked = False
+        group.blocked, group.kept_out = False, None
         self._heads.offer(group)
+
+    def first(self) -> DemandClass | None:
+        """The class with the first head of all, blocked or not."""
+        heads = [(head, group) for group in self.classes.values() if (head := group.head())]
+        return min(heads, key=lambda one: one[0])[1] if heads else None
+
+    def first_blocked(self, count: int) -> list[DemandClass]:
+        """Of the classes whose head fits nowhere, those that go first. One that is kept out is not among them: it would fit."""
+        stuck = [(head, one) for one in self._blocked.values() if one.kept_out is None and (head := one.head())]
+        return [group for _, group in nsmallest(count, stuck, key=lambda one: one[0])]
+
+    def reserve(self, reservation: Reservation) -> None:
+        """The instance is kept for this head."""
+        self.reservations[reservation.record.id] = reservation
+        reservation.record.reserved = reservation.instance.reserved = reservation
+
+    def unreserve(self, reservation: Reservation) -> None:
+        """It is not kept any more: who was kept out may try again."""
+        del self.reservations[reservation.record.id]
+        reservation.record.reserved = reservation.instance.reserved = None
+        self.freed[reservation.instance.incarnation] = reservation.instance
+        for group in [group for group in self._blocked.values() if group.kept_out is not None]:
+            self.released.add(group)
+            self.unblock(group)
+
+    def forget_freed(self) -> None:
+        """What was kept has been offered to those who were kept out."""
+        self.freed, self.released = {}, set()
+
+    def unreserve_all(self) -> None:
+        """As the order of all changes."""
+        for reservation in list(self.reservations.values()):
+            self.unreserve(reservation)
 
     def hold(self, lane: Lane, meter: Delegating, where: Heads[Lane]) -> None:
         """A limit holds this lane back: it waits ``where``, and the others of its class go on."""
         lane.waits, lane.meter = where, meter
         where.offer(lane)
+        if (head := lane.head()) is not None and head.record.reserved is not None:
+            self.unreserve(head.record.reserved)  # it cannot go, whatever is kept for it
         self._reoffer(lane.group)
 
     def release(self, lane: Lane) -> None:
         """The limit may have room for it now."""
         lane.waits = lane.meter = lane.queued = None
         lane.group.offer(lane)
+        kept_out, head = lane.group.kept_out, lane.head()
+        if kept_out is not None and head is not None and head < kept_out:
+            self.unblock(lane.group)
         self._reoffer(lane.group)
 
     def _reoffer(self, group: DemandClass) -> None:
@@ -240,6 +168,7 @@ class Queue:
         self, key: Callable[[Record], float], demand: Callable[[Record], Demand], shares: Callable[[Record], Shares]
     ) -> None:
         """Place every waiting task anew: the ordering, what a type asks by default, or a limit has changed."""
+        self.unreserve_all()
         self._heads, self._blocked = Heads(), {}
         for aside in (False, True):
             groups = list((self.aside if aside else self.classes).values())
@@ -258,11 +187,12 @@ class Queue:
 
     def set_aside(self) -> None:
         """Take everything out of the order until agents have answered (R3). Costs a step per class, not per task."""
+        self.unreserve_all()
         self.take_back()
         self.aside, self.classes = self.classes, {}
         self._heads, self._blocked = Heads(), {}
         for group in self.aside.values():
-            group.aside, group.blocked, group.queued = True, False, None
+            group.aside, group.blocked, group.kept_out, group.queued = True, False, None, None
 
     def take_back(self) -> None:
         """What was set aside stands in the order again."""
@@ -274,7 +204,7 @@ class Queue:
                 self.classes[key] = group
             else:  # tasks of the same class came meanwhile: the fewer move
                 few, many = sorted((group, newer), key=lambda one: one.size)
-                many.aside, many.blocked, few.queued = False, False, None
+                many.aside, many.blocked, many.kept_out, few.queued = False, False, None, None
                 self._blocked.pop(key, None)
                 for lane in list(few.lanes.values()):
                     for entry in lane.heap:

@@ -34,8 +34,12 @@ class Config:
     """A sync is asked again at most this often."""
     dedup_ns: Nanos = 600 * NS_PER_S
     """R11: how long the id of an ended task is remembered; exceeds any deposed session's life (10 s) by far."""
+    checkpoint_ns: Nanos = 10 * NS_PER_S
+    """So long a task waits for the last checkpoint of an attempt that has stopped: it is in a durable queue that we read."""
     margin_ns: Nanos = 5 * NS_PER_S
     """The agent enforces an attempt's timeout; so much later the coordinator recalls it."""
+    reservations: int = 1
+    """So many heads of a service that fit nowhere have an instance kept for them (0: smaller tasks may pass them for ever)."""
     losses_max: int = 3
     """A task whose instances died under it so often is suspected of killing them, and ends as failed."""
     backlog_max: int = 500_000

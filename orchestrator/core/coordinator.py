@@ -13,7 +13,20 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from orchestrator.core import agents, intake, leadership, limiting, liveness, operators, placing, ranking, reading, reports, rules
+from orchestrator.core import (
+    agents,
+    intake,
+    leadership,
+    limiting,
+    liveness,
+    operators,
+    placing,
+    preempting,
+    ranking,
+    reading,
+    reports,
+    rules,
+)  # fmt: skip
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
 from orchestrator.core.desk import Desk, Flight
@@ -32,7 +45,7 @@ from orchestrator.core.events import (
     TokenHeld,
 )
 from orchestrator.core.governing import Policies, Scope
-from orchestrator.core.settling import miss_deadline, settle_down
+from orchestrator.core.settling import give_up_waiting, miss_deadline, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.policies import BUILT_IN, Catalogue
 from orchestrator.vocabulary import NS_PER_S, Nanos
@@ -239,6 +252,13 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
             record = desk.custody.live.get(whom)
             if record is not None and record.state in ("waiting", "blocked", "deferred"):
                 miss_deadline(desk, now, record)
+        case "saved":
+            if (record := desk.custody.live.get(whom)) is not None and desk.leading:
+                give_up_waiting(desk, now, record, n)
+        case "yield":
+            preempting.grace_over(desk, now, whom, n)
+        case "ripe":
+            desk.stir(whom)
         case "lease":
             liveness.lease_due(desk, now, whom)
         case "fence":

@@ -26,6 +26,7 @@ from orchestrator.wire.facts import (
     Failure,
     Joined,
     Parted,
+    Preempted,
     Served,
     Tombstone,
 )
@@ -107,7 +108,8 @@ class Custody:
             return None
         record = Record(
             task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, list(fact.failures),
-            fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of, list(fact.former),
+            fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of,
+            fact.checkpoint_nth, fact.ran_ns, fact.preemptions, fact.preempted, list(fact.former),
         )  # fmt: skip
         self._enter(record)
         self.wills.pop(task.id, None)
@@ -225,12 +227,16 @@ class Custody:
         record.not_before_ns = max(record.not_before_ns, fact.retry_ns)
         return record
 
-    def checkpointed(self, fact: Checkpointed) -> None:
-        """Work worth keeping: of the latest attempt, the last one read."""
+    def checkpointed(self, fact: Checkpointed) -> Record | None:
+        """Work worth keeping; gives the record, if the task lives."""
+        if (record := self.live.get(fact.task)) is not None:
+            self.live_bytes += record.save(fact)
+        return record
+
+    def preempted(self, fact: Preempted) -> bool:
+        """An attempt has made room; gives whether that is news."""
         record = self.live.get(fact.task)
-        if record is not None and (record.checkpoint_of is None or record.checkpoint_of <= fact.attempt):
-            self.live_bytes += len(fact.state) - len(record.checkpoint or b"")
-            record.checkpoint, record.checkpoint_of = fact.state, fact.attempt
+        return record is not None and record.make_room(fact.attempt)
 
     def asked(self, fact: Asked, offset: int) -> Record | None:
         """A will; gives the record of the task it is about, if that lives."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from orchestrator.core import reserving
 from orchestrator.core.desk import Desk
 from orchestrator.core.devices import WHOLE, rising
 from orchestrator.core.registry import Instance
@@ -41,7 +42,7 @@ class Fresh:
         claims = [Claim(demand, instance.holdings[attempt].grant) for attempt, demand in placed]
         if not claims:
             return
-        free = instance.free
+        free = reserving.spare(instance)
         if instance.devices:
             free = free | {name: min(free[name], WHOLE * shelf.whole) for name, shelf in instance.devices.items()}
         grants = self._desk.policies.of(instance.service).allocation.raised(claims, free, instance.capacity)

@@ -173,9 +173,36 @@ def blocked_fits_nowhere(desk: Desk) -> None:
         if pool is None or service in desk.stirred or not desk.leading:
             continue
         for group in queue.blocked():
+            if group.kept_out is not None:
+                assert queue.reservations, f"{group.type} {group.demand} is kept out, and nothing is reserved"
+                continue
             for index in range(pool.open):
                 one = pool.opened(index)
                 assert not able(desk, one, group.type, group.demand), f"{group.type} {group.demand} would fit on {one.name}"
+
+
+def reservations_mutual(desk: Desk) -> None:
+    """A reservation, its task and its instance know each other; the task waits, and nobody has taken what it needs."""
+    for queue in desk.backlog.queues.values():
+        for name, one in queue.reservations.items():
+            assert one.record.id == name, f"{name} has the reservation of {one.record.id}"
+            assert one.record.reserved is one, f"{name} does not know its reservation"
+            assert one.instance.reserved is one, f"{one.instance.name} does not know that it is reserved for {name}"
+            assert one.record.place is not None, f"{name} does not wait, and {one.instance.name} is reserved for it"
+    for instance in desk.registry.instances.values():
+        kept = instance.reserved
+        if kept is not None:
+            assert desk.backlog.queues[instance.service].reservations.get(kept.record.id) is kept, f"{instance.name}: {kept}"
+
+
+def slots_counted(desk: Desk) -> None:
+    """A pool knows how many slots its ready instances have, and how many of these are granted."""
+    for pool in desk.registry.pools.values():
+        ready = [one for one in pool.members.values() if one.state == "ready"]
+        places = sum(one.capacity.get("slots", 0) for one in ready)
+        taken = places - sum(one.free.get("slots", 0) for one in ready)
+        found = round(1000 * pool.places), round(1000 * pool.taken)
+        assert found == (places, taken), f"{pool.service}: {found}, in truth {places, taken}"
 
 
 def nothing_left_behind(desk: Desk) -> None:
@@ -198,5 +225,7 @@ LAWS = (
     one_live_attempt,
     open_index_true,
     blocked_fits_nowhere,
+    reservations_mutual,
+    slots_counted,
     nothing_left_behind,
 )

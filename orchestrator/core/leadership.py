@@ -12,8 +12,9 @@ from orchestrator.core import dependencies, limiting, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
+from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
-from orchestrator.core.registry import Instance, Orderbook, Pool
+from orchestrator.core.registry import Instance, Orderbook
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Claim
 
@@ -204,6 +205,7 @@ def forget_soft(desk: Desk) -> None:
         if instance.state == "gone":  # it was kept for its fences; the next leader keeps it for its lease
             desk.registry.remove(instance)
     for record in desk.doubtful.values():
+        record.awaits = None
         record.live.clear()
         _put_back(desk, record)
     desk.doubtful.clear()

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from orchestrator.core.backlog import DemandClass, Lane
 from orchestrator.core.heads import Heads
+from orchestrator.core.lanes import DemandClass, Lane
 from orchestrator.core.limits import Bound, Limit, Share, called
 from orchestrator.vocabulary import Milli, Nanos, plain, seconds
 

@@ -29,6 +29,7 @@ from orchestrator.wire.facts import (
     Failed,
     Joined,
     Parted,
+    Preempted,
     Served,
     Tombstone,
 )
@@ -135,7 +136,7 @@ def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     desk.verdicts.pop(record.id, None)
     desk.missed.pop(record.id, None)
     desk.doubtful.pop(record.id, None)
-    desk.backlog.remove(record)
+    desk.withdraw(record)
     stop_live(desk, record, f"the task has ended: {fact.outcome}", but=fact.attempt)
     for attempt, incarnation in list(record.live.items()):
         instance = desk.registry.instances.get(incarnation)
@@ -190,8 +191,16 @@ def _judge(desk: Desk, now: Nanos, record: Record) -> None:
 
 
 def checkpointed(desk: Desk, now: Nanos, fact: Checkpointed, offset: int) -> None:
-    """Work worth keeping."""
-    desk.custody.checkpointed(fact)
+    """Work worth keeping; the task may have waited for it."""
+    record = desk.custody.checkpointed(fact)
+    if record is not None and record.awaits is not None and record.has_saved(*record.awaits):
+        settle_down(desk, now, record)
+
+
+def preempted(desk: Desk, now: Nanos, fact: Preempted, offset: int) -> None:
+    """An attempt has made room for a more urgent task."""
+    if desk.custody.preempted(fact):
+        desk.counts["preempted"] += 1
 
 
 def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
@@ -299,6 +308,7 @@ APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {
     Ended: ended,
     Failed: failed,
     Checkpointed: checkpointed,
+    Preempted: preempted,
     Asked: asked,
     Joined: joined,
     Parted: parted,

@@ -10,9 +10,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from orchestrator.core import forecasts, rules, views
+from orchestrator.core import forecasts, reserving, rules, views
 from orchestrator.core.ahead import Ahead, ahead
 from orchestrator.core.desk import Desk
+from orchestrator.core.heads import Entry
 from orchestrator.core.misses import Misses, misses
 from orchestrator.core.placing import refusal
 from orchestrator.core.records import Record
@@ -30,6 +31,7 @@ Cause: TypeAlias = Literal[
     "held",  # an instance has it
     "fenced",  # it must never overlap, and an instance that is gone may run it until its lease is over
     "doubtful",  # its instance is gone, and what that means is being written
+    "checkpoint",  # it has stopped, and its last checkpoint is being written
     "deferred",  # not before a time
     "takeover",  # agents that may hold it have still to answer this coordinator
     "limit",  # a limit that the cluster shares
@@ -59,7 +61,7 @@ def why(desk: Desk, now: Nanos, name: TaskId) -> dict[str, Any] | None:
     members = list(pool.members.values()) if pool else []
 
     def against(instance: Instance) -> str | None:
-        return refusal(desk, instance, record.task.type, demand)
+        return refusal(desk, instance, record.task.type, demand) or _held_back(desk, now, instance, record, demand)
 
     refused = misses(members, demand, against)
     before = ahead(desk, record)
@@ -111,6 +113,8 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
         return Reason("parents", _waits_for(desk, record))
     if record.state in ("assigned", "running"):
         return _held(desk, now, record)
+    if record.awaits is not None:
+        return Reason("checkpoint", "it has stopped; it goes on from its last checkpoint, which is on its way to the ledger")
     if record.state == "doubtful":
         return Reason("doubtful", "its instance is gone; what that means for it is being written to the ledger")
     if record.state == "deferred":
@@ -132,8 +136,17 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
     if refused.refused == refused.instances:
         who = f"none of the {refused.instances} instances" if refused.instances > 1 else "the only instance"
         cannot = "can take it now" if refused.instances > 1 else "cannot take it now"
-        return Reason("refused", f"{who} of {service!r} {cannot}: {refused.told()}{first}")
+        kept = f"; {reserving.told(record.reserved, now)}" if record.reserved is not None else ""
+        return Reason("refused", f"{who} of {service!r} {cannot}: {refused.told()}{first}{kept}")
     return Reason("turn", f"{told(before)} before it" if before is not None and before.number else "it is about to be placed")
+
+
+def _held_back(desk: Desk, now: Nanos, instance: Instance, record: Record, demand: Demand) -> str | None:
+    """Why a task that waits may not start there though it fits."""
+    if instance.reserved is None or record.place is None:
+        return None
+    entry = Entry(desk.backlog.key(record), record.standing, record.ticket, record)
+    return reserving.held_back(desk, now, instance, entry, demand)
 
 
 def told(before: Ahead) -> str:

@@ -17,15 +17,16 @@ from msgspec.structs import replace
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
 from orchestrator.core.sizes import failure_bytes, task_bytes
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, service_of
-from orchestrator.wire.facts import Carried, Failure
+from orchestrator.wire.facts import Carried, Checkpointed, Failure
 from orchestrator.wire.messages import Error, Outcome, Result, Task
 
 QUEUES_MAX = 4
 """So many of the reply queues that were named for a task are remembered."""
 
 if TYPE_CHECKING:
-    from orchestrator.core.backlog import Lane
     from orchestrator.core.families import Node
+    from orchestrator.core.lanes import Lane
+    from orchestrator.core.reserving import Reservation
 
 
 TOLD_WHOLE = 5
@@ -54,6 +55,13 @@ class Record:
     cancelled: bool = False
     checkpoint: bytes | None = None
     checkpoint_of: Attempt | None = None
+    checkpoint_nth: int = 0
+    ran_ns: Nanos = 0
+    """Run time that lies behind the checkpoint, over all attempts, on the agents' clocks: what need not be done again."""
+    preemptions: int = 0
+    """How often it made room for a more urgent task."""
+    preempted: Attempt | None = None
+    """The last attempt that did: of each one counts."""
     former: list[str] = field(default_factory=list)
     """Other queues that were named for its result, newest first. A delivery may come back late, after the one that replaced it:
     so the result goes to all of them, and whoever does not exist any more does not mind."""
@@ -70,6 +78,12 @@ class Record:
     assigned_ns: Nanos = 0
     started_ns: Nanos = 0
     progress: tuple[float | None, str] | None = None
+    before_ns: Nanos = 0
+    """Run time that lay behind the checkpoint with which the attempt under way began."""
+    reserved: Reservation | None = None
+    """The instance that is kept for it, if it is the first that fits nowhere."""
+    awaits: tuple[Attempt, int] | None = None
+    """The checkpoint (of which attempt, its number) that must be in the ledger before the task goes on."""
 
     @property
     def id(self) -> str:
@@ -109,8 +123,29 @@ class Record:
         """The whole of it as a fact, as of now."""
         return Carried(
             self.task, self.accepted, self.index, self.at_ns, self.reply_to, self.by, self.priority, list(self.failures),
-            self.retries, self.not_before_ns, self.cancelled, self.checkpoint, self.checkpoint_of, list(self.former),
+            self.retries, self.not_before_ns, self.cancelled, self.checkpoint, self.checkpoint_of,
+            self.checkpoint_nth, self.ran_ns, self.preemptions, self.preempted, list(self.former),
         )  # fmt: skip
+
+    def save(self, fact: Checkpointed) -> int:
+        """A checkpoint: of the latest attempt the one with the highest number counts. Gives by how much the record has grown."""
+        before = len(self.checkpoint or b"")
+        if self.checkpoint_of is None or (self.checkpoint_of, self.checkpoint_nth) <= (fact.attempt, fact.nth):
+            self.checkpoint, self.checkpoint_of = fact.state, fact.attempt
+            self.checkpoint_nth, self.ran_ns = fact.nth, fact.ran_ns
+        return len(self.checkpoint or b"") - before
+
+    def make_room(self, attempt: Attempt) -> bool:
+        """This attempt has; gives whether that is news. Attempts rise, so each counts once."""
+        if self.preempted is not None and attempt <= self.preempted:
+            return False
+        self.preempted = attempt
+        self.preemptions += 1
+        return True
+
+    def has_saved(self, attempt: Attempt, nth: int) -> bool:
+        """Whether the ledger has the ``nth`` checkpoint of the attempt, or one that replaces it."""
+        return not nth or (self.checkpoint_of is not None and (self.checkpoint_of, self.checkpoint_nth) >= (attempt, nth))
 
     def answer_to(self, queue: str) -> None:
         """A producer waits there now."""

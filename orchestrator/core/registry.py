@@ -7,28 +7,24 @@ when a beat was *sent* and the lease from when it was *heard* (R9).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
-from itertools import islice
-from random import Random
+from typing import TYPE_CHECKING
 
 from orchestrator.core.devices import Shelf, shelves
-from orchestrator.core.draws import Lots, Ring
 from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
 from orchestrator.core.limits import Shares
+from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
-from orchestrator.policies.allocation import Allocation
-from orchestrator.policies.placement import Candidate
-from orchestrator.resources import Demand, Left, Shortage, fits, give_back, shortages
-from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, Vector, vector
+from orchestrator.resources import Demand, Shortage, fits, give_back, shortages
+from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service, Vector, vector
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
+
+if TYPE_CHECKING:
+    from orchestrator.core.reserving import Reservation
 
 QUEUE_PREFIX = "orchestrator.agent."
 NOTICE_MAX = 1000
 """Characters of a notice: what messages may carry, and more than anybody reads in a log line."""
-EQUALS_COMPARED_MAX = 8
-"""Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +44,10 @@ class Holding:
     """What it has of limits."""
     devices: dict[str, list[str]] = field(default_factory=dict)
     """Of which devices its grant is, by resource."""
+    asked_ns: Nanos = 0
+    """When it was asked to make room for a more urgent task; 0: it was not."""
+    unyielding: bool = False
+    """It has not heeded that within the grace: it is left alone."""
     backstop_ns: Nanos = 0
     """When its agent should long have ended it by its timeout; 0: it has none, or has not started."""
 
@@ -119,7 +119,11 @@ class Instance:
     """Finished attempts of tasks we do not know alive: their reports are still to come."""
     early: set[Attempt] = field(default_factory=set)
     """Released in this reign before it had answered: nothing of these is to come."""
+    reserved: Reservation | None = None
+    """The waiting task that it is kept for, if any."""
     orders: Orderbook = field(default_factory=Orderbook)
+    counted: tuple[Milli, Milli] = (0, 0)
+    """Its slots, and those granted, as its pool has counted them."""
     place: int = -1
     """Its index among the open instances of its service; -1: not open."""
     ticket: int = 0
@@ -173,6 +177,18 @@ class Instance:
     def _short_devices(self, demand: Demand, *, idle: bool = False) -> list[Shortage]:
         asked = [(self.devices[name], low) for name, low, _ in demand.parts if name in self.devices]
         return [short for shelf, low in asked if (short := shelf.short(low, idle=idle)) is not None]
+
+    def fits_without(self, demand: Demand, holding: Holding) -> bool:
+        """Whether the least of ``demand`` would be free, were this attempt over."""
+        free, grant = self.free, holding.grant
+        if not all(free.get(name, 0) + grant.get(name, 0) >= low for name, low, _ in demand.parts):
+            return False
+        if not self.devices:
+            return True
+        self._give(holding)
+        found = not self._short_devices(demand)
+        self._take(holding)
+        return found
 
     def offer(self, demand: Demand) -> Vector:
         """What of it an allocation may grant: all that is free, of devices no more than makes whole ones or a part of one."""
@@ -243,162 +259,6 @@ class Instance:
             self.incarnation, epoch, self.sent, heard=self.heard, sync=book.sync, lease_ns=lease_ns if book.sync else 0,
             assign=book.assign, stop=book.stop, release=book.release, drain=book.drain, notice=book.notice[:NOTICE_MAX],
         )  # fmt: skip
-
-
-class Pool:
-    """The instances of one service that have room, in an order that does not depend on hashing."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.members: dict[Incarnation, Instance] = {}
-        self.unanswered: dict[Incarnation, None] = {}
-        """Joined before our claim, not answered, not known to be gone (R2, R3)."""
-        self.fenced: dict[Incarnation, None] = {}
-        """Gone on evidence before they could answer, their lease not over: what must never overlap waits for them too."""
-        self.turns = 0
-        self._tickets = 0
-        self._open: list[Instance] = []
-        self._lots: Lots | None = None
-        """Chances of the open ones, in their order; kept from the first draw on."""
-        self._ring: Ring | None = None
-        """Where keys live; drawn anew when members come and go."""
-        self._named: dict[str, list[Instance]] = {}
-        self._by_load: list[tuple[int, str, int, Instance]] = []
-
-    def enter(self, instance: Instance) -> None:
-        """It belongs to the service from now on."""
-        self.members[instance.incarnation] = instance
-        self._ring = None
-
-    def leave(self, instance: Instance) -> None:
-        """It does not any more."""
-        if self.members.pop(instance.incarnation, None) is not None:
-            self._ring = None
-        self.touch(instance)
-
-    def touch(self, instance: Instance) -> None:
-        """Something about this instance changed: keep the index true. O(log n)."""
-        room = instance.has_room and instance.incarnation in self.members
-        self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself
-        instance.ticket = self._tickets
-        if room:
-            if instance.place < 0:
-                instance.place = len(self._open)
-                self._open.append(instance)
-            if self._lots is not None:
-                self._lots.put(instance.place, instance.capacity.get("slots", 0))
-            heappush(self._by_load, (instance.load, instance.incarnation, instance.ticket, instance))
-            if len(self._by_load) > 4 * len(self._open) + 64:
-                self._by_load = [entry for entry in self._by_load if _current(entry)]
-                heapify(self._by_load)
-        elif instance.place >= 0:
-            last = self._open.pop()
-            if self._lots is not None:
-                self._lots.put(len(self._open), 0)
-            if last is not instance:
-                self._open[instance.place] = last
-                last.place = instance.place
-                if self._lots is not None:
-                    self._lots.put(last.place, last.capacity.get("slots", 0))
-            instance.place = -1
-
-    @property
-    def open(self) -> int:
-        """How many have room."""
-        return len(self._open)
-
-    def question(self, demand: Demand, affinity: str, allocation: Allocation, dice: Random) -> PoolChoice:
-        """The pool as a placement policy sees it."""
-        return PoolChoice(self, demand, affinity, allocation, dice)
-
-    def draw(self, count: int, dice: Random) -> list[Instance]:
-        """``count`` different open instances, each with a chance in proportion to its slots. O(count · log n)."""
-        lots = self._lots
-        if lots is None:
-            lots = self._lots = Lots()
-            for one in self._open:
-                lots.put(one.place, one.capacity.get("slots", 0))
-        return [self._open[position] for position in lots.draw(count, dice)]
-
-    def home(self, key: str) -> Instance | None:
-        """The ready instance on which this key lives. O(log n), but for the first time after members have come or gone."""
-        if self._ring is None:
-            self._named = {}
-            for one in self.members.values():
-                self._named.setdefault(one.name, []).append(one)
-            self._ring = Ring(self._named)
-        return next((one for name in self._ring.around(key) for one in self._named[name] if one.state == "ready"), None)
-
-    def opened(self, index: int) -> Instance:
-        return self._open[index]
-
-    def from_least_loaded(self) -> Iterator[tuple[int, Instance]]:
-        """Open instances by load, with it; what was looked at goes back into the index when the caller is done."""
-        seen: list[tuple[int, str, int, Instance]] = []
-        heap = self._by_load
-        try:
-            while heap:
-                entry = heappop(heap)
-                if _current(entry):
-                    seen.append(entry)
-                    yield entry[0], entry[3]
-        finally:
-            for entry in seen:
-                if _current(entry):
-                    heappush(heap, entry)
-
-
-def _current(entry: tuple[int, str, int, Instance]) -> bool:
-    return entry[2] == entry[3].ticket and entry[3].place >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class PoolChoice:
-    """One question to a placement policy."""
-
-    pool: Pool
-    demand: Demand
-    affinity: str
-    allocation: Allocation
-    dice: Random
-
-    def __len__(self) -> int:
-        return self.pool.open
-
-    def at(self, index: int) -> Candidate:
-        return self.pool.opened(index)
-
-    def by_load(self) -> Iterator[Candidate]:
-        """From the least loaded; of equals a few are ranked as the allocation prefers."""
-        instances = self.pool.from_least_loaded()
-        try:
-            first = next(instances, None)
-            while first is not None:
-                load, equals, after = first[0], [first[1]], None
-                for other in islice(instances, EQUALS_COMPARED_MAX - 1):
-                    if other[0] != load:
-                        after = other
-                        break
-                    equals.append(other[1])
-                if len(equals) > 1:
-                    equals.sort(key=lambda one: (self._preference(one), one.incarnation))
-                yield from equals
-                first = after if after is not None else next(instances, None)
-        finally:
-            instances.close()  # type: ignore[attr-defined]
-
-    def turn(self) -> int:
-        self.pool.turns += 1
-        return self.pool.turns - 1
-
-    def draw(self, count: int) -> list[Instance]:
-        return self.pool.draw(count, self.dice)
-
-    def home(self, key: str) -> Candidate | None:
-        return self.pool.home(key)
-
-    def _preference(self, instance: Instance) -> Left:
-        return self.allocation.preference(self.demand, instance.free, instance.capacity)
 
 
 class Registry:

@@ -32,7 +32,8 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     for checkpoint in said.checkpoints:
         if checkpoint.task in desk.custody.live:
-            desk.propose(Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state))
+            fact = Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state, checkpoint.nth, checkpoint.ran_ns)
+            desk.propose(fact)
     instance = desk.registry.instances.get(said.incarnation)
     name = instance.name if instance is not None else said.incarnation
     for report in said.items:

@@ -21,6 +21,7 @@ LOST = Error("lost", "the instance that ran this attempt is gone")
 def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
     """Put a task with no live attempt where it belongs."""
     desk.doubtful.pop(record.id, None)
+    record.awaits = None
     aside = desk.aside(record)
     if record.cancelled:
         desk.condemn(record, Ended(record.id, "cancelled", now))
@@ -68,10 +69,30 @@ def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
     return holding
 
 
-def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt) -> None:
-    """This attempt did not run and will not: the task waits again, nothing is counted against it."""
+def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: int = 0) -> None:
+    """This attempt does not run any more and has no end: the task waits again, nothing is counted against it.
+
+    It goes on from its last checkpoint, number ``saved`` of the attempt. That lies in the reports queue, and may be read after the
+    soft word that the attempt has stopped: until it is in the ledger the task is not given to anybody. Its place is free at once.
+    """
     holding = let_go(desk, instance, attempt)
-    if holding is not None and (record := holding.record) is not None and rules.r4_assignable(record):
+    if holding is None or (record := holding.record) is None or not rules.r4_assignable(record):
+        return
+    if record.has_saved(attempt, saved):
+        settle_down(desk, now, record)
+        return
+    if record.state == "assigned":
+        record.follow("started")  # its agent had no time to say so
+    record.follow("doubt")
+    record.awaits = (attempt, saved)
+    desk.doubtful[record.id] = record
+    desk.timers.at(now + desk.config.checkpoint_ns, "saved", record.id, attempt.n)
+
+
+def give_up_waiting(desk: Desk, now: Nanos, record: Record, n: int) -> None:
+    """The last checkpoint of attempt ``n`` should long have come: somebody emptied the reports queue. Go on from an earlier one."""
+    if record.awaits is not None and record.awaits[0].n == n:
+        desk.note("checkpoint_missing", task=record.id, attempt=str(record.awaits[0]), nth=record.awaits[1])
         settle_down(desk, now, record)
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.core.backlog import Lane, Queue
+from orchestrator.core.backlog import Queue
+from orchestrator.core.lanes import Lane
 from orchestrator.core.limits import Limit, Limits, Share, Shares, called
 from orchestrator.core.meters import Meter
 from orchestrator.core.records import Record

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 
 from orchestrator.vocabulary import Nanos
 
-Reason: TypeAlias = Literal["due", "deadline", "backstop", "fence", "lease", "tokens"]
+Reason: TypeAlias = Literal["due", "deadline", "backstop", "fence", "lease", "tokens", "saved", "yield", "ripe"]
 Timer: TypeAlias = tuple[Reason, str, int]
-"""Reason, of whom (task, incarnation or limit), and the number of the attempt or meter where that matters."""
+"""Reason, of whom (task, incarnation, limit or service), and the number of the attempt or meter where that matters."""
 
 
 class Timers:

@@ -153,6 +153,8 @@ def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
             "submitted_by": record.by,
             "attempts": [_attempt(desk, attempt, where) for attempt, where in record.live.items()],
             "story": _story(record.failures),
+            "preemptions": record.preemptions,
+            "saved_s": round(seconds(record.ran_ns), 3),
             "parents": _parents(desk, record),
             "children": [tie.child.id for tie in desk.custody.families.ties(name)],
         }

@@ -28,6 +28,13 @@ CATALOGUE: Mapping[str, Line] = {
     "ended": Line(DEBUG, "task ended"),
     "retry": Line(INFO, "an attempt failed; the task is tried again after the wait"),
     "refused": Line(INFO, "an agent refused an assignment; the task waits again"),
+    "reserved": Line(INFO, "an instance is kept for a task that fits nowhere now: what would delay it does not start there"),
+    "preempting": Line(INFO, "a running task is asked to make room for a more urgent one"),
+    "preempted": Line(INFO, "a task has made room; it waits again and goes on from its checkpoint"),
+    "unyielding": Line(WARNING, "a task was asked to make room and runs on: its handler does not look at should_stop often enough"),
+    "checkpoint_missing": Line(
+        WARNING, "the last checkpoint of a stopped attempt has not come; the task goes on from an earlier one"
+    ),
     "claiming": Line(INFO, "no leader seems to live: claiming leadership"),
     "leading": Line(INFO, "leading from here"),
     "resigned": Line(WARNING, "leadership given up; another coordinator, or this one anew, goes on from the ledger"),

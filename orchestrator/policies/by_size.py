@@ -14,9 +14,11 @@ from math import log
 from typing import ClassVar
 
 from orchestrator.policies.ordering import DAY_NS, ESTIMATE_MAX_NS, ESTIMATE_MIN_NS, Account, Extremes, Ordering, Waiting
+from orchestrator.policies.preemption import Preemption
 from orchestrator.policies.settings import Number, Span, Weights, setting, weight_of
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
 
+TERMS = Preemption()
 AUTO, OFF = "auto", "off"
 AGEING_BY_TYPICAL = 100
 """``auto``: so many times the typical run time. Weaker ages too late for the rare long task, stronger costs mean response."""
@@ -72,9 +74,39 @@ class ShortestRemainingFirst(ShortestFirst):
     may be asked to yield where that pays.
 
     Starvation bound: as that of ``sjf``, with the remaining time; a task that yielded keeps its arrival, so it goes on ageing.
+    When it pays to ask is said in ``preemption``.
     """
 
-    preempts: ClassVar[bool] = True
+    cost_ns: Nanos = setting(
+        TERMS.cost_ns,
+        Span(0, 366 * DAY_NS),
+        "What a preemption costs: the way to the next checkpoint, saving it, starting again. 0: nothing, and nothing holds it back "
+        "(plain SRPT). 50 ms: what it takes through a broker with a handler that looks often.",
+    )
+    margin: float = setting(
+        TERMS.margin, Number(0, 100), "How much longer the others must have left, in parts of the waiting task's: estimates err."
+    )
+    preemptions_max: float = setting(
+        TERMS.preemptions_max, Number(0, 1_000_000), "A task is not asked more often: it loses at most so many times the cost."
+    )
+    quantum: float = setting(
+        TERMS.quantum, Number(0, 1_000_000), "An attempt runs at least so many times the cost before it may be asked."
+    )
+    share_max: float = setting(
+        TERMS.share_max, Number(0, 1000), "Nobody is asked where the cost exceeds this share of what tasks run in the mean."
+    )
+    grace_ns: Nanos = setting(
+        TERMS.grace_ns, Span(NS_PER_MS, 366 * DAY_NS), "Who has not yielded by then is left alone: near its end, or without ears."
+    )
+    window_ns: Nanos = setting(
+        TERMS.window_ns, Span(NS_PER_MS, 366 * DAY_NS), "Over which the load is averaged: the busier, the dearer is a preemption."
+    )
+
+    @property
+    def preemption(self) -> Preemption:
+        return Preemption(
+            self.cost_ns, self.margin, self.preemptions_max, self.quantum, self.share_max, self.grace_ns, self.window_ns
+        )
 
     def key(self, task: Waiting) -> float:
         return self._key(task, task.remaining_ns)

@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator.policies.allocation import Claim, MinimumSufficient
 from orchestrator.policies.ordering import Account, Extremes, Ordering, PriorityWithAgeing, Waiting
 from orchestrator.policies.placement import Candidate, Choice, Fits, LeastLoaded, Placement
+from orchestrator.policies.preemption import Preemption
 from orchestrator.resources import Demand, Left
 from orchestrator.vocabulary import Milli, Nanos, Vector
 
@@ -52,11 +53,15 @@ class GuardedOrdering(Guard, Ordering):
         self.inner = inner
         self.spare = PriorityWithAgeing()
         self.estimates = bool(getattr(inner, "estimates", False))  # type: ignore[misc]
-        self.preempts = bool(getattr(inner, "preempts", False))  # type: ignore[misc]
 
     @property
     def by_tenant(self) -> bool:
         return bool(getattr(self.inner, "by_tenant", False)) and not self.fault
+
+    @property
+    def preemption(self) -> Preemption | None:
+        terms = getattr(self.inner, "preemption", None)
+        return terms if isinstance(terms, Preemption) and not self.fault else None
 
     def key(self, task: Waiting) -> float:
         return self._number("key", task) if not self.fault else self.spare.key(task)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
+from orchestrator.policies.preemption import Preemption
 from orchestrator.policies.settings import Span, setting
 from orchestrator.vocabulary import NS_PER_S, Nanos
 
@@ -80,13 +81,16 @@ class Ordering(Protocol):
 
     estimates: ClassVar[bool] = False
     """Whether keys look at expected run times: waiting tasks are re-keyed when these move."""
-    preempts: ClassVar[bool] = False
-    """Whether a task may be asked to yield to one with a smaller key."""
 
     @property
     def by_tenant(self) -> bool:
         """Whether a tenant's account has a say (``rank``)."""
         return False
+
+    @property
+    def preemption(self) -> Preemption | None:
+        """The terms on which a running task is asked to make room for the first that cannot start; none: never."""
+        return None
 
     def key(self, task: Waiting) -> float:
         """The static key of a waiting task; smaller goes first."""

@@ -173,6 +173,32 @@ EXAMPLES: Final = (
         Notes(INCARNATION, [Note("t3", Attempt(EPOCH, 3), "stopped")], drained=4),
     ),
     Example(
+        "orders_preempt",
+        "Later on, something more urgent needs the place of `t4`, whose handler is preemptible: it is asked to leave.",
+        Orders(INCARNATION, EPOCH, 5, heard=5, stop=[Stop("t4", Attempt(EPOCH, 4), "a more urgent task needs its place", True)]),
+    ),
+    Example(
+        "reports_checkpoint",
+        "It saves how far it has come; this is its second checkpoint.",
+        Reports(INCARNATION, checkpoints=[Checkpoint("t4", Attempt(EPOCH, 4), pack({"frame": 25}), 2, 12_500 * MS)]),
+    ),
+    Example(
+        "notes_preempted",
+        "Once that is confirmed: it has stopped. The task goes on from its second checkpoint, not before that is in the ledger.",
+        Notes(INCARNATION, [Note("t4", Attempt(EPOCH, 4), "stopped", saved=2)], drained=5),
+    ),
+    Example(
+        "orders_resume",
+        "It goes on in another attempt.",
+        Orders(
+            INCARNATION,
+            EPOCH,
+            6,
+            heard=6,
+            assign=[Assignment("t4", 5, "render", pack({}), {"slots": 1.0}, checkpoint=pack({"frame": 25}), ran_ns=12_500 * MS)],
+        ),
+    ),
+    Example(
         "results",
         "Both have ended; `t2` allowed no retries.",
         Results(

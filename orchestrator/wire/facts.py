@@ -68,11 +68,24 @@ class Ended(Fact, frozen=True, tag="ended"):
 
 
 class Checkpointed(Fact, frozen=True, tag="checkpointed"):
-    """Work worth keeping. Of several, the one of the latest attempt read last counts."""
+    """Work worth keeping. Of several, the highest number of the latest attempt counts."""
 
     task: str
     attempt: Attempt
     state: bytes
+    nth: int = 0
+    """Which checkpoint of the attempt it is, counted from 1."""
+    ran_ns: Nanos = 0
+    """Run time that lies behind it, over all attempts, on the agents' clocks."""
+
+
+class Preempted(Fact, frozen=True, tag="preempted"):
+    """An attempt has made room for a more urgent task. Nothing is counted against the task; how often it happened bounds it."""
+
+    task: str
+    attempt: Attempt
+    at_ns: Nanos
+    instance: str = ""
 
 
 class Asked(Fact, frozen=True, tag="asked"):
@@ -144,6 +157,11 @@ class Carried(Fact, frozen=True, tag="carried"):
     cancelled: bool = False
     checkpoint: bytes | None = None
     checkpoint_of: Attempt | None = None
+    checkpoint_nth: int = 0
+    ran_ns: Nanos = 0
+    preemptions: int = 0
+    preempted: Attempt | None = None
+    """The last attempt that was."""
     former: list[str] = []
     """Other queues that its producers named before ``reply_to``, newest first: the order in which we read them may be wrong."""
 
@@ -163,7 +181,9 @@ class Tombstone(Fact, frozen=True, tag="tombstone"):
     error: Error | None = None
 
 
-AnyFact: TypeAlias = Accepted | Failed | Ended | Checkpointed | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
+AnyFact: TypeAlias = (
+    Accepted | Failed | Ended | Checkpointed | Preempted | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
+)
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, gc=False):

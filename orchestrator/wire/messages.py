@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from orchestrator.vocabulary import Attempt
+from orchestrator.wire.types import LONGEST_NS as LONGEST_NS
 from orchestrator.wire.types import (
     MOST_BARE,
     MOST_DEVICES,
@@ -207,6 +208,8 @@ class Handler(Part, frozen=True):
     """What its tasks ask for if they say nothing."""
     estimate_ns: Span | None = None
     doc: Text = ""
+    preemptible: bool = False
+    """A running attempt may be asked to make room for a more urgent task: it saves a checkpoint and stops, and goes on later."""
 
 
 class Dependency(Part, frozen=True):
@@ -294,6 +297,8 @@ class Note(Part, frozen=True):
     """Progress: what the handler says. Refused: why (``epoch``, ``stale``, ``full``, ``draining``, ``expired``)."""
     epoch: Count = 0
     """Refused: the epoch this agent obeys."""
+    saved: Count = 0
+    """Stopped: the number (``nth``) of the attempt's last checkpoint; 0: none. The task goes on from that one."""
 
 
 class Notes(Message, frozen=True, tag="notes"):
@@ -338,6 +343,10 @@ class Checkpoint(Part, frozen=True):
     attempt: Attempt
     state: Blob
     """What the handler wants to find again."""
+    nth: Count = 0
+    """Which checkpoint of this attempt it is, counted from 1: the highest counts."""
+    ran_ns: Span = 0
+    """How long the task had run when it was saved: in this attempt, and before it as the assignment said (``ran_ns``)."""
 
 
 class Reports(Message, frozen=True, tag="reports"):
@@ -389,6 +398,8 @@ class Assignment(Part, frozen=True):
     """Of a task with ``after``: each parent once, in the order of its edges."""
     devices: dict[str, list[str]] = {}
     """Which devices its grant is of, by resource, where the instance named any."""
+    ran_ns: Span = 0
+    """How much run time lies behind that checkpoint."""
 
 
 class Stop(Part, frozen=True):
@@ -398,7 +409,7 @@ class Stop(Part, frozen=True):
     attempt: Attempt
     reason: Annotated[str, Meta(max_length=256)] = ""
     preempt: bool = False
-    """Ask the handler for a checkpoint first."""
+    """A request: the handler may save a checkpoint and stop, or go on to its end. It is not killed."""
 
 
 class Orders(Message, frozen=True, tag="orders"):

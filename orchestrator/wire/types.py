@@ -46,7 +46,10 @@ Blob: TypeAlias = Annotated[bytes, Meta(max_length=1024 * 1024)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 """A number of things, or a number in a sequence."""
 
-Span: TypeAlias = Annotated[int, Meta(ge=0, le=366 * 24 * 3600 * 10**9)]
+LONGEST_NS = 366 * 24 * 3600 * 10**9
+"""The longest time that can be said."""
+
+Span: TypeAlias = Annotated[int, Meta(ge=0, le=LONGEST_NS)]
 """A length of time in nanoseconds, at most 366 days."""
 
 Instant: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]

@@ -92,6 +92,7 @@ class Progressed(_Event, frozen=True):
 class Checkpointed(_Event, frozen=True):
     attempt: Attempt
     state: bytes
+    at_ns: Nanos = 0
 
 
 class DrainAsked(_Event, frozen=True):

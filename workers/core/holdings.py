@@ -26,7 +26,7 @@ _DEVICE_BYTES = 160
 class Job:
     """One unfinished attempt. Mutable; owned by ``Holdings``."""
 
-    __slots__ = ("assignment", "attempt", "cause", "hard", "lane", "started_ns", "state", "stop_text", "timeout_ns")
+    __slots__ = ("assignment", "attempt", "cause", "hard", "lane", "saved", "started_ns", "state", "stop_text", "timeout_ns")
 
     def __init__(self, attempt: Attempt, assignment: Assignment, lane: str, timeout_ns: Nanos | None) -> None:
         self.attempt = attempt
@@ -40,6 +40,8 @@ class Job:
         """Why it was first told to stop."""
         self.hard = False
         self.stop_text = ""
+        self.saved = 0
+        """How many checkpoints it has said."""
 
     @property
     def held_bytes(self) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from orchestrator.vocabulary import Attempt, Nanos, TaskId
+from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Checkpoint, Holding, Note, Report
 from workers.core import rules
 from workers.core.holdings import held_bytes
@@ -67,7 +67,8 @@ class Outbox:
         self.notes_token = 0
         """Of the notes under way; 0: none."""
         self._urgent: list[Note] = []
-        self._behind: dict[Attempt, Note] = {}
+        self.behind: dict[Attempt, Note] = {}
+        """Attempts that have stopped, which is said once their last checkpoint has arrived."""
         self._started: dict[Attempt, Note] = {}
         self._progress: dict[Attempt, Note] = {}
         self._progress_due_ns: Nanos = 0
@@ -89,9 +90,9 @@ class Outbox:
         self._progress.pop(report.attempt, None)
         self.checkpoints.pop(report.attempt, None)
 
-    def checkpoint(self, task: TaskId, attempt: Attempt, state: bytes) -> None:
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Work worth keeping; a newer one replaces one that has not left."""
-        self.checkpoints[attempt] = Checkpoint(task, attempt, state)
+        self.checkpoints[checkpoint.attempt] = checkpoint
 
     def note(self, note: Note) -> None:
         """A soft word."""
@@ -103,7 +104,7 @@ class Outbox:
             self._started.pop(note.attempt, None)
             self._progress.pop(note.attempt, None)
             if note.what == "stopped" and self._checkpoint_pending(note.attempt):
-                self._behind[note.attempt] = note
+                self.behind[note.attempt] = note
             else:
                 self._urgent.append(note)
 
@@ -133,7 +134,7 @@ class Outbox:
         self.owed.clear()
         self.checkpoints.clear()
         self._urgent.clear()
-        self._behind.clear()
+        self.behind.clear()
         self._started.clear()
         self._progress.clear()
 
@@ -221,8 +222,9 @@ class Outbox:
     # --- looking in -------------------------------------------------------------------------------
 
     def holdings(self) -> list[Holding]:
-        """How a sync answer shows the finished ones."""
-        return [Holding(kept.report.task, attempt, "finished") for attempt, kept in self.kept.items()]
+        """How a sync answer shows the finished ones, and those that have stopped, which cannot be said yet."""
+        finished = [Holding(kept.report.task, attempt, "finished") for attempt, kept in self.kept.items()]
+        return finished + [Holding(note.task, attempt, "running") for attempt, note in self.behind.items()]
 
     def deadline_ns(self) -> Nanos | None:
         """When something that waits for a time, and for no publish to come back, may leave."""
@@ -240,7 +242,7 @@ class Outbox:
     @property
     def waits(self) -> bool:
         """Whether a word is left that a publish under way may be holding back."""
-        return bool(self._urgent or self._started or self.owed or self.checkpoints or self._behind or self._progress)
+        return bool(self._urgent or self._started or self.owed or self.checkpoints or self.behind or self._progress)
 
     @property
     def quiet(self) -> bool:
@@ -256,5 +258,5 @@ class Outbox:
         return attempt in self.checkpoints or any(checkpoint.attempt == attempt for checkpoint in flying)
 
     def _let_stopped_go(self) -> None:
-        for attempt in [attempt for attempt in self._behind if not self._checkpoint_pending(attempt)]:
-            self._urgent.append(self._behind.pop(attempt))
+        for attempt in [attempt for attempt in self.behind if not self._checkpoint_pending(attempt)]:
+            self._urgent.append(self.behind.pop(attempt))

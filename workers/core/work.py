@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from orchestrator.vocabulary import Attempt, Nanos, TaskId, seconds
-from orchestrator.wire.messages import Assignment, Error, Holding, Note, Report, Stop
+from orchestrator.wire.messages import LONGEST_NS, Assignment, Checkpoint, Error, Holding, Note, Report, Stop
 from workers.core import rules
 from workers.core.commands import StartJob, StopJob
 from workers.core.events import Checkpointed, Event, JobDone, JobFailed, JobLate, JobStarted, JobStopped, Progressed
@@ -114,12 +114,10 @@ class Work:
                 if job is not None and job.state in ("running", "stopping"):
                     line = text[:_PROGRESS_CHARS]
                     self.outbox.note(Note(job.assignment.task, attempt, "progress", at_ns, fraction, line))
-            case Checkpointed(attempt=attempt, state=state):
+            case Checkpointed(attempt=attempt, state=state, at_ns=at_ns):
                 job = self.holdings.get(attempt)
                 if job is not None and job.state in ("running", "stopping"):
-                    if len(state) > self._limits.value_bytes_max:
-                        raise Impossible(f"{job.story()}: a checkpoint of {len(state)} bytes fits no message")
-                    self.outbox.checkpoint(job.assignment.task, attempt, state)
+                    self._saved(job, state, at_ns or self._unix(now_ns))
             case _:
                 raise Impossible(f"{event!r} is no event of an agent")
 
@@ -136,6 +134,13 @@ class Work:
         if job.state == "starting":
             self.holdings.to(job, "running")
             self.outbox.note(Note(job.assignment.task, job.attempt, "started", unix_ns))
+
+    def _saved(self, job: Job, state: bytes, unix_ns: Nanos) -> None:
+        if len(state) > self._limits.value_bytes_max:
+            raise Impossible(f"{job.story()}: a checkpoint of {len(state)} bytes fits no message")
+        job.saved += 1
+        ran_ns = job.assignment.ran_ns + max(0, unix_ns - job.started_ns)
+        self.outbox.checkpoint(Checkpoint(job.assignment.task, job.attempt, state, job.saved, min(ran_ns, LONGEST_NS)))
 
     def _done(self, job: Job, value: bytes, unix_ns: Nanos) -> None:
         if job.state == "abandoned":
@@ -205,10 +210,10 @@ class Work:
     def _drop(self, job: Job, text: str) -> None:
         """It will never report."""
         self.holdings.to(job, "gone")
-        self._stopped(job.assignment.task, job.attempt, text)
+        self._stopped(job.assignment.task, job.attempt, text, job.saved)
 
-    def _stopped(self, task: TaskId, attempt: Attempt, text: str) -> None:
-        self.outbox.note(Note(task, attempt, "stopped", text=text))
+    def _stopped(self, task: TaskId, attempt: Attempt, text: str, saved: int = 0) -> None:
+        self.outbox.note(Note(task, attempt, "stopped", text=text, saved=saved))
 
     def _stop(self, job: Job, hard: bool, cause: StopCause, text: str) -> None:
         if job.state == "stopping":
@@ -274,11 +279,10 @@ class Work:
     def listed(self) -> list[Attempt] | None:
         """What a beat lists: all that is not released, finished ones too. None: too many.
 
-        A report on its way must not look like an attempt that vanished.
+        What a report or a last checkpoint is on its way for must not look like an attempt that vanished.
         """
-        if len(self.holdings) + len(self.outbox.kept) > self._limits.listed_max:
-            return None
-        return [*self.holdings.jobs, *self.outbox.kept]
+        listed = [*self.holdings.jobs, *self.outbox.kept, *self.outbox.behind]
+        return None if len(listed) > self._limits.listed_max else listed
 
     def load(self) -> float:
         """Busy share of the slots, 0…1."""

@@ -56,4 +56,4 @@ def context_of(about: About, say: Say) -> Context:
     progress: Callable[[float | None, str], None] = lambda fraction, text: say(  # noqa: E731  # two closures, side by side
         Progressed(attempt, fraction, text, unix_ns())
     )
-    return Context(about, progress, lambda state: say(Checkpointed(attempt, state)))
+    return Context(about, progress, lambda state: say(Checkpointed(attempt, state, unix_ns())))

@@ -81,6 +81,34 @@ async def count(ctx: Context, to: int) -> int:
     return to
 
 
+@service.task(preemptible=True)
+async def pages(ctx: Context, to: int) -> int:
+    """Saves page after page; ends where it is when asked to stop, even between two pages."""
+    for page in range(ctx.resumed or 0, to):
+        ctx.checkpoint_or_stop(page)
+        if page == 3:
+            ctx.progress(text="a long one")
+        await ctx.sleep(0.005 if page < 3 else 600)
+    return to
+
+
+@service.task(kind="process", preemptible=True)
+async def pages_in_process(ctx: Context, to: int) -> int:
+    """The same, with a loop of its own."""
+    return await pages(ctx, to)
+
+
+@service.task(preemptible=True)
+def pages_in_thread(ctx: Context, to: int) -> int:
+    """The same."""
+    for page in range(ctx.resumed or 0, to):
+        ctx.checkpoint_or_stop(page)
+        if page == 3:
+            ctx.progress(text="a long one")
+        ctx.wait(0.005 if page < 3 else 600)
+    return to
+
+
 @service.task(kind="process")
 async def async_in_process(value: Any) -> Any:
     """A loop of its own."""

@@ -40,6 +40,20 @@ async def test_a_handler_says_progress_saves_and_stops_when_asked(handler: str) 
         assert await one.value(handler, checkpoint=reached, to=reached + 1) == reached + 1
 
 
+@pytest.mark.parametrize("handler", ["pages", "pages_in_thread", "pages_in_process"])
+async def test_a_handler_that_saves_as_it_goes_yields_with_one_line(handler: str) -> None:
+    """``checkpoint_or_stop`` says each page and ends where it is when asked to; a sleeper wakes for that."""
+    with bench() as one:
+        attempt = one.start(handler, to=10)
+        await one.heard(Progressed, attempt)
+        one.stop(attempt, hard=False)
+        assert await one.end(attempt) == JobStopped(attempt)
+        saved = [event for event in one.said if isinstance(event, Checkpointed)]
+        assert unpack(saved[-1].state) == 4
+        assert saved[-1].at_ns > 0
+        assert await one.value(handler, checkpoint=9, to=9) == 9
+
+
 @pytest.mark.parametrize("handler", ["about_async", "about", "about_in_process"])
 async def test_the_context_knows_the_attempt(handler: str) -> None:
     """The same in all kinds."""

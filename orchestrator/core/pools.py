@@ -1,0 +1,225 @@
+"""The instances of one service, ready to be asked by a placement: those with room, by load, by lot, on a ring of keys.
+
+Law: the index is put right whenever something about an instance changes (``touch``), in O(log n), so a choice looks at as few as
+the policy likes; and its order does not depend on hashing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from math import exp
+from random import Random
+from typing import TYPE_CHECKING
+
+from orchestrator.core.draws import Lots, Ring
+from orchestrator.policies.allocation import Allocation
+from orchestrator.policies.placement import Candidate
+from orchestrator.resources import Demand, Left
+from orchestrator.vocabulary import Incarnation, Nanos, Service
+
+if TYPE_CHECKING:
+    from orchestrator.core.registry import Instance
+
+EQUALS_COMPARED_MAX = 8
+"""Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
+
+
+@dataclass(slots=True, eq=False)
+class Load:
+    """A share, averaged over time with a memory that fades: what lies ``window`` back counts a third as much as what is now."""
+
+    busy: float = 0.0
+    """The share since it was last averaged."""
+    mean: float = 0.0
+    at_ns: Nanos = 0
+
+    def average(self, now: Nanos, window_ns: Nanos) -> float:
+        """The mean up to ``now``."""
+        if self.at_ns:
+            fades = exp((self.at_ns - now) / window_ns)
+            self.mean = self.mean * fades + self.busy * (1.0 - fades)
+        self.at_ns = now
+        return self.mean
+
+
+class Pool:
+    """The instances of one service that have room, in an order that does not depend on hashing."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.members: dict[Incarnation, Instance] = {}
+        self.unanswered: dict[Incarnation, None] = {}
+        """Joined before our claim, not answered, not known to be gone (R2, R3)."""
+        self.fenced: dict[Incarnation, None] = {}
+        """Gone on evidence before they could answer, their lease not over: what must never overlap waits for them too."""
+        self.turns = 0
+        self.planned = 0
+        """How many instances were looked at for reservations: the next look goes on from there."""
+        self.places = 0.0
+        """Slots of those that are ready."""
+        self.taken = 0.0
+        """Of these, how many are granted."""
+        self.load = Load()
+        self._tickets = 0
+        self._open: list[Instance] = []
+        self._lots: Lots | None = None
+        """Chances of the open ones, in their order; kept from the first draw on."""
+        self._ring: Ring | None = None
+        """Where keys live; drawn anew when members come and go."""
+        self._named: dict[str, list[Instance]] = {}
+        self._by_load: list[tuple[int, str, int, Instance]] = []
+
+    def enter(self, instance: Instance) -> None:
+        """It belongs to the service from now on."""
+        self.members[instance.incarnation] = instance
+        self._ring = None
+
+    def leave(self, instance: Instance) -> None:
+        """It does not any more."""
+        if self.members.pop(instance.incarnation, None) is not None:
+            self._ring = None
+        self.touch(instance)
+
+    def touch(self, instance: Instance) -> None:
+        """Something about this instance changed: keep the index true. O(log n)."""
+        room = instance.has_room and instance.incarnation in self.members
+        self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself
+        instance.ticket = self._tickets
+        self._count(instance)
+        if room:
+            if instance.place < 0:
+                instance.place = len(self._open)
+                self._open.append(instance)
+            if self._lots is not None:
+                self._lots.put(instance.place, instance.capacity.get("slots", 0))
+            heappush(self._by_load, (instance.load, instance.incarnation, instance.ticket, instance))
+            if len(self._by_load) > 4 * len(self._open) + 64:
+                self._by_load = [entry for entry in self._by_load if _current(entry)]
+                heapify(self._by_load)
+        elif instance.place >= 0:
+            last = self._open.pop()
+            if self._lots is not None:
+                self._lots.put(len(self._open), 0)
+            if last is not instance:
+                self._open[instance.place] = last
+                last.place = instance.place
+                if self._lots is not None:
+                    self._lots.put(last.place, last.capacity.get("slots", 0))
+            instance.place = -1
+
+    def _count(self, instance: Instance) -> None:
+        places, taken = 0, 0
+        if instance.state == "ready" and instance.incarnation in self.members:
+            places = instance.capacity.get("slots", 0)
+            taken = places - instance.free.get("slots", 0)
+        before = instance.counted
+        if before != (places, taken):
+            self.places += (places - before[0]) / 1000
+            self.taken += (taken - before[1]) / 1000
+            instance.counted = places, taken
+
+    @property
+    def busy(self) -> float:
+        """Share of the slots that is granted, 0…1."""
+        return min(1.0, self.taken / self.places) if self.places > 0 else 0.0
+
+    @property
+    def open(self) -> int:
+        """How many have room."""
+        return len(self._open)
+
+    def question(self, demand: Demand, affinity: str, allocation: Allocation, dice: Random) -> PoolChoice:
+        """The pool as a placement policy sees it."""
+        return PoolChoice(self, demand, affinity, allocation, dice)
+
+    def draw(self, count: int, dice: Random) -> list[Instance]:
+        """``count`` different open instances, each with a chance in proportion to its slots. O(count · log n)."""
+        lots = self._lots
+        if lots is None:
+            lots = self._lots = Lots()
+            for one in self._open:
+                lots.put(one.place, one.capacity.get("slots", 0))
+        return [self._open[position] for position in lots.draw(count, dice)]
+
+    def home(self, key: str) -> Instance | None:
+        """The ready instance on which this key lives. O(log n), but for the first time after members have come or gone."""
+        if self._ring is None:
+            self._named = {}
+            for one in self.members.values():
+                self._named.setdefault(one.name, []).append(one)
+            self._ring = Ring(self._named)
+        return next((one for name in self._ring.around(key) for one in self._named[name] if one.state == "ready"), None)
+
+    def opened(self, index: int) -> Instance:
+        return self._open[index]
+
+    def from_least_loaded(self) -> Iterator[tuple[int, Instance]]:
+        """Open instances by load, with it; what was looked at goes back into the index when the caller is done."""
+        seen: list[tuple[int, str, int, Instance]] = []
+        heap = self._by_load
+        try:
+            while heap:
+                entry = heappop(heap)
+                if _current(entry):
+                    seen.append(entry)
+                    yield entry[0], entry[3]
+        finally:
+            for entry in seen:
+                if _current(entry):
+                    heappush(heap, entry)
+
+
+def _current(entry: tuple[int, str, int, Instance]) -> bool:
+    return entry[2] == entry[3].ticket and entry[3].place >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChoice:
+    """One question to a placement policy."""
+
+    pool: Pool
+    demand: Demand
+    affinity: str
+    allocation: Allocation
+    dice: Random
+
+    def __len__(self) -> int:
+        return self.pool.open
+
+    def at(self, index: int) -> Candidate:
+        return self.pool.opened(index)
+
+    def by_load(self) -> Iterator[Candidate]:
+        """From the least loaded; of equals a few are ranked as the allocation prefers."""
+        instances = self.pool.from_least_loaded()
+        try:
+            first = next(instances, None)
+            while first is not None:
+                load, equals, after = first[0], [first[1]], None
+                for other in islice(instances, EQUALS_COMPARED_MAX - 1):
+                    if other[0] != load:
+                        after = other
+                        break
+                    equals.append(other[1])
+                if len(equals) > 1:
+                    equals.sort(key=lambda one: (self._preference(one), one.incarnation))
+                yield from equals
+                first = after if after is not None else next(instances, None)
+        finally:
+            instances.close()  # type: ignore[attr-defined]
+
+    def turn(self) -> int:
+        self.pool.turns += 1
+        return self.pool.turns - 1
+
+    def draw(self, count: int) -> list[Instance]:
+        return self.pool.draw(count, self.dice)
+
+    def home(self, key: str) -> Candidate | None:
+        return self.pool.home(key)
+
+    def _preference(self, instance: Instance) -> Left:
+        return self.allocation.preference(self.demand, instance.free, instance.capacity)
