@@ -9,7 +9,7 @@ from orchestrator.core.config import Config
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.codec import MAX_ENTRY_BYTES, encode_entry
-from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry, Failed, Failure
+from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry, Failed, Failure, Tombstone
 from orchestrator.wire.messages import Edge, Error, Range, Submit, Task
 from tests.core.stage import Stage
 
@@ -23,8 +23,8 @@ errors = st.builds(Error, words, words, words)
 needs = st.dictionaries(names, st.floats(0, 1e12) | st.builds(Range, st.floats(0, 1e12), st.floats(0, 1e12)), max_size=4)
 tasks = st.builds(
     Task, ids, st.just("thumbs.resize"), blobs, needs, st.integers(-1000, 1000), names, numbers, numbers, numbers,
-    st.integers(0, 1000), numbers, st.just("never"), st.lists(st.builds(Edge, ids, st.just("continue")), max_size=3),
-    st.dictionaries(names, words, max_size=4),
+    st.integers(0, 1000), numbers, st.just("never"), st.lists(st.builds(Edge, ids, st.just("continue"), names), max_size=3),
+    st.dictionaries(names, words, max_size=4), workflow=ids | st.none(),
 )  # fmt: skip
 failures = st.builds(Failure, attempts, st.just("timeout"), errors, numbers, names)
 facts: st.SearchStrategy[AnyFact] = st.one_of(
@@ -36,6 +36,7 @@ facts: st.SearchStrategy[AnyFact] = st.one_of(
         Carried, tasks, numbers, numbers, numbers, names, names, numbers, st.lists(failures, max_size=3), numbers, numbers,
         st.booleans(), blobs, attempts,
     ),
+    st.builds(Tombstone, ids, st.just("cancelled"), numbers, numbers, st.booleans(), blobs, errors),
 )  # fmt: skip
 
 
