@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from orchestrator.client import Client, Node, Workflow
+from orchestrator.client import Client, Node, SyncClient, TaskFailed, Workflow
 from orchestrator.live.embedded import EmbeddedBroker
 from orchestrator.traces import TraceTask, read
 from tests.e2e.fleet import Fleet, fleet
@@ -97,4 +97,51 @@ async def test_ten_workflows_outlive_a_kill(victim: str, broker: EmbeddedBroker,
 async def ended(ours: Fleet, count: int) -> None:
     """Wait until so many tasks have run; the witness is a file of other processes, nobody tells."""
     while len(ours.completed()) < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
+async def test_a_producer_sees_what_failed_first_and_can_cancel_the_rest(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """``run`` raises the root of the trouble, or hands everything out; a cancelled workflow ends where it stands."""
+    async with fleet(broker.url, tmp_path) as ours:
+        await asyncio.gather(ours.coordinator(), ours.worker("worker-1"))
+        async with Client(broker.url) as client, asyncio.timeout(60):
+            flow = client.workflow("broken")
+            good, bad = flow.add("steps.double", number=1), flow.add("steps.double", figure=1)
+            child, other = (
+                flow.add("steps.node", seconds=0, above=[good, bad]),
+                flow.task("steps.double", after=[good]).add(number=4),
+            )
+            brave = flow.add("steps.node", seconds=0, above=[good, bad.on_failure("continue")])
+            with pytest.raises(TaskFailed, match="'figure' is unknown") as trouble:
+                await flow.run()
+            assert trouble.value.task == bad.id
+            ends = await flow.run(return_errors=True)
+            assert (ends[good], ends[other]) == (2, 8)
+            assert "its parent" in str(ends[child])
+            assert isinstance(ends[brave], TaskFailed), "max of a number and None: the handler's own affair"
+
+            slow = client.workflow("slow")
+            first = slow.add("steps.node", seconds=60)
+            slow.add("steps.node", seconds=0, above=[first])
+            handles = await slow.submit()
+            await started(ours, first.id)
+            assert await slow.cancel() == 2
+            assert [(await handle.outcome()).outcome for handle in handles] == ["cancelled", "cancelled"]
+        with_threads = await asyncio.to_thread(written_without_a_loop, broker.url)
+        assert with_threads == [1, 2]
+
+
+def written_without_a_loop(url: str) -> list[int]:
+    """The same from plain functions."""
+    with SyncClient(url) as client:
+        flow = client.workflow()
+        first = flow.add("steps.node", seconds=0)
+        second = flow.task("steps.node", priority=1).add(seconds=0, above=[first])
+        values = flow.run()
+        return [values[first], values[second]]
+
+
+async def started(ours: Fleet, task: str) -> None:
+    """Wait until its handler runs."""
+    while f"start {task} " not in ours.witness_file.read_text():  # noqa: ASYNC110
         await asyncio.sleep(0.02)
