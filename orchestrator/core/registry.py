@@ -15,7 +15,7 @@ from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_af
 from orchestrator.core.limits import Shares
 from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
-from orchestrator.resources import Demand, Shortage, fits, give_back, shortages
+from orchestrator.resources import Demand, Shortage, fits, give_back, shortages, take
 from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service, Vector, vector
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
 
@@ -211,11 +211,14 @@ class Instance:
         an earlier leader: then it is what the agent says, whatever we think is free.
         """
         self.holdings[attempt] = holding
-        self._take(holding)
-        if holding.sent:
-            short = [name for name in holding.grant if self.free[name] < 0]
-            short += [one for name, some in holding.devices.items() for one in some if self.devices[name].free[one] < 0]
-            assert not short, f"granted more than was free on {self.name}: {short}"
+        if not holding.sent:
+            self._take(holding)
+            return
+        take(self.free, holding.grant)
+        for name, devices in holding.devices.items():
+            shelf = self.devices[name]
+            shelf.take(devices, holding.grant[name])
+            assert all(shelf.free[one] >= 0 for one in devices), f"granted more of {devices} than was free on {self.name}"
 
     def relieve(self, holding: Holding) -> None:
         """This attempt needs nothing any more, though it may not be over in the ledger yet: all that it was granted is free."""
