@@ -71,8 +71,8 @@ class Workload:
     policies: dict[str, str] = field(default_factory=dict)
 
 
-def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
-    """Some work of all kinds, drawn from the seed, submitted within ``span_ns``."""
+def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos, *, limited: bool = True) -> Workload:
+    """Some work of all kinds, drawn from the seed, submitted within ``span_ns``; ``limited``: also under limits."""
     chance = dice(seed, "workload")
     services = ["ant", "bee"][: chance.choice([1, 1, 2])]
     places = [place for service in services for place in _places(service, chance)]
@@ -94,7 +94,7 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos) -> Workload:
     slow = chance.choice([0.1, 1.0, 3.0])
     _add_graphs(dice(seed, "workload", "graphs"), services, start_ns, span_ns, errands, cancels)
     work = Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
-    _share(dice(seed, "workload", "shares"), work)
+    _share(dice(seed, "workload", "shares"), work, limited)
     return work
 
 
@@ -108,13 +108,14 @@ LIMITS: dict[str, dict[str, Any]] = {
 """None of them keeps a task of the workload from ever running."""
 
 
-def _share(chance: Random, work: Workload) -> None:
+def _share(chance: Random, work: Workload, limited: bool) -> None:
     """Limits, devices and other policies, in every other world; with dice of their own, so that the rest stays as it was."""
     work.policies = {
         "placement": chance.choice(["least_loaded", "least_loaded", "two_choices", "best_fit", "affinity"]),
         "allocation": chance.choice(["msa", "msa", "mra", "fill"]),
     }
-    work.limits = {name: LIMITS[name] for name in sorted(LIMITS) if chance.random() < 0.4} if chance.random() < 0.6 else {}
+    if chance.random() < 0.6 and limited:
+        work.limits = {name: LIMITS[name] for name in sorted(LIMITS) if chance.random() < 0.4}
     needs: list[dict[str, float | Range]] = [{}, {}]
     if "licence" in work.limits:
         needs += [{"licence": 1}, {"licence": 2}]

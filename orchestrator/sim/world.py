@@ -31,6 +31,8 @@ START_NS = 1_000_000 * NS_PER_S
 LIMIT_S = 120
 """After healing: the longest of leases, back-offs, deadlines and run times that can follow each other without an end, with room."""
 EVENTS_MAX = 2_000_000
+LEDGER_BYTES_LEAST = 1_000_000
+"""In a shorter ledger what lives must end soon, or carrying it forward never comes to rest: no limits slow it down there."""
 
 
 @dataclass(slots=True)
@@ -67,8 +69,9 @@ class World:
         self.journal = Journal(START_NS)
         self.faults = faults if faults is not None else draw(seed)
         self.rage_ns = round(NS_PER_S * (rage_s if rage_s is not None else chance.choice([10, 25, 40])))
-        self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4)
         self.config = config if config is not None else _config(chance.random())
+        roomy = self.config.ledger_bytes_max >= LEDGER_BYTES_LEAST
+        self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4, limited=roomy)
         self.laws = Laws(self.timeline, self.work.limits)
         self.broker = Broker(self.timeline, self.faults, dice(seed, "broker"), self.journal, self.config.ledger_bytes_max)
         self.broker.witness = self.laws
