@@ -119,6 +119,7 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
         ("services", f"{found['services']} with {found['instances']} instances"),
         ("policies", ", ".join(f"{kind} {name}" for kind, name in policies.items())),
         ("intake", "open" if found["intake_open"] else "closed: the backlog is full; submissions wait in the broker"),
+        ("run times", _run_times(found["run_times"])),
         ("results owed", found["owed_results"] or None),
         ("ledger", f"offset {found['ledger_offset']}, needed from {found['replay_from']}"),
     ]
@@ -126,6 +127,22 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
     if counts:
         pairs.append(("so far", ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())))
     return [facts(pairs)]
+
+
+def _run_times(found: dict[str, Any]) -> str | None:
+    """How well run times are known: factors within which expectations typically are."""
+    from orchestrator.cli.show import clean
+
+    if not found["seen"]:
+        return None
+    known = f"known of {found['seen']} of {found['types']} types, from {found['samples']:,} runs"
+    if found["error"] is None:
+        return known
+    worst = found["worst"]
+    return (
+        f"{known}; expectations are typically within a factor of {1 + found['error']:.2g} "
+        f"(worst: {clean(worst['type'])}, {1 + worst['error']:.2g})"
+    )
 
 
 def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:

@@ -35,7 +35,24 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "intake_open": desk.intake_open,
         "ledger_offset": desk.custody.next_offset,
         "replay_from": desk.keeping.replay_from(desk.custody),
+        "run_times": _run_times(desk),
         "counts": dict(sorted(desk.counts.items())),
+    }
+
+
+def _run_times(desk: Desk) -> dict[str, Any]:
+    """How far off expectations of run times are: over the types that somebody here offers, the middle one and the worst."""
+    types = {
+        f"{name}.{one}" for name, pool in desk.registry.pools.items() for each in pool.members.values() for one in each.handlers
+    }
+    seen = [(one, found) for one in sorted(types) if (found := desk.estimates.of_type(one)) is not None]
+    errors = sorted((found.error, one) for one, found in seen if found.error is not None)
+    return {
+        "types": len(types),
+        "seen": len(seen),
+        "samples": sum(found.samples for _, found in seen),
+        "error": round(errors[len(errors) // 2][0], 3) if errors else None,
+        "worst": {"type": errors[-1][1], "error": round(errors[-1][0], 3)} if errors else None,
     }
 
 

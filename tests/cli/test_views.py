@@ -51,7 +51,7 @@ VIEWS: dict[str, Callable[[Any], Sequence[RenderableType]]] = {
 }
 
 SAID = {
-    "status": ["desk-1", "epoch 1", "not ended", "ordering priority", "open"],
+    "status": ["desk-1", "epoch 1", "not ended", "ordering priority", "open", "2 of 4 types", "thumbs.resize, 2.6"],
     "services": ["thumbs", "fail, hold, resize", "thumbs@shop-1", "slots=2, gpu=2", "slots=0, gpu=0", "1.4", "missing"],
     "resources": ["gpu", "slots", "100%"],
     "tasks": ["hold-1", "thumbs.hold", "running", "25% holding", "lone", "deferred", "lost", "waiting"],
