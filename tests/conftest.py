@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests.brokers import BROKER_FIXTURES, amqp_url, broker, own_broker, root_vhost_url, vhosts
 
 __all__ = ["amqp_url", "broker", "own_broker", "root_vhost_url", "vhosts"]
+
+settings.register_profile("patient", deadline=None)  # how long one example takes says more of the machine than of the code
+settings.load_profile("patient")
 
 _touched_a_broker = pytest.StashKey[int]()
 

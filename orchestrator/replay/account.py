@@ -58,7 +58,10 @@ def account(played: Played, speed: float, capacity: Mapping[str, float], machine
 
 
 def write_tasks(path: Path, played: Played, speed: float) -> None:
-    """How each task fared, as ``simulate --tasks`` writes it: id, submit_s, start_s, finish_s; in the order of the trace."""
+    """How each task fared, as ``simulate --tasks`` writes it: id, submit_s, start_s, finish_s; in the order of the trace.
+
+    When a task that yielded and went on first started, no result says: it is told as if it had run in one piece, at the end.
+    """
     scale = speed / NS_PER_S
     first = min((one.accepted_ns - one.task.submit_s / scale for one in played.lived), default=0.0)
     with path.open("w", encoding="utf-8", newline="") as text:

@@ -35,9 +35,9 @@ class Lived(Struct, frozen=True):
     accepted_ns: Nanos
     """Since the beginning of the replay: when it was accepted."""
     waited_ns: Nanos
-    """From then to its last start, or to its end if it never started."""
+    """Since then, without the time that it ran; until its end if it never started."""
     ran_ns: Nanos
-    """Its last run."""
+    """Its last run; all of its runs, if it yielded and went on."""
     attempts: int
 
 
@@ -112,11 +112,12 @@ async def _lived(ask: Ask, handle: Handle, begin_ns: Nanos) -> Lived | None:
         result = await handle.outcome()
     except OrchestratorError:
         return None
-    started_ns = result.started_ns or result.ended_ns
-    return Lived(
-        ask.task, result.outcome, result.accepted_ns - begin_ns, max(0, started_ns - result.accepted_ns),
-        max(0, result.ended_ns - started_ns), result.attempts,
-    )  # fmt: skip
+    ran_ns = max(0, result.ended_ns - result.started_ns) if result.started_ns else 0
+    if result.outcome == "done":
+        ran_ns = max(ran_ns, ask.run_ns)  # shorter: it had slept before, on other instances perhaps, as its checkpoint said
+    stayed_ns = max(0, result.ended_ns - result.accepted_ns)
+    waited_ns = max(0, stayed_ns - ran_ns)
+    return Lived(ask.task, result.outcome, result.accepted_ns - begin_ns, waited_ns, ran_ns, result.attempts)
 
 
 async def _break_off(client: Client, handles: dict[str, tuple[Ask, Handle]]) -> None:

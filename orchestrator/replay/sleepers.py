@@ -68,7 +68,7 @@ class Sleep:
         alarm, since_ns, slept_ns = found
         alarm.cancel()
         if not command.hard:
-            self._say(Checkpointed(command.attempt, pack(slept_ns + steady_ns() - since_ns, "checkpoint")))
+            self._say(Checkpointed(command.attempt, pack(slept_ns + steady_ns() - since_ns, "checkpoint"), unix_ns()))
         self._say(JobStopped(command.attempt))
 
     def _wake(self, attempt: Attempt) -> None:
@@ -92,7 +92,9 @@ class Sleepers:
         self._url = url
         where = f"{socket.gethostname()[:40]}-{os.getpid()}"
         self._profiles = [
-            Profile(f"{service}-{number}@{where}", service, dict(capacity), tuple(Handler(name) for name in handlers))
+            Profile(
+                f"{service}-{number}@{where}", service, dict(capacity), tuple(Handler(name, preemptible=True) for name in handlers)
+            )
             for service, handlers in offers.items()
             for number in range(1, instances + 1)
         ]

@@ -89,6 +89,19 @@ def test_a_demand_that_is_more_than_an_instance_has_is_cut_and_what_overlaps_is_
     assert any("cut" in note for note in told.json["notes"])
 
 
+def test_a_long_task_yields_and_goes_on_from_where_it_was(ask: Type, tmp_path: Path) -> None:
+    """Under srtf five short tasks need not wait for the long one that runs; nothing of what it had slept is slept again."""
+    short = [TraceTask(f"s{number}", 1000 + number, 50) for number in range(5)]
+    file = trace(tmp_path, TraceTask("long", 0, 3000), *short)
+    out = tmp_path / "out.csv"
+    told = ask("replay", file, "--speed", "500", "--instances", "1", "--policy", "srtf", "--tasks", str(out), "--json")
+    assert told.code == 0, told.err
+    with out.open(encoding="utf-8") as text:
+        ends = {row["id"]: float(row["finish_s"]) for row in csv.DictReader(text)}
+    assert max(ends[f"s{number}"] for number in range(5)) < 1400
+    assert ends["long"] == pytest.approx(3250, abs=150)
+
+
 def test_a_workflow_is_lived_through_parents_first(ask: Type, tmp_path: Path) -> None:
     """Three tasks in a row and one beside them: as long as the row, though there is room for all."""
     row = [TraceTask(f"a{n}", 0, 30, after=(f"a{n - 1}",) if n else ()) for n in range(3)]
