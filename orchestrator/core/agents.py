@@ -6,7 +6,7 @@ the set of live ones for stated reasons alone (R4). How attempts ended is in ``r
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, leadership, liveness, preempting, reports, rules
+from orchestrator.core import billing, dependencies, leadership, liveness, preempting, reports, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -275,6 +275,7 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         holding.shares = desk.sharing.held(desk, record, grant)
     instance.hold(attempt, holding)
     desk.sharing.count(holding.shares)
+    billing.charge(desk, now, instance, record, holding)
     if state == "running":
         _guard(desk, now, instance, attempt, holding, record)
     older = list(record.live)

@@ -1,8 +1,8 @@
 """Who goes before a waiting task: how many, and the first of them in their order.
 
 Law: looking changes nothing and costs a bounded look, however many wait. Lanes are heaps, and of a heap the part that goes before
-some place is a tree that hangs from its top: so the first ``LOOK_MAX`` are walked in order, exactly. If more go before it, their
-number is estimated from an even sample of all that wait, and called so.
+some place is a tree that hangs from its top (what ranks a lane moves all of it alike): so the first ``LOOK_MAX`` are walked in
+order, exactly. If more go before it, their number is estimated from an even sample of all that wait, and called so.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def ahead(desk: Desk, record: Record) -> Ahead | None:
     if lane is None:
         return None
     queue = lane.queue
-    mine = Entry(desk.backlog.key(record), record.standing, record.ticket, record)
-    heaps = [one.heap for one in _lanes(queue)]
-    first, whole = _first(heaps, mine)
+    mine = lane.stand(Entry(desk.backlog.key_in(record, lane), record.standing, record.ticket, record))
+    lanes = [one for one in _lanes(queue) if one.head() is not None]
+    first, whole = _first(lanes, mine)
     if whole:
         return Ahead(len(first), True, queue.size, first, [])
-    number, sample = _sampled(heaps, mine)
+    number, sample = _sampled(lanes, mine)
     known = {one.id for one in first}
     behind = [one for one in sample if one.id not in known]
     number = min(max(number, len(first)), queue.size - 1)
@@ -61,33 +61,34 @@ def _lanes(queue: Queue) -> Iterable[Lane]:
     return (lane for group in chain(queue.classes.values(), queue.aside.values()) for lane in group.lanes.values())
 
 
-def _first(heaps: list[list[Entry]], mine: Entry) -> tuple[list[Record], bool]:
+def _first(lanes: list[Lane], mine: Entry) -> tuple[list[Record], bool]:
     """The first that go before it, in order, and whether these are all."""
     numbers = count()
-    open_ = [(heap[0], next(numbers), heap, 0) for heap in heaps if heap and heap[0] < mine]
+    tops = [(lane.stand(lane.heap[0]), next(numbers), lane, 0) for lane in lanes]
+    open_ = [one for one in tops if one[0] < mine]
     heapify(open_)
     found: list[Record] = []
     looks = 0
     while open_ and looks < LOOK_MAX:
-        entry, _, heap, at = heappop(open_)
+        entry, _, lane, at = heappop(open_)
         looks += 1
         if entry.ticket == entry.record.ticket and entry.record is not mine.record:
             found.append(entry.record)
         for below in (2 * at + 1, 2 * at + 2):
-            if below < len(heap) and heap[below] < mine:
-                heappush(open_, (heap[below], next(numbers), heap, below))
+            if below < len(lane.heap) and (stands := lane.stand(lane.heap[below])) < mine:
+                heappush(open_, (stands, next(numbers), lane, below))
     return found, not open_
 
 
-def _sampled(heaps: list[list[Entry]], mine: Entry) -> tuple[int, list[Record]]:
+def _sampled(lanes: list[Lane], mine: Entry) -> tuple[int, list[Record]]:
     """About how many go before it, and the sample that says so."""
-    step = max(1, sum(map(len, heaps)) // SAMPLE_MAX)
+    step = max(1, sum(len(lane.heap) for lane in lanes) // SAMPLE_MAX)
     found: list[Record] = []
     start = 0
-    for heap in heaps:
-        for at in range(start, len(heap), step):
-            entry = heap[at]
-            if entry.ticket == entry.record.ticket and entry < mine:
+    for lane in lanes:
+        for at in range(start, len(lane.heap), step):
+            entry = lane.heap[at]
+            if entry.ticket == entry.record.ticket and lane.stand(entry) < mine:
                 found.append(entry.record)
-        start = (start - len(heap)) % step
+        start = (start - len(lane.heap)) % step
     return len(found) * step, found

@@ -1,24 +1,22 @@
 """Who waits: tasks of one type and demand form a demand class, and a decision looks at heads of classes, never at all tasks.
 
-Law: instances judge the tasks of a class alike. Where limits tell them apart (by tenant, say) a class has *lanes*, and limits
-judge the tasks of a lane alike; else it has one. A lane is a heap by (ordering key, arrival); within a workflow, whose tasks
-arrive together, the critical path goes first. Cancelling or re-keying leaves a void entry behind (its ticket is old), dropped when
-it comes up. A class whose head fits nowhere is *blocked* until something of its service gets better; one that would fit, but only
-where it would delay another's reservation (``reserving``), is *kept out*: blocked until a reservation ends, or it has a head that
-goes before. A lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes. After a takeover
-the tasks accepted before the claim are set aside per service until every agent that may hold them has answered (R3), and come
-back as they were.
+Law: a class (``lanes``) whose head fits nowhere is *blocked* until something of its service gets better; one that would fit, but
+only where it would delay another's reservation (``reserving``), is *kept out*: blocked until a reservation ends, or it has a head
+that goes before. A lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes. After a
+takeover the tasks accepted before the claim are set aside per service until every agent that may hold them has answered (R3), and
+come back as they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from heapq import nsmallest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.core.estimates import Estimates
+from orchestrator.core.accounts import Accounts
+from orchestrator.core.estimates import Estimates, kind_of
 from orchestrator.core.heads import Entry, Heads
-from orchestrator.core.lanes import ClassKey, Delegating, DemandClass, Lane
+from orchestrator.core.lanes import ClassKey, Delegating, DemandClass, Frame, Lane
 from orchestrator.core.limits import Limits, Shares
 from orchestrator.core.records import Record
 from orchestrator.policies.ordering import Ordering, Waiting
@@ -31,12 +29,36 @@ if TYPE_CHECKING:
     from orchestrator.core.reserving import Reservation
 
 
+def own_words(type_: TaskType) -> Hashable:
+    """The kind of tasks of which each is expected something of its own: it says so, has run before, or is part of a workflow."""
+    return type_, "own"
+
+
+class Judge(Protocol):
+    """What is to be known of a task that waits."""
+
+    def demand(self, record: Record) -> Demand: ...
+
+    def shares(self, record: Record) -> Shares: ...
+
+    def kind(self, record: Record) -> Hashable: ...
+
+    def key(self, record: Record) -> float: ...
+
+    def key_in(self, record: Record, lane: Lane) -> float: ...
+
+
 class Queue:
     """The backlog of one service."""
 
-    def __init__(self, service: Service, ordering: Ordering) -> None:
+    def __init__(self, service: Service, ordering: Ordering, judge: Judge) -> None:
         self.service = service
+        self.judge = judge
         self.ordering = ordering
+        self.by_tenant = ordering.by_tenant
+        self.accounts = Accounts(ordering)
+        self.kinds: dict[Hashable, dict[Lane, None]] = {}
+        """Lanes by what their run times have in common, where the ordering looks at these."""
         self.classes: dict[ClassKey, DemandClass] = {}
         self.aside: dict[ClassKey, DemandClass] = {}
         """Accepted before the claim, waiting for agents to answer."""
@@ -53,22 +75,25 @@ class Queue:
         self._heads: Heads[DemandClass] = Heads()
         self._blocked: dict[ClassKey, DemandClass] = {}
 
-    def add(self, record: Record, demand: Demand, shares: Shares, key: float, *, aside: bool = False) -> None:
-        """``record`` waits here from now on, in the place that its ``key`` gives it."""
-        name = (record.task.type, demand)
+    def add(self, record: Record, *, aside: bool = False) -> None:
+        """``record`` waits here from now on."""
+        judge = self.judge
+        name = (record.task.type, judge.demand(record))
         classes = self.aside if aside else self.classes
         group = classes.get(name)
         if group is None:
             group = classes[name] = DemandClass(self, *name)
             group.aside = aside
+        kind = judge.kind(record) if self.ordering.estimates else None
+        lane = group.lane(judge.shares(record), kind, self.accounts.of(record.task.tenant) if self.by_tenant else None)
         record.ticket += 1
-        lane = group.lane(shares)
-        entry = Entry(key, record.standing, record.ticket, record)
+        entry = Entry(judge.key_in(record, lane), record.standing, record.ticket, record)
         group.push(lane, entry)
         self.size += 1
-        if group.kept_out is not None and not lane.waits and entry < group.kept_out:
+        first = lane.head() if lane.ranked else entry
+        if group.kept_out is not None and not lane.waits and first is not None and first < group.kept_out:
             self.unblock(group)
-        elif not (aside or group.blocked or lane.waits) and (group.queued is None or entry < group.queued[0]):
+        elif not (aside or group.blocked or lane.waits) and (group.queued is None or first is None or first < group.queued[0]):
             self._heads.offer(group)
 
     def remove(self, record: Record) -> None:
@@ -149,24 +174,23 @@ class Queue:
         where.offer(lane)
         if (head := lane.head()) is not None and head.record.reserved is not None:
             self.unreserve(head.record.reserved)  # it cannot go, whatever is kept for it
-        self._reoffer(lane.group)
+        self.offer(lane.group)
 
     def release(self, lane: Lane) -> None:
         """The limit may have room for it now."""
         lane.waits = lane.meter = lane.queued = None
         lane.group.offer(lane)
-        kept_out, head = lane.group.kept_out, lane.head()
-        if kept_out is not None and head is not None and head < kept_out:
-            self.unblock(lane.group)
-        self._reoffer(lane.group)
+        self.offer(lane.group)
 
-    def _reoffer(self, group: DemandClass) -> None:
-        if not (group.blocked or group.aside):
+    def offer(self, group: DemandClass) -> None:
+        """The head of this class may be another one now, or go before those that it was behind."""
+        if group.kept_out is not None:
+            if (head := group.head()) is not None and head < group.kept_out:
+                self.unblock(group)
+        elif not (group.blocked or group.aside):
             self._heads.offer(group)
 
-    def reorder(
-        self, key: Callable[[Record], float], demand: Callable[[Record], Demand], shares: Callable[[Record], Shares]
-    ) -> None:
+    def reorder(self) -> None:
         """Place every waiting task anew: the ordering, what a type asks by default, or a limit has changed."""
         self.unreserve_all()
         self._heads, self._blocked = Heads(), {}
@@ -176,7 +200,7 @@ class Queue:
             for group in groups:
                 for record in list(group.waiting()):
                     self.size -= 1
-                    self.add(record, demand(record), shares(record), key(record), aside=aside)
+                    self.add(record, aside=aside)
                 for lane in group.lanes.values():
                     lane.leave()
 
@@ -209,7 +233,7 @@ class Queue:
                 for lane in list(few.lanes.values()):
                     for entry in lane.heap:
                         if entry.ticket == entry.record.ticket:
-                            many.push(many.lane(lane.shares), entry)
+                            many.push(many.lane(lane.shares, lane.kind, lane.account), entry)
                     lane.leave()
                 self.classes[key] = group = many
             self._heads.offer(group)
@@ -228,16 +252,17 @@ class Backlog:
         self.limits = Limits()
         """What tells apart the tasks of a class."""
         self._demands: dict[str, Demand] = {}
-        self._stale: dict[Service, dict[TaskType, None]] = {}
-        """Of which types (all, with ``""``) what is expected has moved."""
+        self._stale: dict[Lane, None] = {}
+        """Lanes whose tasks are to be placed anew."""
         self._renewing: list[Record] = []
-        """Of the service whose turn it is, those still to be placed anew."""
+        """Of the lane whose turn it is, those still to be placed."""
 
     def queue(self, service: Service) -> Queue:
         """The queue of a service, made at first sight."""
         found = self.queues.get(service)
         if found is None:
-            found = self.queues[service] = Queue(service, self.ordering_of(service))
+            found = self.queues[service] = Queue(service, self.ordering_of(service), self)
+            found.accounts.typical_ns = self.estimates.typical_ns(service)
         return found
 
     def __len__(self) -> int:
@@ -246,7 +271,7 @@ class Backlog:
     def add(self, record: Record, *, aside: bool = False) -> Queue:
         """``record`` waits from now on; ``aside``: not before agents have answered."""
         queue = self.queue(record.service)
-        queue.add(record, self.demand(record), self.shares(record), self.key(record), aside=aside)
+        queue.add(record, aside=aside)
         return queue
 
     def remove(self, record: Record) -> None:
@@ -262,8 +287,9 @@ class Backlog:
         for service, queue in self.queues.items():
             ordering = self.ordering_of(service)
             if ordering != queue.ordering or ordering is but_for:
-                queue.ordering = ordering
-                queue.reorder(self.key, self.demand, self.shares)
+                queue.ordering = queue.accounts.ordering = ordering
+                queue.by_tenant = ordering.by_tenant
+                queue.reorder()
 
     def limit_by(self, limits: Limits) -> None:
         """Other limits from now on, for those who wait as well. Only if they tell tasks apart otherwise is anybody moved."""
@@ -272,18 +298,32 @@ class Backlog:
         if moved:
             self._demands.clear()
             for queue in self.queues.values():
-                queue.reorder(self.key, self.demand, self.shares)
+                queue.reorder()
 
     def note_moves(self) -> None:
-        """What the estimates expect otherwise now: those of these types (or services) that wait shall be placed anew, a few each
-        step."""
+        """Something else is expected of some than those who wait were ordered by. A lane of which all that is expected moves stands
+        elsewhere at once; tasks of which each is expected something of its own are placed anew, a few each step.
+        """
         estimates = self.estimates
-        for type_ in estimates.moved:
-            self._stale.setdefault(service_of(type_), {})[type_] = None
+        for kind, type_ in estimates.moved.items():
+            queue = self.queues.get(service_of(type_))
+            if queue is not None and queue.kinds:
+                alike = [kind] if kind != (type_,) else [one for one in queue.kinds if one == kind or self._like_type(one, type_)]
+                for lane in [lane for one in alike for lane in queue.kinds.get(one, ())]:
+                    lane.rank_anew()
+                if lanes := queue.kinds.get(own_words(type_)):
+                    self._stale |= dict.fromkeys(lanes)
         for service in estimates.rescaled:
-            self._stale.setdefault(service, {})[""] = None
+            queue = self.queue(service)
+            queue.accounts.typical_ns = estimates.typical_ns(service)
+            for lanes in queue.kinds.values():
+                self._stale |= dict.fromkeys(lanes)
         estimates.moved.clear()
         estimates.rescaled.clear()
+
+    def _like_type(self, kind: Hashable, type_: TaskType) -> bool:
+        """Whether, for want of better knowledge, what is expected of the type is expected of this kind."""
+        return isinstance(kind, tuple) and kind[0] == type_ and kind != own_words(type_) and not self.estimates.knows(kind)
 
     def refresh(self, most: int) -> bool:
         """Place anew at most so many of those whose estimates have moved; gives whether there are more.
@@ -293,13 +333,13 @@ class Backlog:
         """
         while most > 0 and (self._renewing or self._stale):
             if not self._renewing:
-                service = next(iter(self._stale))
-                types = self._stale.pop(service)
-                queue = self.queues.get(service)
-                if queue is not None and queue.ordering.estimates:
-                    self._renewing = [one for one in queue.records() if "" in types or one.task.type in types]
+                lane = next(iter(self._stale))
+                del self._stale[lane]
+                lane.frame = None
+                self._renewing = list(lane.waiting())
                 continue
-            few, self._renewing = self._renewing[-most:], self._renewing[:-most]
+            few = self._renewing[-most:]
+            del self._renewing[-most:]
             most -= len(few)
             for record in few:
                 if record.place is not None:
@@ -312,26 +352,42 @@ class Backlog:
         """What tasks of this type ask when they say nothing; those that wait are judged by it at once."""
         if self.needs.get(type_, {}) != need:
             self.needs[type_] = need
-            self.queue(service_of(type_)).reorder(self.key, self.demand, self.shares)
+            self.queue(service_of(type_)).reorder()
 
     def key(self, record: Record) -> float:
         """The key of a task, as the ordering of its service has it."""
         ordering = self.queue(record.service).ordering
         return ordering.key(self.waiting(record, ordering))
 
+    def key_in(self, record: Record, lane: Lane) -> float:
+        """Its key within that lane: by what is expected of it, or was when the first of the lane came."""
+        ordering = lane.queue.ordering
+        if lane.kind is None or lane.kind == own_words(record.task.type):
+            return ordering.key(self.waiting(record, ordering))
+        if lane.frame is None:
+            lane.frame = self._frame(record)
+        return ordering.key(Waiting(record.at_ns, record.priority, record.task.tenant, record.task.deadline_ns, *lane.frame))
+
     def waiting(self, record: Record, ordering: Ordering) -> Waiting:
         """What that ordering may know of a waiting task."""
         task = record.task
         if not ordering.estimates:
             return Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns)
+        return Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns, *self._frame(record))
+
+    def _frame(self, record: Record) -> Frame:
+        """What is expected of it now."""
         whole, rest = self.estimates.expect(record), self.estimates.remaining(record)
         whole_ns, rest_ns = whole.middle_ns, rest.middle_ns
         if record.node is not None:  # one size for all of a workflow: what remains of it
             whole_ns = rest_ns = record.node.graph.keyed_ns or whole_ns
-        return Waiting(
-            record.at_ns, record.priority, task.tenant, task.deadline_ns,
-            whole_ns, rest_ns, rest.long_ns, self.estimates.typical_ns(record.service),
-        )  # fmt: skip
+        return Frame(whole_ns, rest_ns, rest.long_ns, self.estimates.typical_ns(record.service))
+
+    def kind(self, record: Record) -> Hashable:
+        """What its run time has in common with others: with those of its kind all, or nothing, if it has something of its own."""
+        if record.task.estimate_ns or record.node is not None or record.ran_ns:
+            return own_words(record.task.type)
+        return kind_of(record.task)
 
     def demand(self, record: Record) -> Demand:
         """What the task asks, as a demand; equal needs share one."""

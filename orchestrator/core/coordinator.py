@@ -105,6 +105,7 @@ class Coordinator:
     def step(self, now: Nanos, events: Iterable[Event]) -> list[Command]:
         """Take in events at ``now`` (ns, never going back), come to rest, and say what is to be done, in this order."""
         desk = self.desk
+        desk.now_ns = now
         for event in events:
             if desk.phase == "claiming" and isinstance(event, Arrived | Garbled) and event.handle is not None:
                 desk.postponed.append(event)  # we claim again within a session: nobody else is given this delivery

@@ -94,6 +94,8 @@ class Desk:
         self.reclaim = False
         """Agents know a higher epoch than ours: claim again above it."""
         # the reign
+        self.now_ns: Nanos = 0
+        """The moment of this step."""
         self.phase: Phase = "away"
         self.nonce = ""
         self.epoch = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from orchestrator.core import reserving
+from orchestrator.core import billing, reserving
 from orchestrator.core.desk import Desk
 from orchestrator.core.devices import WHOLE, rising
 from orchestrator.core.registry import Instance
@@ -49,6 +49,7 @@ class Fresh:
         for (attempt, _), claim, grant in zip(placed, claims, grants, strict=True):
             if grant != claim.grant:
                 devices = instance.regrant(attempt, grant).devices
+                billing.amend(self._desk, self._desk.now_ns, instance, instance.holdings[attempt])
                 at = unsent[attempt.n]
                 orders[at] = replace(orders[at], grant=plain_vector(grant), devices=devices)
         self._desk.registry.touch(instance)

@@ -25,7 +25,7 @@ SPREAD, SPREAD_SAMPLES = 1.0, 3
 class History:
     """Run times of one kind of task, in ns."""
 
-    __slots__ = ("counts", "logs", "miss", "published", "samples", "seen", "squares", "total")
+    __slots__ = ("counts", "logs", "miss", "published", "published_at", "samples", "seen", "squares", "total")
 
     def __init__(self) -> None:
         self.counts: dict[int, float] = {}
@@ -39,6 +39,8 @@ class History:
         """By how much expectations were wrong, as ``|ln(actual / expected)|``; the last twenty or so."""
         self.published = 0.0
         """The logarithm by which waiting tasks were last ordered; 0: by something else."""
+        self.published_at = 0
+        """How many had been seen by then."""
 
     def wanted(self) -> bool:
         """Whether to learn from the next observation. The choice follows no rhythm that instances could fall in step with."""

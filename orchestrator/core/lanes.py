@@ -1,25 +1,40 @@
-"""Groups of waiting tasks that need not be told apart: demand classes, and their lanes.
+"""Demand classes: waiting tasks that any instance would judge alike, in lanes that any limit would judge alike.
 
-Law: instances judge the tasks of a class alike, limits those of a lane. A lane is a heap by (ordering key, arrival); an entry whose
-ticket is old is void, and dropped when it comes up.
+Law: instances judge the tasks of a class alike. Where limits tell them apart (by tenant, say) a class has *lanes*, and limits
+judge the tasks of a lane alike; else it has one. Where the ordering ranks tenants a lane is of one tenant, and stands among the
+others by the rank of its first. Where the ordering looks at run times a lane is of those of which the same is expected: whatever
+that is, it moves the lane as a whole, and its first is ranked by what is expected *now*. A lane is a heap by (ordering key,
+arrival); within a workflow, whose tasks arrive together, the critical path goes first. Cancelling or re-keying leaves a void entry
+behind (its ticket is old), dropped when it comes up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Hashable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from orchestrator.core.accounts import Account
 from orchestrator.core.heads import Entry, Heads, Item
 from orchestrator.core.limits import Shares
 from orchestrator.core.records import Record
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import TaskType
+from orchestrator.vocabulary import Nanos, TaskType
 
 if TYPE_CHECKING:
     from orchestrator.core.backlog import Queue
 
 ClassKey: TypeAlias = tuple[TaskType, Demand]
+LaneKey: TypeAlias = tuple[str, Shares, Hashable]
+
+
+class Frame(NamedTuple):
+    """What an ordering is told of a task's run time (``policies.ordering.Waiting``)."""
+
+    estimate_ns: Nanos
+    remaining_ns: Nanos
+    long_ns: Nanos
+    typical_ns: Nanos
 
 
 class Delegating(Protocol):
@@ -33,11 +48,42 @@ class Delegating(Protocol):
 class Lane:
     """Waiting tasks that any instance and any limit would judge alike."""
 
-    __slots__ = ("delegate", "group", "heap", "meter", "queued", "shares", "size", "waits")
+    __slots__ = (
+        "_first",
+        "_ranked",
+        "_shift",
+        "account",
+        "delegate",
+        "frame",
+        "group",
+        "heap",
+        "kind",
+        "meter",
+        "queued",
+        "shares",
+        "size",
+        "waits",
+    )
 
-    def __init__(self, group: DemandClass, shares: Shares) -> None:
+    def __init__(self, group: DemandClass, shares: Shares, kind: Hashable, account: Account | None) -> None:
         self.group = group
         self.shares = shares
+        self.kind = kind
+        """What their run times have in common, where the ordering looks at these; else None."""
+        self.frame: Frame | None = None
+        """What was expected of its tasks when the first came: within the lane they are ordered by that, so that the later ones are
+        not ordered by something else than the earlier ones."""
+        self.account = account
+        """Its tenant's, where the ordering ranks tenants."""
+        self._first: Entry | None = None
+        self._shift = 0.0
+        """By how much the lane has moved since its frame was taken."""
+        self._ranked: Entry | None = None
+        """The first, under its key as of now and its rank among the first of other tenants; kept as long as all of these stand."""
+        if kind is not None:
+            group.queue.kinds.setdefault(kind, {})[self] = None
+        if account is not None:
+            account.lanes[self] = None
         self.heap: list[Entry] = []
         self.size = 0
         self.queued: Item | None = None
@@ -59,6 +105,12 @@ class Lane:
     def leave(self) -> None:
         """Nothing of it waits any more, or all of it waits elsewhere."""
         self.queued = self.waits = self.meter = None
+        if self.account is not None:
+            self.account.lanes.pop(self, None)
+        if self.kind is not None and (alike := self.queue.kinds.get(self.kind)) is not None:
+            alike.pop(self, None)
+            if not alike:
+                del self.queue.kinds[self.kind]
         if self.delegate is not None:
             self.delegate.forsaken(self)
 
@@ -67,7 +119,39 @@ class Lane:
         heap = self.heap
         while heap and heap[0].ticket != heap[0].record.ticket:
             heappop(heap)
-        return heap[0] if heap else None
+        first = heap[0] if heap else None
+        if first is None or (self.account is None and self.kind is None):
+            return first
+        if self._ranked is None or self._first is not first:
+            self._first = first
+            key = first.key if self.kind is None else self.queue.judge.key(first.record)
+            self._shift = key - first.key
+            self._ranked = first._replace(key=key if self.account is None else self.account.rank(key))
+        return self._ranked
+
+    def stand(self, entry: Entry) -> Entry:
+        """Where that entry of it stands among those of other lanes, as far as can be told now."""
+        if not self.ranked or self.head() is None:
+            return entry
+        key = entry.key + self._shift
+        return entry._replace(key=key if self.account is None else self.account.rank(key))
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it stands among others by something else than the key that its first had when it came."""
+        return self.account is not None or self.kind is not None
+
+    def rank_anew(self) -> None:
+        """Its tenant's account has changed, or what is expected of its tasks."""
+        self._ranked = None
+        if self.waits is not None:
+            before = self.queued
+            self.waits.offer(self)
+            if self.meter is not None and before is not None and self.queued is not None and self.queued[0] < before[0]:
+                self.meter.improved(self)
+        else:
+            self.group.offer(self)
+            self.queue.offer(self.group)
 
     def waiting(self) -> Iterator[Record]:
         """All that wait, in no particular order."""
@@ -83,7 +167,7 @@ class DemandClass:
         self.queue = queue
         self.type = type_
         self.demand = demand
-        self.lanes: dict[Shares, Lane] = {}
+        self.lanes: dict[LaneKey, Lane] = {}
         self.size = 0
         self.blocked = False
         self.kept_out: Entry | None = None
@@ -107,11 +191,12 @@ class DemandClass:
         """All that wait, in no particular order."""
         return (record for lane in self.lanes.values() for record in lane.waiting())
 
-    def lane(self, shares: Shares) -> Lane:
-        """The lane of these shares, made at first sight."""
-        found = self.lanes.get(shares)
+    def lane(self, shares: Shares, kind: Hashable, account: Account | None) -> Lane:
+        """The lane of these shares, run times and (where tenants are ranked) that tenant, made at first sight."""
+        key = ("" if account is None else account.tenant, shares, kind)
+        found = self.lanes.get(key)
         if found is None:
-            found = self.lanes[shares] = Lane(self, shares)
+            found = self.lanes[key] = Lane(self, shares, kind, account)
             if len(self.lanes) == 1:
                 self._only = found
             elif self._only is not None:
@@ -123,15 +208,17 @@ class DemandClass:
         """One more waits in this lane."""
         heappush(lane.heap, entry)
         lane.size += 1
+        if len(lane.heap) > 2 * lane.size + 64:  # more void than valid: many were placed anew
+            lane.heap = [one for one in lane.heap if one.ticket == one.record.ticket]
+            heapify(lane.heap)
         self.size += 1
         entry.record.place = lane
-        if lane.waits is not None:
-            if lane.queued is None or entry < lane.queued[0]:
-                lane.waits.offer(lane)
-                assert lane.meter is not None
-                lane.meter.improved(lane)
-        elif self._only is None and (lane.queued is None or entry < lane.queued[0]):
-            self._order.offer(lane)
+        if lane.waits is not None or self._only is None:
+            first = lane.head() if lane.ranked else entry
+            if lane.queued is None or first is None or first < lane.queued[0]:
+                (lane.waits if lane.waits is not None else self._order).offer(lane)
+                if lane.meter is not None:
+                    lane.meter.improved(lane)
 
     def drop(self, lane: Lane) -> None:
         """One fewer waits in this lane."""
@@ -139,7 +226,7 @@ class DemandClass:
         self.size -= 1
         if not lane.size:
             lane.leave()
-            del self.lanes[lane.shares]
+            del self.lanes["" if lane.account is None else lane.account.tenant, lane.shares, lane.kind]
             if len(self.lanes) == 1:
                 self._only = next(iter(self.lanes.values()))
                 if self._only.waits is None:

@@ -8,7 +8,7 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, limiting, rules, workflows
+from orchestrator.core import billing, dependencies, limiting, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
@@ -194,6 +194,7 @@ def forget_soft(desk: Desk) -> None:
     for instance in list(desk.registry.instances.values()):
         for attempt, holding in list(instance.holdings.items()):
             instance.drop(attempt)
+            billing.settle(desk.now_ns, holding)
             if (record := holding.record) is not None:
                 record.live.pop(attempt, None)
                 if not record.live and record.state in ("assigned", "running"):

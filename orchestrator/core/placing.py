@@ -6,7 +6,7 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, preempting, reserving, workflows
+from orchestrator.core import billing, dependencies, preempting, reserving, workflows
 from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.filling import Fresh
@@ -127,7 +127,7 @@ def choose(desk: Desk, now: Nanos, pool: Pool, group: DemandClass, record: Recor
         return able(desk, one, group.type, group.demand) and (one.reserved is None or let_in(desk, now, one, group))
 
     policies = desk.policies.of(pool.service)
-    question = pool.question(group.demand, record.task.affinity, policies.allocation, desk.dice)
+    question = pool.question(record, group.demand, policies.allocation, desk.estimates, desk.dice)
     chosen = policies.placement.choose(question, suits)
     return None if chosen is None else instances[chosen.incarnation]
 
@@ -187,6 +187,7 @@ def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Dem
     reserving.started(instance, entry, attempt, demand)
     desk.backlog.remove(record)
     instance.hold(attempt, holding)
+    billing.charge(desk, now, instance, record, holding)
     record.live[attempt] = instance.incarnation
     record.follow("assign")
     record.assigned_ns = now

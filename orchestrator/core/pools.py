@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from itertools import islice
 from math import exp
 from random import Random
 from typing import TYPE_CHECKING
 
+from orchestrator.core.choices import PoolChoice
 from orchestrator.core.draws import Lots, Ring
+from orchestrator.core.estimates import Estimates
+from orchestrator.core.records import Record
 from orchestrator.policies.allocation import Allocation
-from orchestrator.policies.placement import Candidate
-from orchestrator.resources import Demand, Left
-from orchestrator.vocabulary import Incarnation, Nanos, Service
+from orchestrator.resources import Demand
+from orchestrator.vocabulary import Incarnation, Nanos, Service, Vector
 
 if TYPE_CHECKING:
     from orchestrator.core.registry import Instance
-
-EQUALS_COMPARED_MAX = 8
-"""Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +61,8 @@ class Pool:
         self.taken = 0.0
         """Of these, how many are granted."""
         self.load = Load()
+        self.total: Vector = {}
+        """What all members have together."""
         self._tickets = 0
         self._open: list[Instance] = []
         self._lots: Lots | None = None
@@ -120,6 +120,13 @@ class Pool:
             self.places += (places - before[0]) / 1000
             self.taken += (taken - before[1]) / 1000
             instance.counted = places, taken
+        whole: Vector = instance.capacity if instance.incarnation in self.members else {}
+        if whole is not instance.totalled:
+            for name, amount in instance.totalled.items():
+                self.total[name] -= amount
+            for name, amount in whole.items():
+                self.total[name] = self.total.get(name, 0) + amount
+            instance.totalled = whole
 
     @property
     def busy(self) -> float:
@@ -131,9 +138,9 @@ class Pool:
         """How many have room."""
         return len(self._open)
 
-    def question(self, demand: Demand, affinity: str, allocation: Allocation, dice: Random) -> PoolChoice:
-        """The pool as a placement policy sees it."""
-        return PoolChoice(self, demand, affinity, allocation, dice)
+    def question(self, record: Record, demand: Demand, allocation: Allocation, estimates: Estimates, dice: Random) -> PoolChoice:
+        """The pool as a placement policy sees it, for that task."""
+        return PoolChoice(self, record, demand, allocation, estimates, dice)
 
     def draw(self, count: int, dice: Random) -> list[Instance]:
         """``count`` different open instances, each with a chance in proportion to its slots. O(count · log n)."""
@@ -174,52 +181,3 @@ class Pool:
 
 def _current(entry: tuple[int, str, int, Instance]) -> bool:
     return entry[2] == entry[3].ticket and entry[3].place >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class PoolChoice:
-    """One question to a placement policy."""
-
-    pool: Pool
-    demand: Demand
-    affinity: str
-    allocation: Allocation
-    dice: Random
-
-    def __len__(self) -> int:
-        return self.pool.open
-
-    def at(self, index: int) -> Candidate:
-        return self.pool.opened(index)
-
-    def by_load(self) -> Iterator[Candidate]:
-        """From the least loaded; of equals a few are ranked as the allocation prefers."""
-        instances = self.pool.from_least_loaded()
-        try:
-            first = next(instances, None)
-            while first is not None:
-                load, equals, after = first[0], [first[1]], None
-                for other in islice(instances, EQUALS_COMPARED_MAX - 1):
-                    if other[0] != load:
-                        after = other
-                        break
-                    equals.append(other[1])
-                if len(equals) > 1:
-                    equals.sort(key=lambda one: (self._preference(one), one.incarnation))
-                yield from equals
-                first = after if after is not None else next(instances, None)
-        finally:
-            instances.close()  # type: ignore[attr-defined]
-
-    def turn(self) -> int:
-        self.pool.turns += 1
-        return self.pool.turns - 1
-
-    def draw(self, count: int) -> list[Instance]:
-        return self.pool.draw(count, self.dice)
-
-    def home(self, key: str) -> Candidate | None:
-        return self.pool.home(key)
-
-    def _preference(self, instance: Instance) -> Left:
-        return self.allocation.preference(self.demand, instance.free, instance.capacity)

@@ -125,9 +125,10 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
 def learn(desk: Desk, record: Record, fact: Ended) -> None:
     """How long it ran in all. One that saved its work in its last attempt and in others tells nothing: how much was done before
     this attempt the ledger does not say."""
-    if fact.outcome != "done" or not fact.started_ns or (record.checkpoint_of == fact.attempt and record.number > 1):
+    saved = record.checkpoint_of == fact.attempt
+    if fact.outcome != "done" or not fact.started_ns or (saved and record.number + record.preemptions > 1):
         return
-    before_ns = 0 if record.checkpoint_of == fact.attempt else getattr(record, "ran_ns", 0)
+    before_ns = 0 if saved else record.ran_ns
     desk.estimates.learn(record.task, before_ns + max(0, fact.at_ns - fact.started_ns), fact.instance)
 
 
@@ -161,7 +162,7 @@ def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
         let_go(desk, instance, fact.attempt)
     if news:
         desk.counts[f"attempt_{fact.cause}"] += 1
-        desk.estimates.learn_cut(record.task, max(fact.ran_ns, getattr(record, "ran_ns", 0)))
+        desk.estimates.learn_cut(record.task, max(fact.ran_ns, record.ran_ns))
         _judge(desk, now, record)
     if (news or over) and rules.r4_assignable(record):
         settle_down(desk, now, record)

@@ -145,7 +145,8 @@ def _held_back(desk: Desk, now: Nanos, instance: Instance, record: Record, deman
     """Why a task that waits may not start there though it fits."""
     if instance.reserved is None or record.place is None:
         return None
-    entry = Entry(desk.backlog.key(record), record.standing, record.ticket, record)
+    lane = record.place
+    entry = lane.stand(Entry(desk.backlog.key_in(record, lane), record.standing, record.ticket, record))
     return reserving.held_back(desk, now, instance, entry, demand)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.core.accounts import Bill
 from orchestrator.core.devices import Shelf, shelves
 from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
 from orchestrator.core.limits import Shares
@@ -40,6 +41,8 @@ class Holding:
     running: bool = False
     stopping: str = ""
     """Why it is recalled, once it is."""
+    bill: Bill | None = None
+    """What its tenant was charged for it."""
     shares: Shares = ()
     """What it has of limits."""
     devices: dict[str, list[str]] = field(default_factory=dict)
@@ -122,6 +125,8 @@ class Instance:
     reserved: Reservation | None = None
     """The waiting task that it is kept for, if any."""
     orders: Orderbook = field(default_factory=Orderbook)
+    totalled: Vector = field(default_factory=dict)
+    """What it has, as its pool has counted it."""
     counted: tuple[Milli, Milli] = (0, 0)
     """Its slots, and those granted, as its pool has counted them."""
     place: int = -1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.core import leadership, workflows
+from orchestrator.core import billing, leadership, workflows
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
 from orchestrator.core.records import Record
@@ -48,6 +48,7 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
                 instance.relieve(holding)
                 desk.sharing.give(holding.shares)
                 holding.shares = ()
+                billing.settle(now, holding)
                 desk.retouch(instance)
         if desk.proposed:
             desk.boarding.releases.append((said.incarnation, report.attempt))

@@ -6,7 +6,7 @@ the only door into these. One whose end is being written waits too (its end may 
 
 from __future__ import annotations
 
-from orchestrator.core import rules
+from orchestrator.core import billing, rules
 from orchestrator.core.desk import Desk
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance
@@ -65,6 +65,7 @@ def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
     if holding.record is not None:
         holding.record.live.pop(attempt, None)
     desk.sharing.give(holding.shares)
+    billing.settle(desk.now_ns, holding)
     desk.retouch(instance)
     return holding
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from orchestrator.policies.allocation import ALLOCATIONS
 from orchestrator.policies.by_size import BY_SIZE
+from orchestrator.policies.fairness import BY_TENANT
 from orchestrator.policies.guard import guarded
 from orchestrator.policies.ordering import BY_TIME, Ordering
 from orchestrator.policies.placement import PLACEMENTS
@@ -94,6 +95,6 @@ class Catalogue:
         return "" if found is None else f" (the one of {found.distribution} cannot be used: {found.why})"
 
 
-ORDERINGS: Mapping[str, Ordering] = {**BY_TIME, **BY_SIZE}
+ORDERINGS: Mapping[str, Ordering] = {**BY_TIME, **BY_SIZE, **BY_TENANT}
 
 BUILT_IN = Catalogue({"ordering": ORDERINGS, "placement": PLACEMENTS, "allocation": ALLOCATIONS})

@@ -29,7 +29,7 @@ def check(kind: str, policy: object) -> None:
         raise TypeError("a policy is a frozen dataclass that can be made without arguments")
     missing = [name for name in MUST_HAVE[kind] if not callable(getattr(policy, name, None))]
     if missing:
-        raise TypeError(f"an {kind} policy must have the method {', '.join(missing)}")
+        raise TypeError(f"a policy for {kind} must have the method {', '.join(missing)}")
 
 
 class Guard:

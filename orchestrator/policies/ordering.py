@@ -7,7 +7,7 @@ minute of waiting" is ``arrival - level * minute``). They are whole nanoseconds:
 go by arrival in the ledger.
 
 Every ordering says how far it can let a task be overtaken (``horizon_ns``): the starvation bound. Those that look at run times
-are in ``by_size``.
+are in ``by_size``, the one that looks at tenants first in ``fairness``.
 """
 
 from __future__ import annotations

@@ -89,6 +89,24 @@ def test_limits_are_set_changed_shown_and_removed(ask: Type) -> None:
     assert [one["limit"] for one in ask("limit", "--json").json] == ["api"]
 
 
+def test_policies_have_settings_and_services_their_own(ask: Type) -> None:
+    """`--set` is judged by the policy it is for, `--service` is for that service alone, `--reset` takes it back."""
+    told = ask("policy", "sjf", "--set", "ageing=10m", "--service", "thumbs", "--json").json
+    assert (told["now"]["ordering"], told["services"]) == ("sjf:ageing=10m", {"thumbs": {"ordering": "sjf:ageing=10m"}})
+    assert ask("policy", "--json").json["now"]["ordering"] == "priority"
+    assert ask("policy", "dps:guard=5s", "--json").json["now"]["ordering"] == "dps:guard=5s"
+    shown = ask("policy").out
+    assert "thumbs" in shown
+    assert "sjf:ageing=10m" in shown
+    wrong = ask("policy", "sjf", "--set", "aging=10m")
+    assert wrong.code == 2
+    assert "'aging'" in wrong.err
+    assert ask("policy", "--reset", "--service", "thumbs", "--json").json["services"] == {}
+    explained = ask("policy", "--explain").out
+    for word in ("ageing", "auto", "priority", "weights"):
+        assert word in explained
+
+
 def test_the_doctor_finds_nothing_wrong(ask: Type) -> None:
     """Broker, queues, a coordinator that answers, clocks that agree; the event exchange is not in this virtual host."""
     told = ask("doctor", "--json")

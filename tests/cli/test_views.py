@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rich.console import RenderableType
 
 from orchestrator.cli import act, dead, demo, doctor, limit, look, show, submit
+from orchestrator.policies import BUILT_IN
 
 ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 
@@ -213,3 +214,22 @@ def test_the_demo_s_bill_is_readable() -> None:
     assert "72.1 ms after SIGKILL" in shown
     assert "parse-1 (process 7) in the middle of its work" in shown
     assert "over too soon" in seen(demo.bill_view({**bill, "kills": [], "reassign_ms": None, "wait_ms_mean": None}))
+
+
+@pytest.mark.parametrize("width", [60, 140])
+def test_policies_explain_themselves(width: int) -> None:
+    """Every built-in policy with what can be set of it, its default and the reason, folded to the terminal."""
+    shown = seen(act.explain_view({"about": BUILT_IN.about()}), width)
+    for word in ("sjf", "ageing", "auto", "fair", "weights", "least_loaded", "msa"):
+        assert word in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_what_was_learned_is_shown_with_its_error() -> None:
+    """Of each type how long it runs; of a task what is expected of it, and by what."""
+    expected = {"mean_s": 2.5, "middle_s": 1.2, "long_s": 4.0, "error": 0.31, "samples": 57, "by": "type, size"}
+    service = {**ANSWERS["services"][0], "service": "thumbs", "expected": {"resize": expected}}
+    shown = seen(look.services_view([service]))
+    for word in ("thumbs.resize", "± 31%", "57"):
+        assert word in shown
+    assert "by type, size, 57 runs, typically ± 31%" in seen(look.task_view({**ANSWERS["task_waiting"], "expected": expected}))

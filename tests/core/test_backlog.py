@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from orchestrator.core.accounts import Bill
 from orchestrator.core.backlog import Backlog
 from orchestrator.core.estimates import Estimates
 from orchestrator.core.records import Record
@@ -28,18 +29,33 @@ class BacklogStory(RuleBasedStateMachine):
         self.aside: set[str] = set()
         self.blocked: set[tuple[str, str]] = set()
         self.count = 0
+        self.bills: list[Bill] = []
 
     @staticmethod
     def name(record: Record) -> tuple[str, str]:
         return record.task.type, repr(record.task.need)
 
-    def order(self, record: Record) -> tuple[float, int, int]:
-        return self.backlog.key(record), record.accepted, record.index
+    def first(self, going: list[Record]) -> Record:
+        """Of each tenant in each class the first by its key; of these the first by its rank."""
+        lanes: dict[tuple[tuple[str, str], str], list[Record]] = {}
+        for record in going:
+            lanes.setdefault((self.name(record), record.task.tenant if self.ordering.by_tenant else ""), []).append(record)
+        firsts = [min(lane, key=lambda one: (self.backlog.key(one), one.standing)) for lane in lanes.values()]
 
-    @rule(type_=st.sampled_from(TYPES), need=st.sampled_from(NEEDS), priority=st.integers(0, 2), aside=st.booleans())
-    def add(self, type_: str, need: dict[str, float], priority: int, aside: bool) -> None:
+        def rank(one: Record) -> tuple[float, tuple[int, ...]]:
+            key = self.backlog.key(one)
+            return (self.queue.accounts.of(one.task.tenant).rank(key) if self.ordering.by_tenant else key), one.standing
+
+        return min(firsts, key=rank)
+
+    @rule(
+        type_=st.sampled_from(TYPES), need=st.sampled_from(NEEDS), priority=st.integers(0, 2), aside=st.booleans(),
+        tenant=st.sampled_from(["", "a", "b"]),
+    )  # fmt: skip
+    def add(self, type_: str, need: dict[str, float], priority: int, aside: bool, tenant: str) -> None:
         self.count += 1
-        record = Record(Task(f"t{self.count}", type_, need=dict(need)), self.count // 2, self.count % 2, self.count, 0)
+        task = Task(f"t{self.count}", type_, need=dict(need), tenant=tenant)
+        record = Record(task, self.count // 2, self.count % 2, self.count, 0)
         record.priority = priority
         self.backlog.add(record, aside=aside)
         self.waiting[record.id] = record
@@ -60,6 +76,16 @@ class BacklogStory(RuleBasedStateMachine):
 
     def going(self) -> list[Record]:
         return [record for record in self.waiting.values() if record.id not in self.aside]
+
+    @precondition(lambda self: self.ordering.by_tenant)
+    @rule(tenant=st.sampled_from(["", "a", "b"]), share=st.sampled_from([0.1, 0.5]), seconds=st.integers(1, 100))
+    def charge(self, tenant: str, share: float, seconds: int) -> None:
+        self.bills.append(self.queue.accounts.charge(tenant, share, seconds * 10**9, 0))
+
+    @precondition(lambda self: self.bills)
+    @rule(seconds=st.integers(0, 200))
+    def settle(self, seconds: int) -> None:
+        self.queue.accounts.settle(self.bills.pop(), seconds * 10**9)
 
     @rule()
     def set_aside(self) -> None:
@@ -107,7 +133,7 @@ class BacklogStory(RuleBasedStateMachine):
         else:
             head = group.head()
             assert head is not None
-            assert head.record is min(going, key=self.order)
+            assert head.record is self.first(going)
 
     @invariant()
     def nobody_is_counted_twice(self) -> None:
@@ -115,7 +141,7 @@ class BacklogStory(RuleBasedStateMachine):
         assert {record.id for record in self.queue.records()} == set(self.waiting)
 
 
-BacklogStory.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+BacklogStory.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
 TestBacklogStory = BacklogStory.TestCase
 
 

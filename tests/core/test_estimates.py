@@ -220,3 +220,20 @@ def test_most_of_many_are_not_even_looked_at_but_no_rhythm_hides_an_instance() -
     assert sum(seen.values()) < FULL + 1_500
     assert set(seen) == set(range(8))
     assert min(seen.values()) > 50
+
+
+def test_a_type_that_was_never_seen_is_expected_like_others_of_its_tenant() -> None:
+    """Where every job has a name of its own, the same user or the same demand says more than all of the service."""
+    estimates = Estimates()
+    for n in range(30):
+        estimates.learn(Task(f"a{n}", f"s.a{n}", tenant="quick"), NS_PER_S)
+        estimates.learn(Task(f"b{n}", f"s.b{n}", tenant="slow"), 100 * NS_PER_S)
+        estimates.learn(Task(f"c{n}", f"s.c{n}", need={"gpu": 1}), 1000 * NS_PER_S)
+    for task, middle_s, source in (
+        (Task("x", "s.new", tenant="quick"), 1, "service, tenant"),
+        (Task("x", "s.new", tenant="slow", need={"gpu": 1}), 100, "service, tenant"),
+        (Task("x", "s.new", tenant="third", need={"gpu": 1}), 1000, "service, demand"),
+    ):
+        found = estimates.expect(record(task))
+        assert found.source == source
+        assert found.middle_ns / NS_PER_S == pytest.approx(middle_s, rel=0.02)

@@ -76,7 +76,7 @@ def test_a_setting_alone_changes_the_policy_in_force() -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ({"ordering": "lifo"}, "there is no ordering policy 'lifo'; there are: dps, edf, fifo"),
+        ({"ordering": "lifo"}, "there is no ordering policy 'lifo'; there are: dps, edf, fair, fifo"),
         ({"ordering": "sjf", "set": {"aging": "1m"}}, "none of these policies has a setting 'aging': ordering sjf"),
         ({"ordering": "sjf", "set": {"ageing": "soon"}}, "a length of time"),
         ({"ordering": "sjf", "placement": "nowhere"}, "no placement policy 'nowhere'"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import count
+from random import Random
 
 import pytest
 
 from orchestrator.core import coordinator as module
+from orchestrator.core.ahead import ahead
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, Read, SessionOpened, TimePassed
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.facts import Accepted, AnyFact, Ended, Entry, Failed
 from orchestrator.wire.messages import Error, Task
+from tests.core.floor import Floor
 
 
 class Reader:
@@ -74,10 +77,11 @@ def test_those_who_wait_are_ordered_by_what_has_been_learned_since() -> None:
 
 @pytest.mark.parametrize("ordering", ["sjf", "srtf", "dps", "dps:share=0"])
 def test_many_are_placed_anew_a_few_each_step_and_none_is_lost(ordering: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait, a step does a bounded part; in the end the order is that of the keys."""
-    monkeypatch.setattr(module, "RENEWED_MAX", 50)
+    """Each says something of its own: a step does a bounded part; in the end the order is that of the keys."""
+    monkeypatch.setattr(module, "RENEWED_MAX", 5)
     reader = Reader(ordering=ordering)
-    tasks = [Task(f"t{n}", ["s.slow", "s.fast"][n % 2], need={"cpu": 1.0 + n % 3}, size=float(1 + n % 7)) for n in range(400)]
+    types = ["s.slow", "s.fast"]
+    tasks = [Task(f"t{n}", types[n % 2], need={"cpu": 1.0 + n % 3}, estimate_ns=10**9 * (1 + n % 7)) for n in range(400)]
     reader.read(Accepted(tasks, 1))
     for n in range(5):
         reader.ran(Task(f"a{n}", "s.slow"), 60)
@@ -87,6 +91,30 @@ def test_many_are_placed_anew_a_few_each_step_and_none_is_lost(ordering: str, mo
     records = list(backlog.queues["s"].records())
     assert sorted(one.id for one in records) == sorted(task.id for task in tasks)
     assert reader.order() == [one.id for one in sorted(records, key=lambda one: (backlog.key(one), one.standing))]
+
+
+@pytest.mark.parametrize("ordering", ["sjf", "srtf", "dps", "dps:share=0"])
+def test_what_all_of_a_kind_share_moves_them_at_once(ordering: str) -> None:
+    """Kinds without words of their own, known and not yet known: no task is touched, and the order is that of the keys at once."""
+    reader = Reader(ordering=ordering)
+    types = ["s.slow", "s.fast"]
+    tasks = [
+        Task(f"t{n}", types[n % 2], need={"cpu": 1.0 + n % 3}, size=float(1 + n % 7), tenant=f"u{n % 5}", priority=n % 4)
+        for n in range(400)
+    ]
+    reader.read(Accepted(tasks, 1))
+    backlog = reader.machine.desk.backlog
+    for n in range(40):
+        reader.ran(Task(f"a{n}", "s.slow", size=2.0 + n % 2, need={"cpu": 1.0 + n % 3}, tenant="u1"), 1.0 + n % 3)
+        reader.ran(Task(f"b{n}", "s.fast"), 0.6)
+        reader.rest()
+    keys = {one.id: backlog.key(one) for one in backlog.queues["s"].records()}
+    order = reader.order()
+    assert sorted(order) == sorted(task.id for task in tasks)
+    most, ageing_ns = float("-inf"), 100 * reader.machine.desk.estimates.typical_ns("s")
+    for name in order:
+        assert keys[name] >= most - 0.4 * ageing_ns, "it stands behind others by more than estimates may be off before they move"
+        most = max(most, keys[name])
 
 
 def test_orderings_that_do_not_look_at_run_times_are_left_alone() -> None:
@@ -114,3 +142,37 @@ def test_a_standby_expects_what_its_leader_expects() -> None:
     assert found is not None
     assert found.mean_ns > 30 * NS_PER_S, "what timed out after 100 s would have run longer than that"
     assert one.speed("quick") == other.speed("quick") > 1.5 > 0.7 > one.speed("slow") == other.speed("slow")
+
+
+def test_fastest_learns_which_instances_are_fast() -> None:
+    """Four of eight run at a quarter of the speed, and nobody says so: at half load the fast ones get nearly all in the end."""
+    speeds = {f"i{n}": 1.0 if n % 2 else 0.25 for n in range(8)}
+    dice = Random(1)
+    floor = Floor(lambda task, where: dice.expovariate(1.0) / speeds[where], placement="fastest")
+    for name in speeds:
+        floor.instance(name, slots=2.0)
+    for n in range(2_000):
+        floor.submit(Task(f"t{n}", "s.h"))
+        floor.run(n / 4)
+    late = [where for _, where, _ in floor.started[1_000:]]
+    assert sum(speeds[where] == 1.0 for where in late) > 0.9 * len(late)
+    learned = {name: floor.machine.desk.estimates.speed(name) for name in speeds}
+    assert min(learned[f"i{n}"] for n in (1, 3, 5, 7)) > max(learned[f"i{n}"] for n in (0, 2, 4, 6))
+
+
+@pytest.mark.parametrize("ordering", ["fifo", "sjf", "srtf", "dps", "edf", "fair"])
+def test_how_many_go_before_is_told_by_what_is_expected_now(ordering: str) -> None:
+    """For every task as many as stand before it in the order, after what was learned has moved it."""
+    reader = Reader(ordering=ordering)
+    reader.read(Accepted([Task(f"t{n}", ["s.slow", "s.fast"][n % 2], need={"cpu": 1.0 + n % 2}) for n in range(60)], 1))
+    for n in range(5):
+        reader.ran(Task(f"a{n}", "s.slow"), 60)
+        reader.ran(Task(f"b{n}", "s.fast"), 0.5)
+    reader.rest()
+    desk = reader.machine.desk
+    told = {}
+    for record in desk.backlog.queues["s"].records():
+        found = ahead(desk, record)
+        assert found is not None
+        told[record.id] = found.number
+    assert [told[name] for name in reader.order()] == list(range(60))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.client import Client
+from orchestrator.policies.guard import check
+from orchestrator.policies.ordering import Ordering, Waiting
 from tests.e2e.fleet import ROOT, fleet
 
 README = (ROOT / "README.md").read_text()
@@ -24,7 +28,7 @@ def _words() -> list[str]:
 @pytest.mark.broker
 async def test_the_service_and_the_producer_of_the_readme_meet(amqp_url: str, tmp_path: Path) -> None:
     """Its service block, saved as shop.py and run, answers what its producer block asks, and does the workflow."""
-    service, producer, workflow = PYTHON
+    service, producer, workflow, _ = PYTHON
     (tmp_path / "shop.py").write_text(service)
     async with fleet(amqp_url, tmp_path, path=tmp_path) as ours:
         await ours.coordinator()
@@ -39,6 +43,16 @@ async def test_the_service_and_the_producer_of_the_readme_meet(amqp_url: str, tm
         exec(f"async def flow(client):\n{indented}", scope)
         async with Client(amqp_url) as client:
             assert await scope["flow"](client) == "pets: cat.png at 200, dog.png at 200"  # type: ignore[operator]
+
+
+def test_the_policy_of_the_readme_is_one() -> None:
+    """Its policy block orders as it says, by the name that its entry point gives it."""
+    scope: dict[str, Any] = {"dataclass": dataclass, "Ordering": Ordering, "Waiting": Waiting}
+    exec(PYTHON[3], scope)
+    policy = scope["NewestFirst"]()
+    check("ordering", policy)
+    assert policy.key(Waiting(2)) < policy.key(Waiting(1))
+    assert 'lifo = "house_policies:NewestFirst"' in README
 
 
 def test_every_command_of_the_readme_exists() -> None:

@@ -35,7 +35,7 @@ def some_task(draw: st.DrawFn, *, deadlines: bool = True) -> Waiting:
 
 SPECS = [
     *ORDERINGS, "priority:level=0s", "sjf:ageing=10m", "sjf:ageing=off", "srtf:ageing=1ms", "sjf:ageing=366d",
-    "dps:share=0,priority=0", "dps:ageing=1d,size=3,guard=1h,weights=a=5", "edf:patience=1h",
+    "dps:share=0,priority=0", "dps:ageing=1d,size=3,guard=1h,weights=a=5", "edf:patience=1h", "fair:weights=a=3;b=0.5,ageing=1",
 ]  # fmt: skip
 every = pytest.mark.parametrize("ordering", [pytest.param(BUILT_IN.build("ordering", spec), id=spec) for spec in SPECS])
 

@@ -26,6 +26,8 @@ class One:
     load: int
     fits: bool
     slots: int = 1
+    run_s: float = 1.0
+    """How long the task would take there."""
 
     @property
     def capacity(self) -> Vector:
@@ -45,6 +47,10 @@ class Some:
     turns: int = 0
     affinity: str = ""
     demand: Demand = field(default_factory=lambda: demand_of({}))
+
+    def expected_ns(self, one: Candidate) -> int:
+        assert isinstance(one, One)
+        return round(one.run_s * 1e9)
 
     def __len__(self) -> int:
         return len(self.ones)
@@ -113,7 +119,7 @@ def test_it_looks_at_no_more_than_it_must(placement: Placement) -> None:
 
     some = Some([One(f"i{n}", 0, True) for n in range(1000)], affinity="k")
     assert placement.choose(some, looking) is not None
-    compares = placement in (PLACEMENTS["best_fit"], PLACEMENTS["worst_fit"])
+    compares = placement in (PLACEMENTS["best_fit"], PLACEMENTS["worst_fit"], PLACEMENTS["fastest"])
     assert len(asked) == (SEEN_MAX if compares else 1)
 
 
@@ -200,3 +206,18 @@ def test_least_loaded_is_the_least_loaded_that_fits() -> None:
     chosen = PLACEMENTS["least_loaded"].choose(Some(ones), fit)
     assert chosen is not None
     assert chosen.incarnation == "i2"
+
+
+def test_fastest_goes_where_it_is_done_first_and_waits_for_nobody() -> None:
+    """The fastest that fits; among those as fast, within what can be told, the least loaded; a slow one rather than none."""
+    ones = [
+        One("a", 0, True, run_s=8),
+        One("b", 500, True, run_s=2.0),
+        One("c", 100, True, run_s=2.02),
+        One("d", 0, False, run_s=1),
+    ]
+    fastest = PLACEMENTS["fastest"]
+    for left, wanted in ((ones, "c"), (ones[:2], "b"), (ones[:1], "a")):
+        chosen = fastest.choose(Some(left), fit)
+        assert chosen is not None
+        assert chosen.incarnation == wanted

@@ -1,0 +1,85 @@
+"""One question to a placement policy: the instances of a service that have room, and the task that wants one.
+
+Law: a view, it changes nothing but the cursor of turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING
+
+from orchestrator.core.estimates import Estimates
+from orchestrator.core.records import Record
+from orchestrator.policies.allocation import Allocation
+from orchestrator.policies.placement import Candidate
+from orchestrator.resources import Demand, Left
+from orchestrator.vocabulary import Nanos
+
+if TYPE_CHECKING:
+    from orchestrator.core.pools import Pool
+    from orchestrator.core.registry import Instance
+
+EQUALS_COMPARED_MAX = 8
+"""Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChoice:
+    """One question to a placement policy."""
+
+    pool: Pool
+    record: Record
+    demand: Demand
+    allocation: Allocation
+    estimates: Estimates
+    dice: Random
+
+    @property
+    def affinity(self) -> str:
+        return self.record.task.affinity
+
+    def expected_ns(self, one: Candidate) -> Nanos:
+        """What such tasks take from here on, as fast as that instance may be."""
+        name = self.pool.members[one.incarnation].name
+        return round(self.estimates.remaining(self.record).mean_ns / self.estimates.hopeful_speed(name))
+
+    def __len__(self) -> int:
+        return self.pool.open
+
+    def at(self, index: int) -> Candidate:
+        return self.pool.opened(index)
+
+    def by_load(self) -> Iterator[Candidate]:
+        """From the least loaded; of equals a few are ranked as the allocation prefers."""
+        instances = self.pool.from_least_loaded()
+        try:
+            first = next(instances, None)
+            while first is not None:
+                load, equals, after = first[0], [first[1]], None
+                for other in islice(instances, EQUALS_COMPARED_MAX - 1):
+                    if other[0] != load:
+                        after = other
+                        break
+                    equals.append(other[1])
+                if len(equals) > 1:
+                    equals.sort(key=lambda one: (self._preference(one), one.incarnation))
+                yield from equals
+                first = after if after is not None else next(instances, None)
+        finally:
+            instances.close()  # type: ignore[attr-defined]
+
+    def turn(self) -> int:
+        self.pool.turns += 1
+        return self.pool.turns - 1
+
+    def draw(self, count: int) -> list[Instance]:
+        return self.pool.draw(count, self.dice)
+
+    def home(self, key: str) -> Candidate | None:
+        return self.pool.home(key)
+
+    def _preference(self, instance: Instance) -> Left:
+        return self.allocation.preference(self.demand, instance.free, instance.capacity)
