@@ -10,7 +10,8 @@ from rich.table import Table
 from tests.bench.workloads import OURS
 
 _SHOWN = {
-    "tasks_per_s": "tasks/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "mean_s": "mean s", "p99_s": "p99 s", "seconds": "s",
+    "tasks": "tasks", "tasks_per_s": "tasks/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "mean_s": "mean s", "p99_s": "p99 s",
+    "seconds": "s",
     "producer_us": "producer µs", "coordinator_us": "coordinator µs", "instance_us": "workers µs", "broker_us": "broker µs",
     "coordinator_peak_mb": "coordinator peak MB", "coordinator_cores": "coordinator cores", "coordinator_mb": "MB",
     "instance_cores": "instance cores", "instance_mb": "MB",

@@ -35,7 +35,7 @@ JOBS = {"noop": noop, "nap": nap, "burn": burn}
 
 
 class RayPeer(BlockingPeer):
-    """One node with as many workers as capacity; if one instance is to be slow, a node for each."""
+    """One node with a worker for each instance (more were slower); if one instance is to be slow, a node for each."""
 
     promises = "a lost worker's tasks run again"
     lacks = "persistence: tasks and results are in memory, and gone with the process that submitted them"
@@ -47,8 +47,7 @@ class RayPeer(BlockingPeer):
         self._cluster: Any = None
         self._slow_node = ""
         if self.plan.slow == 1:
-            cpus = self.plan.instances * min(8, self.plan.slots)
-            ray.init(num_cpus=cpus, log_to_driver=False, logging_level="ERROR", **settings)
+            ray.init(num_cpus=self.plan.instances, log_to_driver=False, logging_level="ERROR", **settings)
         else:
             self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": self.plan.slots, **settings})
             for _ in range(self.plan.instances - 1):
