@@ -102,7 +102,9 @@ class Policies:
     def set_down(self) -> list[tuple[Kind, str, str]]:
         """Policies of others that have failed since this was asked last: kind, name, why. The default of their kind decides
         instead."""
-        news = []
+        news: list[tuple[Kind, str, str]] = []
+        if not self.catalogue.sources:  # all are built in
+            return news
         for (kind, spec), policy in self._built.items():
             if isinstance(policy, Guard) and policy.fault and (kind, spec) not in self._told:
                 self._told.add((kind, spec))

@@ -92,9 +92,11 @@ class Machine:
             self.world.restless.append(self)
 
     def hear(self, incarnation: str, orders: Orders) -> None:
-        """Orders that were sent to an incarnation of it."""
+        """Orders that were sent to an incarnation of it; mere leave to forget reports is heard with whatever comes next."""
         if incarnation == self.incarnation:
-            self.post(e.Ordered(orders))
+            self._inbox.append(e.Ordered(orders))
+            if orders.assign or orders.stop or orders.sync or orders.drain:
+                self._stir()
 
     def step(self) -> None:
         """Take what came, do what follows."""
