@@ -58,7 +58,7 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
     """
     pool = desk.registry.pools.get(service)
     queue = desk.backlog.queues.get(service)
-    if pool is None or queue is None or not queue.size or not pool.open:
+    if pool is None or queue is None:
         return
     reserving.tidy(queue, pool)
     if better is not None:

@@ -54,7 +54,8 @@ def _cases() -> Iterator[Case]:
         yield Case("M/M/4 fifo", "fifo", 4, load, queues.mmc(4 * load, 1.0, 4).response_s)
         yield Case("M/E2/1 fifo", "fifo", 1, load, general.mg1(load, laws.Erlang(2)).response_s, "erlang2")
         yield Case("M/D/1 fifo", "fifo", 1, load, general.mg1(load, laws.Deterministic(1.0)).response_s, "det")
-        yield Case("M/G/1 sjf", "sjf:ageing=off", 1, load, sizes.response_s("sjf", load, EXPONENTIAL))
+        yield Case("M/G/1 sjf", "sjf:ageing=off", 1, load, sizes.response_s(sizes.Order.SJF, load, EXPONENTIAL))
+        yield Case("M/G/1 srtf", "srtf:ageing=off,cost=0", 1, load, sizes.response_s(sizes.Order.SRPT, load, EXPONENTIAL))
 
 
 CASES = list(_cases())
@@ -63,6 +64,8 @@ CASES = list(_cases())
 def page(case: Case, tasks: int, seed: int) -> tuple[list[int], list[int], list[int], list[int]]:
     """Arrivals, sizes, starts, ends."""
     came, took = references.arrivals(tasks, case.load * case.servers, seed, case.law)
+    if case.ordering.startswith("srtf"):
+        return came, took, *references.shortest_remaining(came, took)
     key: Callable[[int], float] = (lambda _: 0.0) if case.ordering == "fifo" else took.__getitem__
     return came, took, *references.ordered(came, took, case.servers, key)
 

@@ -13,10 +13,10 @@ from tests.sim.asked import ran, reference, seconds, trace
 ORDERINGS = {
     "fcfs": "fifo",
     "sjf": "sjf:ageing=off",
-    "srtf": "srtf:ageing=off",
+    "srtf": "srtf:ageing=off,cost=0",
     "dps": "dps:ageing={tau}s,priority={omega},size=1,share=0,deadline=0",
 }
-SCHEDULES = [one for one in reference("deterministic_schedules")["traces"] if one["policy"] != "srtf"]
+SCHEDULES = reference("deterministic_schedules")["traces"]
 
 
 @pytest.mark.parametrize("row", SCHEDULES, ids=lambda row: f"{row['name']}-{row['policy']}-{row['servers']}")

@@ -248,7 +248,7 @@ def _profiles(trace: Trace, fleet: Fleet) -> Iterator[tuple[Profile, float]]:
     for task in trace.tasks:
         services.setdefault(service_of(task.type), {})[handler_of(task.type)] = None
     for service, handlers in services.items():
-        announced = tuple(Handler(name) for name in handlers)
+        announced = tuple(Handler(name, preemptible=True) for name in handlers)
         for number in range(fleet.instances):
             name = f"{service}-{number}"
             yield Profile(name, service, fleet.offered, announced, lanes=(Lane("all", fleet.places),)), fleet.speed(number)
