@@ -4,7 +4,8 @@ An ordering says of a waiting task j how far it may be overtaken: no task that a
 goes before it. So if a task k that arrived later than that starts on a machine that had room for j, j has *starved*; it is counted
 once. H follows from what is expected of j when k starts, and from the shortest run time and the highest priority in the trace. An
 ordering that promises nothing (``sjf:ageing=off``) starves nobody. Where an ordering lets tasks with a deadline overtake whom they
-must (``dps``), they do not count as passing.
+must (``dps``), they do not count as passing. Nor does who starts where room is kept for a third that needs more of it: j may have
+to keep out where k, being shorter, need not; how long that one waits is the affair of its reservation, not of the ordering.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ class Passing:
             heappush(waiting, (submit_ns[self._came], self._came))
             self._came += 1
         if not waiting or waiting[0][0] >= mine_ns:
+            return
+        instance = self._desk.registry.instances.get(machine.incarnation)
+        if instance is None or instance.reserved is not None:
             return
         held_back: list[tuple[Nanos, int]] = []
         free = machine.free(place)
