@@ -45,6 +45,11 @@ class Job:
     state: str = "waiting"
     report: Report | None = None
     devices: Mapping[str, list[str]] = field(default_factory=dict)
+    before_ns: Nanos = 0
+    """Run time that lay behind the checkpoint it began with."""
+    began_ns: Nanos = 0
+    saved: int = 0
+    """How many checkpoints it has said."""
 
 
 @dataclass(slots=True)
@@ -134,7 +139,7 @@ class Puppet:
                 del self.jobs[attempt]
         for item in orders.assign:
             attempt = Attempt(orders.epoch, item.n)
-            self.jobs[attempt] = Job(item.task, attempt, item.grant, devices=item.devices)
+            self.jobs[attempt] = Job(item.task, attempt, item.grant, devices=item.devices, before_ns=item.ran_ns)
             if self.starts:
                 self.start(attempt)
         for stop in orders.stop:
@@ -142,8 +147,10 @@ class Puppet:
             if job is not None and job.report is not None:
                 self.report(job.report)
             elif self.stops:
+                if job is not None and stop.preempt:
+                    self.checkpoint(job, f"where {stop.task} was".encode())
                 self.jobs.pop(stop.attempt, None)
-                self.note(Note(stop.task, stop.attempt, "stopped"))
+                self.note(Note(stop.task, stop.attempt, "stopped", saved=0 if job is None else job.saved))
 
     # --- speaking -------------------------------------------------------------------------------------------------------
 
@@ -185,10 +192,12 @@ class Puppet:
 
     def start(self, attempt: Attempt) -> None:
         self.jobs[attempt].state = "running"
+        self.jobs[attempt].began_ns = self.stage.now_ns
         self.note(Note(self.jobs[attempt].task, attempt, "started"))
 
     def finish(self, job: Job, value: bytes = b"\x01") -> None:
-        self._end(job, Report(job.task, job.attempt, "done", value))
+        now_ns = self.stage.now_ns
+        self._end(job, Report(job.task, job.attempt, "done", value, started_ns=job.began_ns or now_ns, ended_ns=now_ns))
 
     def fail(self, job: Job, error: Error, *, retry: bool = True) -> None:
         self._end(job, Report(job.task, job.attempt, "failed", error=error, retry=retry))
@@ -198,7 +207,10 @@ class Puppet:
         self.report(report)
 
     def checkpoint(self, job: Job, state: bytes) -> None:
-        self.stage.durable("reports", Reports(self.incarnation, checkpoints=[Checkpoint(job.task, job.attempt, state)]))
+        job.saved += 1
+        ran_ns = job.before_ns + (self.stage.now_ns - job.began_ns if job.began_ns else 0)
+        said = Checkpoint(job.task, job.attempt, state, job.saved, ran_ns)
+        self.stage.durable("reports", Reports(self.incarnation, checkpoints=[said]))
 
     def leave(self) -> None:
         self._say(Leave(self.incarnation, "drained"))
@@ -275,8 +287,10 @@ class RealAgent:
             case wc.StartJob(attempt=attempt, assignment=assignment):
                 self.jobs[attempt] = assignment
                 return [we.JobStarted(attempt)]
-            case wc.StopJob(attempt=attempt):
-                return [we.JobStopped(attempt)] if self.jobs.pop(attempt, None) else []
+            case wc.StopJob(attempt=attempt, hard=hard):
+                if self.jobs.pop(attempt, None) is None:
+                    return []
+                return [we.JobStopped(attempt)] if hard else [we.Checkpointed(attempt, b"half"), we.JobStopped(attempt)]
             case wc.Publish(message=message, token=token):
                 return self._publish(message, token)
             case wc.Told(word=word):

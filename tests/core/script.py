@@ -7,12 +7,13 @@ they get and beat, unless their strings are cut.
     coordinator c1 | token c2 | unreached c1 (gets no more deliveries) | cut c1 [lost|late] | crash c1 [lost|late] | land
     hold c1 append | free c1 append | move c1 append | miss a.1 c1 (loses the first)                           wires (see stage.py)
     agent a thumbs.resize,crop slots=2 [devices.gpu=G0,G1] [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
+          [preemptible=resize]
     a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1 | denies t1
     a lazy | silent | deaf | stubborn | unanswering | fearless | willing
     submit t1,t2 thumbs.resize [reply=p|-] [priority=1] [deadline=5] [start=5] [timeout=5] [retries=0] [overlap=never]
-           [need=cpu:1..4,mem:2] [args=text] [tenant=x] [affinity=x]
+           [need=cpu:1..4,mem:2] [args=text] [tenant=x] [affinity=x] [estimate=5]
     graph t1 t2<t1 t3*5@thumbs.crop<t1:skip,t2:continue>rows [reply=p|-] [workflow=w] [retries=0] [deadline=5] [overlap=never]
           (child *seconds it is guessed to take @type < parent :what its failure means >argument that takes its value, …)
     ask why t1 [late] | ask cancel t1 | ask cancel workflow=w | ask priority t1 5 | ask policy ordering=fifo | ask drain a
@@ -53,7 +54,20 @@ from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
 from tests.core.stage import START_NS, Stage
 
-NOTED = ("instance_gone", "instance_left", "deaf", "retry", "draining", "refused", "resigned", "full", "circle", "circle_open")
+NOTED = (
+    "unyielding",
+    "checkpoint_missing",
+    "instance_gone",
+    "instance_left",
+    "deaf",
+    "retry",
+    "draining",
+    "refused",
+    "resigned",
+    "full",
+    "circle",
+    "circle_open",
+)
 STRINGS = {
     "lazy": "starts",
     "silent": "beats",
@@ -120,7 +134,7 @@ class Script:
     # --- processes and wires --------------------------------------------------------------------------------------------
 
     def do_config(self, plain: list[str], named: dict[str, str]) -> None:
-        self.stage.config = replace(Config(), **{name: int(value) for name, value in named.items()})
+        self.stage.config = replace(Config(), **{name: int(value) if value.isdecimal() else value for name, value in named.items()})  # type: ignore[arg-type]
 
     def do_coordinator(self, plain: list[str], named: dict[str, str]) -> None:
         self.stage.coordinator(plain[0])
@@ -202,6 +216,7 @@ class Script:
                 overlap=named.get("overlap", "lease"),  # type: ignore[arg-type]
                 after=[Edge(named["after"])] if "after" in named else [],
                 affinity=named.get("affinity", ""),
+                estimate_ns=ns(float(named["estimate"])) if "estimate" in named else None,
             )
             for name in plain[0].split(",")
         ]  # fmt: skip
@@ -278,9 +293,11 @@ class Script:
 
     def do_agent(self, plain: list[str], named: dict[str, str]) -> None:
         service, _, handlers = plain[1].partition(".")
+        preemptible = named.pop("preemptible", "").split(",")
         offers = [
             Handler(
                 name,
+                preemptible=name in preemptible,
                 retries=int(named.pop(f"retries.{name}", 2)),
                 need=_need(named.pop(f"need.{name}", "")),
                 timeout_ns=ns(float(span)) if (span := named.pop(f"timeout.{name}", "")) else None,
@@ -451,6 +468,8 @@ def fact(one: f.AnyFact) -> str:
             return f"ended {one.task} {one.outcome}{f' ({one.error.kind})' if one.error else ''}"
         case f.Checkpointed():
             return f"checkpointed {one.task} {one.attempt}"
+        case f.Preempted():
+            return f"preempted {one.task} {one.attempt}"
         case f.Asked():
             about = f" {one.task}" if one.task else ""
             return f"asked {one.what}{about}{f' {one.value}' if one.value is not None else ''}"
@@ -476,9 +495,10 @@ def order(orders: Orders) -> list[str]:
         grant = " ".join(f"{name}={amount:g}{named.get(name, '')}" for name, amount in item.grant.items())
         number = f", try {item.number}" if item.number > 1 else ""
         left = f", from {item.checkpoint.decode()!r}" if item.checkpoint else ""
+        left += f" after {item.ran_ns / 1e9:g} s" if item.ran_ns else ""
         given = "".join(f"; {_parent(parent)}" for parent in item.parents)
         words.append(f"run {item.task} as {Attempt(orders.epoch, item.n)} ({grant}{number}{left}{given})")
-    words += [f"stop {stop.task} {stop.attempt} ({stop.reason})" for stop in orders.stop]
+    words += [f"{'ask' if stop.preempt else 'stop'} {stop.task} {stop.attempt} ({stop.reason})" for stop in orders.stop]
     words += [f"release {' '.join(map(str, orders.release))}"] if orders.release else []
     words += [f"no work: {orders.notice}"] if orders.notice else []
     return words + (["drain"] if orders.drain else [])
