@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.vocabulary import Attempt
-from orchestrator.wire.facts import Accepted, Asked, Carried, Ended, Entry, Failed, Tombstone
+from orchestrator.wire.facts import Accepted, Asked, Carried, Checkpointed, Ended, Entry, Failed, Preempted, Tombstone
 from orchestrator.wire.messages import Assignment, Task
 
 
@@ -25,6 +25,8 @@ class Accounts:
     ended: dict[str, End] = field(default_factory=dict)
     failed: dict[str, dict[Attempt, tuple[int, Failed]]] = field(default_factory=dict)
     cancelled: dict[str, int] = field(default_factory=dict)
+    saved: dict[str, list[tuple[int, Checkpointed]]] = field(default_factory=dict)
+    preempted: int = 0
 
     def landed(self, offset: int, entry: Entry) -> str | None:
         """Take in an entry; gives what is wrong with it, if anything."""
@@ -41,6 +43,10 @@ class Accounts:
                 case Failed(task=name, attempt=attempt):
                     if name not in self.ended:
                         self.failed.setdefault(name, {}).setdefault(attempt, (offset, fact))
+                case Checkpointed(task=name):
+                    self.saved.setdefault(name, []).append((offset, fact))
+                case Preempted():
+                    self.preempted += 1
                 case Asked(what="cancel", task=name):
                     self.cancelled.setdefault(name, offset)
                 case Ended(task=name):
@@ -92,6 +98,14 @@ class Accounts:
         if fact.outcome == "failed" and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
             return f"{name} ended as failed, and had tries left (R8)"
         return None
+
+    def thrown_away(self, item: Assignment, offset: int) -> str | None:
+        """Which work this assignment forgets: it must go on from the newest checkpoint of the latest attempt below this offset."""
+        known = [fact for at, fact in self.saved.get(item.task, []) if at < offset]
+        newest = max(known, key=lambda fact: (fact.attempt, fact.nth), default=None)
+        if item.checkpoint == (newest.state if newest is not None else None):
+            return None
+        return f"it goes on from {item.checkpoint!r}, and the ledger has {newest}"
 
     def handed_wrong(self, item: Assignment, offset: int) -> str | None:
         """What is wrong with a child's assignment by the ends below this offset: too early, or not what the first ends say."""

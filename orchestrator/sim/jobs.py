@@ -29,6 +29,7 @@ class Job:
     incarnation: str
     plan: Try
     number: int
+    lasts_ns: Nanos
     called: bool = False
     stopping: bool = False
     over: bool = False
@@ -59,7 +60,9 @@ class Jobs:
 
     def start(self, command: wc.StartJob, plan: Try, incarnation: str) -> None:
         """Call the handler, unless the permit runs out before."""
-        job = Job(command.assignment.task, command.attempt, incarnation, plan, command.assignment.number)
+        item = command.assignment
+        lasts_ns = max(1, plan.lasts_ns - item.ran_ns)  # what a checkpoint has saved is not done again
+        job = Job(item.task, command.attempt, incarnation, plan, item.number, lasts_ns)
         self.running[job.attempt] = job
         self._after(plan.starts_after_ns, partial(self._call, job))
 
@@ -103,8 +106,8 @@ class Jobs:
         self.laws.job_called(self.agent, job.task, job.attempt, job.incarnation)
         self._post(we.JobStarted(job.attempt))
         if job.plan.checkpoint:
-            self._after(job.plan.lasts_ns // 2, partial(self._checkpoint, job))
-        self._after(job.plan.lasts_ns, partial(self._ends, job))
+            self._after(job.lasts_ns // 2, partial(self._checkpoint, job))
+        self._after(job.lasts_ns, partial(self._ends, job))
 
     def _checkpoint(self, job: Job) -> None:
         if not job.over:

@@ -7,6 +7,7 @@ the run at the very step at which a promise is broken. Each check says the promi
 * a task has one outcome, the first in the ledger; producers are told that one and no other (P2)
 * while an agent lives, is connected and its window is open, no second attempt of its tasks runs; of tasks that must never
   overlap none runs while the window of another is open (P2)
+* work that a checkpoint saved is not done again: whoever goes on with a task goes on from the last one in the ledger
 * no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8)
 * a child starts after the first ends of all its parents, is given what these say, and ends as its edges say (R13)
 * epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
@@ -101,6 +102,8 @@ class Laws:
                 self._ordered(node, orders)
             case c.Broadcast():
                 self._fresh(node, "echoes")
+            case c.Noted(what="reserved" | "preempting" | "preempted" | "unyielding" as what):
+                self.counts[what] += 1
             case c.SendResults(results=results):
                 for result in results:
                     self._answers(node, result)
@@ -135,6 +138,8 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
             if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
+            if not node.gaps and (why := self.accounts.thrown_away(item, node.read_to)) is not None:
+                self.broken(f"{node.name} assigned {item.task} and lost work: {why}")
             task = self.accounts.accepted[item.task][1]
             if (why := self.shares.assigned(task, orders.epoch, item, node.read_to, self.timeline.now_ns)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why}")

@@ -95,6 +95,7 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos, *, limited: b
     _add_graphs(dice(seed, "workload", "graphs"), services, start_ns, span_ns, errands, cancels)
     work = Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
     _share(dice(seed, "workload", "shares"), work, limited)
+    _hurry(dice(seed, "workload", "hurry"), work)
     return work
 
 
@@ -133,6 +134,21 @@ def _share(chance: Random, work: Workload, limited: bool) -> None:
             )
             for task in errand.tasks
         )
+        work.errands[at] = Errand(errand.at_ns, errand.producer, tasks)
+
+
+def _hurry(chance: Random, work: Workload) -> None:
+    """Orderings of all kinds, guesses of run times, handlers that make room: in every other world, with dice of their own."""
+    if chance.random() < 0.5:
+        return
+    work.policies["ordering"] = chance.choice(["srtf", "srtf:cost=0s", "srtf:cost=1ms,grace=1s", "sjf", "dps", "edf"])
+    yielding = chance.choice([(), ("dig",), ("dig", "fly")])
+    for at, place in enumerate(work.places):
+        handlers = tuple(replace(one, preemptible=one.name in yielding) for one in place.handlers)
+        work.places[at] = but(place, handlers=handlers)
+    for at, errand in enumerate(work.errands):
+        guesses = [None, round(NS_PER_S * chance.lognormvariate(-0.5, 1.5))]
+        tasks = tuple(replace(task, estimate_ns=chance.choice(guesses)) for task in errand.tasks)
         work.errands[at] = Errand(errand.at_ns, errand.producer, tasks)
 
 

@@ -42,6 +42,7 @@ def test_a_short_swarm_breaks_no_law() -> None:
     *_, total = swarm(100_000, 200, jobs=2)
     assert total.seeds == 200
     assert not total.broken
+    assert all(total.counts[what] for what in ("reserved", "preempting", "preempted"))
     assert all(total.faults[kind] for kind in ("kill_coordinator", "kill_agent", "kill_broker", "cut_agent", "second_token"))
 
 
