@@ -187,6 +187,8 @@ def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Dem
     reserving.started(instance, entry, attempt, demand)
     desk.backlog.remove(record)
     instance.hold(attempt, holding)
+    if instance.reserved is not None:
+        reserving.taken(desk.backlog.queue(instance.service), instance)
     billing.charge(desk, now, instance, record, holding)
     record.live[attempt] = instance.incarnation
     record.follow("assign")

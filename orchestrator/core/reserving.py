@@ -64,6 +64,12 @@ class Reservation:
     def record(self) -> Record:
         return self.entry.record
 
+    def goes_before(self, entry: Entry) -> bool:
+        """Whether its task goes before that one, as the order is now: where tenants are ranked it moves."""
+        lane = self.record.place
+        head = lane.head() if lane is not None else None
+        return (head if head is not None and head.record is self.record else self.entry) < entry
+
     def room(self) -> Vector:
         """What others may take there without delaying it: what is free, less what it lacks when all have ended that it waits for.
 
@@ -137,7 +143,7 @@ def _wait_s(reservation: Reservation, now: Nanos) -> float | None:
 def lets_in(desk: Desk, now: Nanos, instance: Instance, entry: Entry, demand: Demand) -> bool:
     """Whether the task may start on this instance, where it fits, as far as somebody has it reserved."""
     reservation = instance.reserved
-    if reservation is None or entry <= reservation.entry or fits(demand, reservation.room()):
+    if reservation is None or not reservation.goes_before(entry) or fits(demand, reservation.room()):
         return True
     return _over_before(desk, now, reservation, entry.record)
 
@@ -152,7 +158,7 @@ def _over_before(desk: Desk, now: Nanos, reservation: Reservation, record: Recor
 def share_for(instance: Instance, entry: Entry, demand: Demand) -> Vector:
     """Of what is free there, what this task may be granted from: an elastic one must not take what the reservation needs."""
     reservation, free = instance.reserved, instance.offer(demand)
-    if reservation is None or entry <= reservation.entry:
+    if reservation is None or not reservation.goes_before(entry):
         return free
     room = spare(instance)
     return {name: min(amount, room.get(name, 0)) for name, amount in free.items()} if fits(demand, room) else free
@@ -168,8 +174,15 @@ def spare(instance: Instance) -> Vector:
 def started(instance: Instance, entry: Entry, attempt: Attempt, demand: Demand) -> None:
     """It is about to start there; if it was let in because it will be over in time, the reservation waits for it too."""
     reservation = instance.reserved
-    if reservation is not None and entry > reservation.entry and not fits(demand, reservation.room()):
+    if reservation is not None and reservation.goes_before(entry) and not fits(demand, reservation.room()):
         reservation.awaited[attempt] = None
+
+
+def taken(queue: Queue, instance: Instance) -> None:
+    """Something has started there. If that was one that goes before, and took what was kept, there is no reservation any more."""
+    reservation = instance.reserved
+    if reservation is not None and min(reservation.room().values(), default=0) < 0:
+        queue.unreserve(reservation)
 
 
 def plan(desk: Desk, now: Nanos, pool: Pool, group: DemandClass, head: Entry) -> Reservation | None:
