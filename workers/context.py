@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -210,6 +209,8 @@ class Context:
 
     async def sleep(self, timeout_s: float) -> bool:
         """The same for async handlers: the loop goes on meanwhile. Returns ``should_stop``."""
+        import asyncio  # whoever awaits this has it: a module with a service in it stays light to import
+
         loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         wake = partial(loop.call_soon_threadsafe, woken.set)
