@@ -77,7 +77,10 @@ def shortages(demand: Demand, free: Mapping[str, Milli]) -> list[Shortage]:
 
 def fits(demand: Demand, free: Mapping[str, Milli]) -> bool:
     """Whether the least of ``demand`` is free."""
-    return all(free.get(name, 0) >= low for name, low, _ in demand.parts)
+    for name, low, _ in demand.parts:  # noqa: SIM110 - asked for every class on every instance that got better: twice as fast as all()
+        if free.get(name, 0) < low:
+            return False
+    return True
 
 
 Left: TypeAlias = tuple[int, int]
