@@ -64,7 +64,7 @@ class PoolChoice:
                         after = other
                         break
                     equals.append(other[1])
-                if len(equals) > 1:
+                if any(one.free != equals[0].free or one.capacity != equals[0].capacity for one in equals):  # else: as they come
                     equals.sort(key=lambda one: (self._preference(one), one.incarnation))
                 yield from equals
                 first = after if after is not None else next(instances, None)

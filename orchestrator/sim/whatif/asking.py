@@ -19,7 +19,7 @@ from orchestrator.traces import Trace
 from orchestrator.vocabulary import Nanos, service_of
 
 WATCH_S = 0.2
-COLLECT_EVERY = 100_000
+COLLECT_EVERY = 500_000
 """Objects made before the collector looks for circles: there are hardly any, and it would walk hundreds of thousands of tasks."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.core import commands as c
@@ -10,6 +9,7 @@ from orchestrator.core import events as e
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.registry import QUEUE_PREFIX
 from orchestrator.sim.timeline import Alarm, dice
+from orchestrator.sim.whatif.question import FOREVER_NS
 from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Reports
 
@@ -33,6 +33,7 @@ class Leader:
         """Submissions of this moment: a step ahead of the rest, so that they are in the ledger when slots become free in it."""
         self._offset = 0
         self._wake: Alarm | None = None
+        self._wake_ns = FOREVER_NS
 
     def hear(self, event: e.Event) -> None:
         """Something for its next step, in this moment."""
@@ -57,7 +58,6 @@ class Leader:
                 self.inbox.append(e.Sent(command.token))  # type: ignore[union-attr]
             elif kind is c.Resign:
                 raise AssertionError(f"the only leader resigns: {command}")
-        self._sleep()
 
     def _append(self, command: c.Append) -> None:
         entry = command.entry
@@ -67,10 +67,16 @@ class Leader:
         self.inbox.insert(0, e.Read(self._offset, 0, entry))
         self._offset += 1
 
-    def _sleep(self) -> None:
+    def sleep(self) -> None:
+        """A moment is over: be woken when time alone may change its mind. Woken too early, it looks and sleeps again."""
         due_ns = self.machine.next_deadline()
+        if due_ns is None or due_ns >= min(self._wake_ns, self.world.horizon_ns):
+            return
         if self._wake is not None:
             self._wake.put_off()
-            self._wake = None
-        if due_ns is not None and due_ns < self.world.horizon_ns:
-            self._wake = self.world.timeline.at(due_ns, partial(self.hear, LATER))
+        self._wake_ns = due_ns
+        self._wake = self.world.timeline.at(due_ns, self._woken)
+
+    def _woken(self) -> None:
+        self._wake, self._wake_ns = None, FOREVER_NS
+        self.inbox.append(LATER)

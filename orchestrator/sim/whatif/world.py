@@ -122,6 +122,7 @@ class World:
                 for machine in restless:
                     machine.step()
             if not (leader.inbox or leader.submitted):
+                leader.sleep()
                 return
             leader.step()
             rounds += 1
