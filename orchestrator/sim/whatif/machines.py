@@ -162,7 +162,7 @@ class Machine:
         self._runs[command.attempt] = run
         books.started(place, world.trace_ns)
         self.post(e.JobStarted(command.attempt))
-        world.passing.passed(said.task, place, self)
+        world.passing.passed(place, self)
         left_ns = books.length_ns[place] - done_ns + cost_ns
         run.alarm = world.later(left_ns if self.speed == 1.0 else round(left_ns / self.speed), partial(self._ends, command.attempt))
 
@@ -170,6 +170,7 @@ class Machine:
         run = self._runs.pop(attempt)
         self._leave(run, "done")
         self.world.books.finished(run.place, self.world.trace_ns)
+        self.world.passing.ended(run.place)
         self.post(e.JobDone(attempt))
 
     def _stop(self, command: c.StopJob) -> None:

@@ -34,14 +34,29 @@ class Passing:
         self._waiting: list[tuple[Nanos, int]] = []
         self._came = 0
         """So many are known here; in order of arrival."""
+        place = world.books.place
+        self._missing = {at: len(task.after) for at, task in enumerate(self._tasks) if task.after}
+        """How many of those that a task comes after have still to end: until then it does not wait."""
+        self._children: dict[int, list[int]] = {}
+        for at in self._missing:
+            for parent in self._tasks[at].after:
+                self._children.setdefault(place[parent], []).append(at)
         self._extremes = Extremes(_shortest_ns(world), max(task.priority for task in self._tasks))
 
-    def passed(self, task: str, place: int, machine: Machine) -> None:
+    def ended(self, place: int) -> None:
+        """This task is done: those that come after it may wait from now on."""
+        for child in self._children.pop(place, ()):
+            self._missing[child] -= 1
+            if not self._missing[child]:
+                heappush(self._waiting, (self._world.books.submit_ns[child], child))
+
+    def passed(self, place: int, machine: Machine) -> None:
         """This task starts now on that machine."""
         submit_ns, waiting = self._world.books.submit_ns, self._waiting
         mine_ns = submit_ns[place]
         while self._came < place:
-            heappush(waiting, (submit_ns[self._came], self._came))
+            if self._came not in self._missing:
+                heappush(waiting, (submit_ns[self._came], self._came))
             self._came += 1
         if not waiting or waiting[0][0] >= mine_ns:
             return
