@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.sim.timeline import Alarm, dice
-from orchestrator.vocabulary import Attempt, Milli, Nanos, milli, vector
+from orchestrator.vocabulary import Attempt, Nanos, milli
 from orchestrator.wire.messages import Orders
 from workers.core import Agent, Profile
 from workers.core import commands as c
@@ -44,7 +44,6 @@ class Machine:
     def __init__(self, world: World, profile: Profile, speed: float) -> None:
         self.world = world
         self.profile = profile
-        self.capacity = vector(profile.capacity)
         self.speed = speed
         self.incarnation = ""
         self.lives = 0
@@ -142,15 +141,6 @@ class Machine:
 
     # --- handlers ---------------------------------------------------------------------------------------------------------
 
-    def free(self, but_for: int) -> dict[str, Milli]:
-        """What would be free if the task of this place did not run here."""
-        free = dict(self.capacity)
-        for run in self._runs.values():
-            if run.place != but_for:
-                for name, amount in run.grant.items():
-                    free[name] -= amount
-        return free
-
     def _start(self, command: c.StartJob) -> None:
         world, said = self.world, command.assignment
         books, place = world.books, world.books.place[said.task]
@@ -162,7 +152,7 @@ class Machine:
         self._runs[command.attempt] = run
         books.started(place, world.trace_ns)
         self.post(e.JobStarted(command.attempt))
-        world.passing.passed(place, self)
+        world.passing.passed(place, command.attempt, self)
         left_ns = books.length_ns[place] - done_ns + cost_ns
         run.alarm = world.later(left_ns if self.speed == 1.0 else round(left_ns / self.speed), partial(self._ends, command.attempt))
 

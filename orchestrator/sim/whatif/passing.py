@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.policies.by_size import DynamicPriority
 from orchestrator.policies.ordering import Extremes
-from orchestrator.resources import fits
 from orchestrator.sim.whatif.books import NEVER
-from orchestrator.vocabulary import Nanos, ns
+from orchestrator.vocabulary import Attempt, Nanos, ns
 
 if TYPE_CHECKING:
+    from orchestrator.core.registry import Holding, Instance
     from orchestrator.sim.whatif.machines import Machine
     from orchestrator.sim.whatif.world import World
 
@@ -50,7 +50,7 @@ class Passing:
             if not self._missing[child]:
                 heappush(self._waiting, (self._world.books.submit_ns[child], child))
 
-    def passed(self, place: int, machine: Machine) -> None:
+    def passed(self, place: int, attempt: Attempt, machine: Machine) -> None:
         """This task starts now on that machine."""
         submit_ns, waiting = self._world.books.submit_ns, self._waiting
         mine_ns = submit_ns[place]
@@ -61,10 +61,10 @@ class Passing:
         if not waiting or waiting[0][0] >= mine_ns:
             return
         instance = self._desk.registry.instances.get(machine.incarnation)
-        if instance is None or instance.reserved is not None:
+        holding = None if instance is None else instance.holdings.get(attempt)
+        if instance is None or holding is None or instance.reserved is not None:
             return
         held_back: list[tuple[Nanos, int]] = []
-        free = machine.free(place)
         while waiting and waiting[0][0] < mine_ns:
             _, other = heappop(waiting)
             if self._world.books.start_ns[other] != NEVER:
@@ -74,7 +74,7 @@ class Passing:
                 continue
             if bound_ns >= mine_ns:
                 heappush(waiting, (bound_ns, other))
-            elif self._would_fit(other, machine, free):
+            elif self._would_fit(other, instance, holding):
                 self._world.books.starved += 1
             else:
                 held_back.append((bound_ns, other))
@@ -92,13 +92,12 @@ class Passing:
         horizon_ns = ordering.horizon_ns(self._desk.backlog.waiting(record, ordering), self._extremes)
         return None if horizon_ns is None else self._world.books.submit_ns[other] + horizon_ns
 
-    def _would_fit(self, other: int, machine: Machine, free: dict[str, int]) -> bool:
+    def _would_fit(self, other: int, instance: Instance, holding: Holding) -> bool:
+        """Whether it could have had that place instead, as the coordinator knew the machine."""
         record = self._desk.custody.live[self._tasks[other].id]
-        return (
-            record.service == machine.profile.service
-            and record.state == "waiting"
-            and fits(self._desk.backlog.demand(record), free)
-        )
+        if record.service != instance.service or record.state != "waiting":
+            return False
+        return instance.fits_without(self._desk.backlog.demand(record), holding)
 
 
 def _shortest_ns(world: World) -> Nanos:
