@@ -239,6 +239,17 @@ def tasks_view(found: list[dict[str, Any]], limit: int) -> list[RenderableType]:
     return [table(columns, rows, right=["age", "priority", "failed tries"]), *more]
 
 
+def _made_room(found: dict[str, Any]) -> str | None:
+    """How often it was preempted, and what it has saved."""
+    from orchestrator.cli.show import span
+
+    times = found.get("preemptions")
+    if not times:
+        return None
+    saved = f", {span(found['saved_s'])} of its work are saved" if found.get("saved_s") else ""
+    return f"{times} {'times' if times > 1 else 'time'}{saved}"
+
+
 def task_view(found: dict[str, Any]) -> list[RenderableType]:
     """What ``task`` answered."""
     from orchestrator.cli.show import facts, instant, span, state
@@ -268,6 +279,7 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
         ("workflow", found.get("workflow") or None),
         ("after", _kin(found.get("parents"))),
         ("before", ", ".join(found.get("children") or []) or None),
+        ("made room", _made_room(found)),
         ("attempts", found["attempts"] if isinstance(found.get("attempts"), int) else None),
     ]
     running = [

@@ -171,7 +171,8 @@ class Custody:
         )  # fmt: skip
         mark = fact.print if record is None else print_of(record.task)
         story = record.failures if record is not None and record.failures else None
-        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record)))
+        made_room = record.preemptions if record is not None else 0
+        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room))
         named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
         queues = {queue: 0 for queue in named if queue}
         bury = fact.outcome == "failed" or (fact.outcome == "refused" and not queues)

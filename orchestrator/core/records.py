@@ -168,6 +168,7 @@ class Grave:
     result: Result | None = None
     story: list[Failure] | None = None
     workflow: str | None = None
+    preemptions: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -220,6 +220,7 @@ def _ended(name: str, grave: Grave) -> dict[str, Any]:
             "attempts": result.attempts,
             "accepted_ns": result.accepted_ns,
             "started_ns": result.started_ns or None,
+            "preemptions": grave.preemptions,
             "error": {"kind": result.error.kind, "message": result.error.message} if result.error else None,
         }
     return answer

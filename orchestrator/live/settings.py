@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """How long ids of ended tasks are remembered. Must exceed the life of a deposed coordinator's session (10 s) by far."""
     losses_max: Annotated[int, Field(ge=1, le=100)] = 3
     """A task whose instances died under it so often ends as failed: it may be what kills them."""
+    reservations: Annotated[int, Field(ge=0, le=100)] = 1
+    """So many tasks of a service that fit nowhere now have an instance kept for them (0: smaller ones may pass them for ever)."""
     backlog_max: Annotated[int, Field(ge=100, le=20_000_000)] = 500_000
     """Tasks held in memory (about 1 kB each and their arguments); beyond, the rest waits in the broker."""
     ledger_bytes_max: Annotated[int, Field(ge=64 * 1024**2, le=1024**4)] = 2 * 1024**3
@@ -121,6 +123,7 @@ class Settings(BaseSettings):
             lease_ns=ns(self.lease_s),
             dedup_ns=ns(self.dedup_window_s),
             losses_max=self.losses_max,
+            reservations=self.reservations,
             backlog_max=self.backlog_max,
             estimates=self.estimates,
             ledger_bytes_max=self.ledger_bytes_max,

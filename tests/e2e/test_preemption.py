@@ -51,8 +51,8 @@ async def test_a_long_task_yields_to_short_ones(handler: str, seconds: int, brok
             await heard(ours, long.id, "begin", 1)
             await ours.start("worker-2", "-m", "workers", "run", SPEC)
             await heard(ours, long.id, "unit", 4)
-            while sum(one["ready"] for one in await client.ask("services")) < 2:
-                await asyncio.sleep(0.05)  # nobody tells
+            while sum(one["ready"] for one in await client.ask("services")) < 2:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.05)
             quick = client.task("farm.quick", estimate=0.1)
             submitted = time.time()
             handles = await client.submit_many([quick.call() for _ in range(10)])
@@ -64,8 +64,8 @@ async def test_a_long_task_yields_to_short_ones(handler: str, seconds: int, brok
         ran_s = sum(end - start for (_, start), (_, end) in zip(began, over, strict=True))
         resumed_s = began[1][1] - over[0][1]
         print(
-            f"{handler}: the first short one ran {1000 * (first - submitted):.0f} ms after its submission, the long one stood still "
-            f"for {1000 * resumed_s:.0f} ms and ran {ran_s:.3f} s in all, of {seconds} s"
+            f"{handler}: the first short one ran {1000 * (first - submitted):.0f} ms after its submission, the long one stood "
+            f"still for {1000 * resumed_s:.0f} ms and ran {ran_s:.3f} s in all, of {seconds} s"
         )
         assert first - submitted <= WITHIN_S
         assert known["preemptions"] == 1
