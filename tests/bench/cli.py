@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,7 @@ def peers(
         _say(str(trouble))
         raise typer.Exit(1) from None
     suite = Suite([BY_LETTER[letter] for letter in letters], names, 1 if quick else rounds, quick, python, _say)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))  # told to end: in order, as by Ctrl-C
     report = asyncio.run(suite.run())
     text = json.dumps(report, indent=1)
     if as_json:
