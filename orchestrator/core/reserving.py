@@ -224,11 +224,7 @@ def _expected(desk: Desk, now: Nanos, instance: Instance, demand: Demand) -> tup
     awaited: list[Attempt] = []
     if not lacks:
         return at_ns, awaited
-    ends = [
-        (NEVER if (end := _end(desk, now, holding)) is None else end, attempt) for attempt, holding in instance.holdings.items()
-    ]
-    ends.sort()
-    for end_ns, attempt in ends:
+    for end_ns, attempt in sorted((_end(desk, now, holding), attempt) for attempt, holding in instance.holdings.items()):
         grant = instance.holdings[attempt].grant
         helps = [name for name in lacks if name in grant]
         if not helps:
@@ -244,12 +240,16 @@ def _expected(desk: Desk, now: Nanos, instance: Instance, demand: Demand) -> tup
     return None if at_ns == NEVER else at_ns, awaited
 
 
-def _end(desk: Desk, now: Nanos, holding: Holding) -> Nanos | None:
-    """When an attempt will be over, nine times in ten; none: nobody knows."""
+def _end(desk: Desk, now: Nanos, holding: Holding) -> Nanos:
+    """When an attempt will be over, nine times in ten."""
     if holding.record is None or holding.stopping:
         return now  # it is being stopped
-    long_ns = long_rest(desk, holding.record, now)
-    return None if long_ns is None else now + long_ns
+    if holding.over_by_ns <= now:  # not reckoned yet, or it has outlived that
+        long_ns = long_rest(desk, holding.record, now)
+        if long_ns is None:
+            return NEVER
+        holding.over_by_ns = now + long_ns
+    return holding.over_by_ns
 
 
 # --- in words -----------------------------------------------------------------------------------------------------------

@@ -99,6 +99,10 @@ class Accounts:
             return f"{name} ended as failed, and had tries left (R8)"
         return None
 
+    def has_saved(self, task: str, attempt: Attempt, nth: int, offset: int) -> bool:
+        """Whether that checkpoint, or one that replaces it, stands below this offset."""
+        return any(at < offset and (fact.attempt, fact.nth) >= (attempt, nth) for at, fact in self.saved.get(task, []))
+
     def thrown_away(self, item: Assignment, offset: int) -> str | None:
         """Which work this assignment forgets: it must go on from the newest checkpoint of the latest attempt below this offset."""
         known = [fact for at, fact in self.saved.get(item.task, []) if at < offset]

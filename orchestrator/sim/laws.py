@@ -26,7 +26,7 @@ from orchestrator.sim.accounts import Accounts
 from orchestrator.sim.shares import Limits, Run, Shares
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.facts import Entry
-from orchestrator.wire.messages import Held, Orders, Reports, Result, Submit
+from orchestrator.wire.messages import Assignment, Held, Notes, Orders, Reports, Result, Submit
 from workers.core import commands as wc
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Laws:
         self._running: dict[str, dict[Attempt, tuple[str, str]]] = {}
         """By task: attempts whose handler runs, with agent and incarnation."""
         self._told: dict[str, Result] = {}
+        self._last_saved: dict[tuple[str, str], tuple[int, Attempt, int, Nanos]] = {}
+        """By coordinator and task: in which reign it heard that which attempt had stopped, after which checkpoint, and when."""
         self.shares = Shares(limits or {}, self._serves, self.accounts.ended.__contains__, self.counts)
 
     def broken(self, what: str) -> None:
@@ -87,10 +89,32 @@ class Laws:
                     node.read_to = offset + 1
                     if entry.by == node.machine.desk.nonce:
                         self._own_ns[node.name] = self.timeline.now_ns
+                case e.Arrived(message=Notes() as said):
+                    self._heard_stopped(node, said)
                 case e.Arrived(handle=handle, message=message) if handle is not None:
                     self._deliveries[node.name, handle] = message
                     if isinstance(message, Reports):
                         self._reported |= {one.attempt: one.task for one in message.items if one.outcome == "done"}
+
+    def _heard_stopped(self, node: CoordinatorProcess, said: Notes) -> None:
+        """Attempts that it believes in have stopped, and say which checkpoint was their last."""
+        desk = node.machine.desk
+        instance = desk.registry.instances.get(said.incarnation)
+        for note in said.items:
+            holding = instance.holdings.get(note.attempt) if instance is not None and desk.leading else None
+            if note.what == "stopped" and note.saved and holding is not None and holding.record is not None:
+                self._last_saved[node.name, note.task] = desk.epoch, note.attempt, note.saved, self.timeline.now_ns
+
+    def _forgets(self, node: CoordinatorProcess, item: Assignment) -> str | None:
+        """Which work this assignment throws away: it must go on from the last checkpoint in the ledger, and from none that is older
+        than the one which the attempt that made room said it had saved."""
+        if node.gaps:
+            return None
+        epoch, attempt, nth, heard_ns = self._last_saved.pop((node.name, item.task), (0, Attempt(0, 0), 0, 0))
+        waited = self.timeline.now_ns - heard_ns >= node.config.checkpoint_ns
+        if epoch == node.machine.desk.epoch and not waited and not self.accounts.has_saved(item.task, attempt, nth, node.read_to):
+            return f"{attempt} stopped after its checkpoint {nth}, which it has not read yet"
+        return self.accounts.thrown_away(item, node.read_to)
 
     def commanded(self, node: CoordinatorProcess, command: c.Command) -> None:
         """A coordinator has this done."""
@@ -138,7 +162,7 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
             if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
-            if not node.gaps and (why := self.accounts.thrown_away(item, node.read_to)) is not None:
+            if (why := self._forgets(node, item)) is not None:
                 self.broken(f"{node.name} assigned {item.task} and lost work: {why}")
             task = self.accounts.accepted[item.task][1]
             if (why := self.shares.assigned(task, orders.epoch, item, node.read_to, self.timeline.now_ns)) is not None:

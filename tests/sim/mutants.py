@@ -12,11 +12,12 @@ from types import ModuleType
 from typing import Any
 
 from orchestrator.core import rules as core
+from orchestrator.core.records import Record
 from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
 from workers.core import rules as agent
 
-Mutant = tuple[ModuleType, str, Callable[..., Any]]
+Mutant = tuple[ModuleType | type, str, Callable[..., Any]]
 
 MUTANTS: dict[str, Mutant] = {
     "R1 any entry commits": (core, "r1_committed", lambda entry, nonce, number, leading: leading),
@@ -44,6 +45,8 @@ MUTANTS: dict[str, Mutant] = {
     "R9 any echo renews": (agent, "renews", lambda echo_epoch, obeyed_epoch: obeyed_epoch != 0),
     "R5 work survives its connection": (agent, "survives_end_of_incarnation", lambda state: True),
     "R5 back before all is stopped": (agent, "may_connect", lambda unfinished: True),
+    "a stop counts before its checkpoint": (Record, "has_saved", lambda record, attempt, nth: True),
+    "any checkpoint will do": (Record, "save", lambda record, fact: 0),
     "a confirm is a release": (agent, "keeps_until_released", lambda released: False),
 }
 

@@ -13,6 +13,8 @@ SOON = (
     "R10 only the lease after a claim",
     "R11 forgotten at once",
     "R13 children do not wait",
+    "a stop counts before its checkpoint",
+    "any checkpoint will do",
 )
 """Those that a few worlds notice; the others are looked for by ``python -m tests.sim.mutants``, which takes its time."""
 
