@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from orchestrator.amqp import Delivery, Link, topology
 from orchestrator.vocabulary import Attempt, ns
 from orchestrator.wire.codec import decode, encode, pack
@@ -80,6 +82,8 @@ class Leader:
         """The report of an attempt of this reign."""
         attempt = Attempt(self.epoch, n)
         message = await self.next(Reports, lambda one: any(report.attempt == attempt for report in one.items))
+        if others := [report for report in message.items if report.attempt != attempt]:
+            self.heard.insert(0, replace(message, items=others))  # what ended at the same time comes in one message
         return next(report for report in message.items if report.attempt == attempt)
 
     async def noted(self, what: str, n: int) -> None:
