@@ -26,6 +26,10 @@ IDLE_MIN = 1e-3
 """At full load the cost of preempting is infinite; a thousandth idle is as near as it is told apart."""
 
 
+FREE_MAX = 50
+"""Without cost a task may be asked this often: estimates that were overrun can have two tasks take turns for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Squeeze:
     """A waiting task that cannot start, and its surroundings."""
@@ -71,7 +75,7 @@ class Preemption:
 
     def may_yield(self, preemptions: int) -> bool:
         """Whether a task that was preempted so often may be again."""
-        return not self.cost_ns or preemptions < self.preemptions_max
+        return preemptions < (self.preemptions_max if self.cost_ns else FREE_MAX)
 
     def enough_ns(self, squeeze: Squeeze) -> Nanos:
         """How much all that could make room by ending must have left, each of them."""

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 FOUND = {
     35: "asked again in the message that brought its first assignment, an agent said it held nothing; the task ran twice",
+    100_086: "without cost two tasks that had overrun their estimates took turns for ever: 58,000 preemptions, and nothing moved",
     67: "the same, with an agent that had one instance and another reign",
 }
 """Seeds that once broke a law, and what they found."""
