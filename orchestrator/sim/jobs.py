@@ -64,7 +64,7 @@ class Jobs:
     def start(self, command: wc.StartJob, plan: Try, incarnation: str) -> None:
         """Call the handler, unless the permit runs out before."""
         item = command.assignment
-        lasts_ns = max(LEAST_NS, plan.lasts_ns - item.ran_ns)  # what a checkpoint has saved is not done again
+        lasts_ns = max(LEAST_NS, plan.lasts_ns - item.ran_ns) if item.ran_ns else plan.lasts_ns  # what is saved is not done again
         job = Job(item.task, command.attempt, incarnation, plan, item.number, lasts_ns)
         self.running[job.attempt] = job
         self._after(plan.starts_after_ns, partial(self._call, job))
