@@ -87,7 +87,7 @@ class ShortestRemainingFirst(ShortestFirst):
         TERMS.margin, Number(0, 100), "How much longer the others must have left, in parts of the waiting task's: estimates err."
     )
     preemptions_max: float = setting(
-        TERMS.preemptions_max, Number(0, 1_000_000), "A task is not asked more often: it loses at most so many times the cost."
+        TERMS.preemptions_max, Number(0, 1_000_000), "Not asked more often: at most so many costs are lost (at no cost: 50)."
     )
     quantum: float = setting(
         TERMS.quantum, Number(0, 1_000_000), "An attempt runs at least so many times the cost before it may be asked."
