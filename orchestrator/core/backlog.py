@@ -25,6 +25,7 @@ from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId, TaskTyp
 from orchestrator.wire.messages import Need, Task
 
 if TYPE_CHECKING:
+    from orchestrator.core.biding import Biding
     from orchestrator.core.registry import Instance
     from orchestrator.core.reserving import Reservation
 
@@ -68,6 +69,10 @@ class Queue:
         """Kept for somebody until now."""
         self.released: set[DemandClass] = set()
         """Those that were kept out, fit on these if anywhere, and may try again. (Asked for membership only.)"""
+        self.biding: dict[ClassKey, Biding] = {}
+        """Whose head would rather wait for a faster instance than start where there is room: kept out until anything happens."""
+        self.bide_ns: Nanos = 0
+        """When one of them may at the earliest have waited long enough."""
         self.look_ns: Nanos = 0
         """When somebody who is not to be asked to make room yet may be."""
         self.size = 0
@@ -134,6 +139,19 @@ class Queue:
         self._blocked.pop((group.type, group.demand), None)
         group.blocked, group.kept_out = False, None
         self._heads.offer(group)
+
+    def bide(self, biding: Biding) -> None:
+        """The head of this class would rather wait: leave it out until ``look_again``."""
+        group = biding.group
+        self.block(group, kept_out=True)
+        self.biding[group.type, group.demand] = biding
+
+    def look_again(self) -> None:
+        """Those that bided may think otherwise now."""
+        biding, self.biding = self.biding, {}
+        for key, one in biding.items():
+            if self._blocked.get(key) is one.group:
+                self.unblock(one.group)
 
     def first(self) -> DemandClass | None:
         """The class with the first head of all, blocked or not."""

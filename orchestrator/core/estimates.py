@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from math import exp, frexp, log, log2, sqrt
+from math import exp, frexp, log, log2
 from typing import Literal, NamedTuple, TypeAlias
 
 from orchestrator.core.histories import FULL, History, Ratio, deviation, factor_off
 from orchestrator.core.records import Record
+from orchestrator.core.speeds import Speeds
 from orchestrator.vocabulary import NS_PER_S, Nanos, Service, TaskType, service_of
 from orchestrator.wire.messages import Task
 
@@ -30,9 +31,6 @@ MOVED = log(1.2)
 """An estimate that has moved by more than a fifth moves those who wait."""
 NORMAL_90 = 1.2816
 """So many standard deviations above its mean lies the 0.9 quantile of a normal distribution."""
-SPEED_WEIGHT = 0.02
-SPEED_MAX = log(50)
-SPEED_PRIOR = 5
 
 Mode: TypeAlias = Literal["learn", "trust"]
 
@@ -65,7 +63,7 @@ class Estimates:
         """Services whose typical run time has changed."""
         self._histories: OrderedDict[Hashable, History] = OrderedDict()
         self._hints: OrderedDict[Hashable, Ratio] = OrderedDict()
-        self._speeds: OrderedDict[Hashable, Ratio] = OrderedDict()
+        self.speeds = Speeds(KEYS_MAX)
         self._said: dict[TaskType, Nanos] = {}
         """What handlers say of their tasks."""
         self._scales: dict[Service, Nanos] = {}
@@ -87,7 +85,8 @@ class Estimates:
         kinds = _kinds(task)
         kind = next(kinds)[0]
         leaf = self._history(kind)
-        if not leaf.wanted():
+        wanted = leaf.wanted()
+        if not wanted and not (instance and self.speeds.wants(instance)):
             return
         ran_ns = max(ran_ns, SHORTEST_NS)
         size = log(ran_ns)
@@ -96,7 +95,9 @@ class Estimates:
             by = size - log(expected.middle_ns)
             leaf.missed(by)
             if instance:
-                self._ratio(self._speeds, instance, SPEED_WEIGHT).add(max(-SPEED_MAX, min(SPEED_MAX, -by)))
+                self.speeds.learn(service_of(task.type), instance, -by)
+        if not wanted:
+            return
         hint_ns = task.estimate_ns or self._said.get(task.type)
         if hint_ns:
             self._ratio(self._hints, (task.tenant, task.type), 0.01).add(size - log(hint_ns))
@@ -153,20 +154,6 @@ class Estimates:
         """What is known of a type as a whole; None: nothing."""
         history = self._histories.get((type_,))
         return _seen(history, "type") if history is not None and history.samples else None
-
-    def speed(self, instance: str) -> float:
-        """How fast that instance (by name) is: 2.0 runs tasks in half the time that such tasks take in the mean. 1.0: not known."""
-        found = self._speeds.get(instance)
-        return 1.0 if found is None else exp(found.mean * found.samples / (found.samples + SPEED_PRIOR))
-
-    def hopeful_speed(self, instance: str) -> float:
-        """How fast it may be, in all likelihood: who is hardly known gets the benefit of the doubt, and with it the work by which
-        it becomes known. (An upper confidence bound of two standard errors; else one that was unlucky at first is never tried
-        again.)
-        """
-        found = self._speeds.get(instance)
-        samples, uncertainty = (0, 1.0) if found is None else (min(found.samples, 1 / SPEED_WEIGHT), found.uncertainty)
-        return self.speed(instance) * exp(2 * sqrt(uncertainty / (samples + SPEED_PRIOR)))
 
     def typical_ns(self, service: Service) -> Nanos:
         """How long tasks of this service run, roughly: a power of two near the mean, in seconds."""

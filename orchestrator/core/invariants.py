@@ -174,7 +174,8 @@ def blocked_fits_nowhere(desk: Desk) -> None:
             continue
         for group in queue.blocked():
             if group.kept_out is not None:
-                assert queue.reservations, f"{group.type} {group.demand} is kept out, and nothing is reserved"
+                bides = (group.type, group.demand) in queue.biding
+                assert queue.reservations or bides, f"{group.type} {group.demand} is kept out, and nothing is reserved"
                 continue
             for index in range(pool.open):
                 one = pool.opened(index)

@@ -6,7 +6,7 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
-from orchestrator.core import billing, dependencies, preempting, reserving, workflows
+from orchestrator.core import biding, billing, dependencies, preempting, reserving, workflows
 from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.filling import Fresh
@@ -61,6 +61,9 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
     if pool is None or queue is None:
         return
     reserving.tidy(queue, pool)
+    if queue.biding:
+        queue.look_again()
+    patient = biding.patient(desk.policies.of(service).placement)
     if better is not None:
         better |= queue.freed
     blocked = queue.blocked()
@@ -93,7 +96,7 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
         if lane.shares and (short := desk.sharing.short(lane.shares, now)) is not None:
             desk.sharing.hold(desk, queue, lane, short, now)
             continue
-        if better is not None and group in only_better:  # only these may take it, and they get fuller meanwhile
+        if better is not None and group in only_better and patient is None:  # only these may take it, and they get fuller meanwhile
             few = suited(desk, now, group, better)
             instance = choose(desk, now, pool, group, record) if len(few) > 1 else next(iter(few), None)
         else:
@@ -105,6 +108,9 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
         if instance is None:
             queue.block(group, kept_out=fits_where_reserved(desk, queue, group))
             stuck = True
+            continue
+        if patient is not None and (bides := biding.bides(desk, now, patient, pool, group, record, instance)) is not None:
+            queue.bide(bides)
             continue
         attempt = assign(desk, now, head, instance, group.demand, lane.shares)
         if fresh is not None and not desk.sharing.caps(lane.shares):
@@ -193,7 +199,7 @@ def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Dem
     record.live[attempt] = instance.incarnation
     record.follow("assign")
     record.assigned_ns = now
-    record.started_ns = 0
+    record.started_ns = record.bided_ns = 0
     record.before_ns = record.ran_ns
     record.progress = None
     timeout_ns = task.timeout_ns if task.timeout_ns is not None else handler.timeout_ns

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
-from orchestrator.core import reserving
+from orchestrator.core import biding, reserving
 from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.lanes import DemandClass
@@ -58,7 +58,7 @@ def consider(desk: Desk, now: Nanos, queue: Queue, pool: Pool, closed: Closed) -
     load = pool.load.average(now, terms.window_ns)
     pool.load.busy = pool.busy
     group = queue.first()
-    if group is None or (head := group.head()) is None:
+    if group is None or (head := group.head()) is None or biding.of(desk, head.record) is not None:
         return
     reservation = head.record.reserved
     if reservation is not None and reservation.victim is not None:

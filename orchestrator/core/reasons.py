@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from orchestrator.core import forecasts, reserving, rules, views
+from orchestrator.core import biding, forecasts, reserving, rules, views
 from orchestrator.core.ahead import Ahead, ahead
 from orchestrator.core.desk import Desk
 from orchestrator.core.heads import Entry
@@ -37,6 +37,7 @@ Cause: TypeAlias = Literal[
     "limit",  # a limit that the cluster shares
     "unheard",  # this coordinator does not hear its own ledger, and assigns nothing meanwhile
     "missing",  # its service has no instance
+    "biding",  # one could, but a faster one is expected to be done sooner
     "refused",  # no instance can take it now
     "turn",  # some could: others go first, or it is about to be placed
 ]
@@ -138,6 +139,8 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
         cannot = "can take it now" if refused.instances > 1 else "cannot take it now"
         kept = f"; {reserving.told(record.reserved, now)}" if record.reserved is not None else ""
         return Reason("refused", f"{who} of {service!r} {cannot}: {refused.told()}{first}{kept}")
+    if (bides := biding.of(desk, record)) is not None:
+        return Reason("biding", bides.told(now))
     return Reason("turn", f"{told(before)} before it" if before is not None and before.number else "it is about to be placed")
 
 

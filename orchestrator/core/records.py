@@ -82,6 +82,8 @@ class Record:
     """Run time that lay behind the checkpoint with which the attempt under way began."""
     reserved: Reservation | None = None
     """The instance that is kept for it, if it is the first that fits nowhere."""
+    bided_ns: Nanos = 0
+    """Since when it would rather wait for a faster instance than start where there is room; 0: it would not, or never came to."""
     awaits: tuple[Attempt, int] | None = None
     """The checkpoint (of which attempt, its number) that must be in the ledger before the task goes on."""
 

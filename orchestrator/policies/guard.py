@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.policies.allocation import Claim, MinimumSufficient
 from orchestrator.policies.ordering import Account, Extremes, Ordering, PriorityWithAgeing, Waiting
-from orchestrator.policies.placement import Candidate, Choice, Fits, LeastLoaded, Placement
+from orchestrator.policies.placement import Candidate, Choice, Fits, LeastLoaded, Outlook, Placement
 from orchestrator.policies.preemption import Preemption
 from orchestrator.resources import Demand, Left
 from orchestrator.vocabulary import Milli, Nanos, Vector
@@ -111,6 +111,18 @@ class GuardedPlacement(Guard):
             except Exception as fault:  # anything at all may come out of it
                 self.set_down(f"choose raised {type(fault).__name__}: {fault}")
         return self.spare.choose(choice, fits)
+
+    def bides_ns(self, outlook: Outlook) -> Nanos:
+        if self.fault or not hasattr(self.inner, "bides_ns"):
+            return 0
+        try:
+            found = self.inner.bides_ns(outlook)
+            if type(found) is int and found >= 0:
+                return found
+            self.set_down(f"bides_ns gave {found!r}, which is no number of nanoseconds")
+        except Exception as fault:  # anything at all may come out of it
+            self.set_down(f"bides_ns raised {type(fault).__name__}: {fault}")
+        return 0
 
 
 class GuardedAllocation(Guard):

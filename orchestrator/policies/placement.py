@@ -2,17 +2,19 @@
 
 Law: a placement is handed a ``Choice`` - the open instances in an order that does not depend on hashing, what the task asks,
 dice, and a cursor - with a test that says whether one fits, and returns one that fits, or none. It looks at as few as it can:
-where the first that it looks at fits, none costs more than O(log n) in the number of instances.
+where the first that it looks at fits, none costs more than O(log n) in the number of instances. One that is ``Patient`` may then
+say that the task had rather wait, and for how long at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import exp, log
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from orchestrator.policies.settings import Number, setting
 from orchestrator.resources import Demand, Left, left_after
 from orchestrator.vocabulary import Nanos, Vector
 
@@ -91,6 +93,40 @@ class Choice(Protocol):
         ...
 
 
+class Full(NamedTuple):
+    """An instance that could take the task, but has no room for it now."""
+
+    free_in_ns: Nanos
+    """When it is expected to have room, from now."""
+    runs_ns: Nanos
+    """How long the task is expected to run there, without the benefit of a doubt."""
+    at_once: int
+    """How many attempts it has: about so many such tasks run there side by side."""
+
+
+class Outlook(Protocol):
+    """What may be known when a task could start, and might do better to wait."""
+
+    @property
+    def known(self) -> bool:
+        """Whether anything at all is known of how long such tasks run."""
+        ...
+
+    @property
+    def here_ns(self) -> Nanos:
+        """How long it is expected to run where it could start now (``Choice.expected_ns``)."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks of the service wait, this one among them."""
+        ...
+
+    def full(self) -> Iterable[Full]:
+        """Those that could take it and are too full for it now; of a large fleet some."""
+        ...
+
+
 Fits = Callable[[Candidate], bool]
 
 
@@ -99,6 +135,14 @@ class Placement(Protocol):
 
     def choose(self, choice: Choice, fits: Fits) -> Candidate | None:
         """An instance that fits, or none of them does."""
+        ...
+
+
+class Patient(Placement, Protocol):
+    """A placement that would sometimes rather have a task wait than start where there is room."""
+
+    def bides_ns(self, outlook: Outlook) -> Nanos:
+        """How long the task should at most wait, counted from when it first did so, rather than start; 0: it starts."""
         ...
 
 
@@ -195,17 +239,41 @@ class WorstFit:
 class Fastest:
     """Where it is expected to be done first: learned speeds count; of those as fast as one another the least loaded.
 
-    Those of which little was seen get the benefit of the doubt. It never waits for a fast instance while a slower one has room: a
-    task that starts is done some time, and what a faster one will be doing by then nobody knows (it would leave capacity idle that
-    the next task needs). Compared are up to 32, as above; run times within a tenth of one another are alike, for speeds are known
-    no better.
+    Those of which little was seen get the benefit of the doubt. Compared are up to 32, as above; run times within a tenth of one
+    another are alike, for speeds are known no better.
+
+    A slow instance is left idle while a faster one, though busy, is expected to be done sooner with the task *and with all that
+    wait*: then the last of them gains nothing from the slow one either, and as the line grows it is used (the threshold of the slow
+    server, Lin and Kumar 1984). Estimates may be wrong, so a task bides no longer than the time that a faster instance would
+    save it: whatever becomes of the others, it is done within twice what the slow one alone would have taken, as who hires skis
+    until he has paid for a pair. Where nothing is known, and where instances are alike, nobody waits.
     """
+
+    patience: float = setting(
+        1.0,
+        Number(0, 100),
+        "Of the time that it would save a task waits at most so much for a faster instance that is busy; 0: not at all. With 1 it "
+        "loses no more than it stood to gain, should none become free after all.",
+    )
 
     def choose(self, choice: Choice, fits: Fits) -> Candidate | None:
         def order(one: Candidate) -> tuple[int, int, str]:
             return round(log(max(1, choice.expected_ns(one))) / ALIKE), one.load, one.incarnation
 
         return min(_seen(choice, fits), key=order, default=None) or _anywhere(choice, fits)
+
+    def bides_ns(self, outlook: Outlook) -> Nanos:
+        if not self.patience or not outlook.known:
+            return 0
+        here_ns = outlook.here_ns
+        faster = [one for one in outlook.full() if 0 < one.runs_ns < here_ns]
+        if not faster:
+            return 0
+        first = min(faster, key=lambda one: one.free_in_ns + one.runs_ns)
+        others_ns = (outlook.waiting - 1) / sum(one.at_once / one.runs_ns for one in faster)
+        if (first.free_in_ns + first.runs_ns + others_ns) * exp(ALIKE) >= here_ns:
+            return 0
+        return round(self.patience * (here_ns - first.runs_ns))
 
 
 def _seen(choice: Choice, fits: Fits) -> list[Candidate]:

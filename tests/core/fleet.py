@@ -60,6 +60,8 @@ class Fleet:
         self.done: dict[str, Nanos] = {}
         self.looked: Callable[[], None] = lambda: None
         """Called after every step."""
+        self.slow: dict[str, float] = {}
+        """Instances that take so many times longer."""
         self.deaf = False
         """Nobody heeds a request to make room."""
         self._offsets = count()
@@ -138,7 +140,8 @@ class Fleet:
         attempt = Attempt(orders.epoch, item.n)
         run = self.runs[attempt] = Run(item.task, attempt, orders.incarnation, self.now_ns, item.ran_ns)
         self.started.setdefault(item.task, []).append(run)
-        self.at(self.now_ns + self.lasts(item.task) - item.ran_ns, lambda: self._ends(run))
+        takes = (self.lasts(item.task) - item.ran_ns) * self.slow.get(orders.incarnation, 1.0)
+        self.at(self.now_ns + round(takes), lambda: self._ends(run))
         return Note(item.task, attempt, "started")
 
     def _ends(self, run: Run) -> list[e.Event]:

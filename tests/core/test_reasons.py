@@ -46,6 +46,7 @@ TRUE: dict[str, Callable[[Desk, int, Record], bool]] = {
     "limit": lambda desk, now, record: desk.sharing.short(record.place.shares, now) is not None,  # type: ignore[union-attr]
     "unheard": lambda desk, now, record: now - desk.proven_ns >= desk.config.fresh_ns,
     "missing": lambda desk, now, record: not members(desk, record),
+    "biding": lambda desk, now, record: any(one.record is record for one in desk.backlog.queue(record.service).biding.values()),
     "refused": lambda desk, now, record: (
         not any(able(desk, one, record.task.type, desk.backlog.demand(record)) for one in members(desk, record))
     ),
@@ -78,7 +79,7 @@ def test_the_reason_of_every_live_task_is_true() -> None:
                 world.limit(seed + number // 20)
             getattr(world, name)(*arguments)
             look(world, seen)
-    assert seen >= set(TRUE) - {"turn", "unheard", "checkpoint"}, f"never met: {set(TRUE) - seen}"
+    assert seen >= set(TRUE) - {"turn", "unheard", "checkpoint", "biding"}, f"never met: {set(TRUE) - seen}"
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from orchestrator.core.draws import Lots, Ring
 from orchestrator.policies import PLACEMENTS, Placement
-from orchestrator.policies.placement import SEEN_MAX, Candidate, Fits
+from orchestrator.policies.guard import GuardedPlacement
+from orchestrator.policies.placement import SEEN_MAX, Candidate, Choice, Fastest, Fits, Full, Outlook
 from orchestrator.resources import Demand, demand_of
 from orchestrator.vocabulary import Vector
 
@@ -208,7 +209,7 @@ def test_least_loaded_is_the_least_loaded_that_fits() -> None:
     assert chosen.incarnation == "i2"
 
 
-def test_fastest_goes_where_it_is_done_first_and_waits_for_nobody() -> None:
+def test_fastest_goes_where_it_is_done_first() -> None:
     """The fastest that fits; among those as fast, within what can be told, the least loaded; a slow one rather than none."""
     ones = [
         One("a", 0, True, run_s=8),
@@ -221,3 +222,54 @@ def test_fastest_goes_where_it_is_done_first_and_waits_for_nobody() -> None:
         chosen = fastest.choose(Some(left), fit)
         assert chosen is not None
         assert chosen.incarnation == wanted
+
+
+@dataclass
+class View:
+    """The outlook, as plain data."""
+
+    here_ns: int
+    faster: list[Full]
+    waiting: int = 1
+    known: bool = True
+
+    def full(self) -> list[Full]:
+        return self.faster
+
+
+def test_fastest_waits_for_a_faster_one_that_is_done_sooner() -> None:
+    """Only if it is, with what it still has to do, and only for as long as that may save."""
+    fastest = Fastest()
+    assert fastest.bides_ns(View(1000, [Full(400, 100, 1)])) == 900, "who has paid as much as it costs gives up"
+    assert fastest.bides_ns(View(1000, [Full(850, 100, 1)])) == 0, "not sooner by a tenth"
+    assert fastest.bides_ns(View(1000, [Full(0, 1000, 1)])) == 0, "as slow"
+    assert fastest.bides_ns(View(1000, [])) == 0, "there is none"
+    assert fastest.bides_ns(View(1000, [Full(400, 100, 1)], known=False)) == 0, "nothing is known"
+    assert Fastest(patience=0).bides_ns(View(1000, [Full(0, 1, 1)])) == 0
+    assert Fastest(patience=0.5).bides_ns(View(1000, [Full(400, 100, 1)])) == 450
+
+
+def test_fastest_uses_slow_ones_as_the_line_grows() -> None:
+    """The threshold of the slow server: once the last of those who wait would not be done sooner by the fast ones alone."""
+    line = [waiting for waiting in range(1, 100) if Fastest().bides_ns(View(1000, [Full(50, 100, 1)] * 3, waiting))]
+    assert line == list(range(1, 24)), "(1000 / 1.1 - 150) * 3 / 100 others can go first"
+
+
+def test_a_patient_policy_of_somebody_else_is_watched() -> None:
+    """What makes no sense costs its use: the default places from then on, and nobody waits."""
+
+    @dataclass(frozen=True)
+    class Patient:
+        answer: object
+
+        def choose(self, choice: Choice, fits: Fits) -> Candidate | None:
+            return None
+
+        def bides_ns(self, outlook: Outlook) -> object:
+            return self.answer if self.answer is not None else 1 // 0
+
+    for answer, fault in ((7, ""), (-1, "-1"), (0.5, "0.5"), (None, "ZeroDivisionError")):
+        guarded = GuardedPlacement("theirs", Patient(answer))  # type: ignore[arg-type]
+        assert guarded.bides_ns(View(1000, [])) == (7 if answer == 7 else 0)
+        assert fault in guarded.fault
+        assert bool(guarded.fault) == bool(fault)

@@ -5,7 +5,8 @@ goes before it. So if a task k that arrived later than that starts on a machine 
 once. H follows from what is expected of j when k starts, and from the shortest run time and the highest priority in the trace. An
 ordering that promises nothing (``sjf:ageing=off``) starves nobody. Where an ordering lets tasks with a deadline overtake whom they
 must (``dps``), they do not count as passing. Nor does who starts where room is kept for a third that needs more of it: j may have
-to keep out where k, being shorter, need not; how long that one waits is the affair of its reservation, not of the ordering.
+to keep out where k, being shorter, need not; how long that one waits is the affair of its reservation, not of the ordering. Nor
+is j passed over while it would itself rather wait for a faster machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from orchestrator.core import biding
 from orchestrator.policies.by_size import DynamicPriority
 from orchestrator.policies.ordering import Extremes
 from orchestrator.sim.whatif.books import NEVER
@@ -95,7 +97,7 @@ class Passing:
     def _would_fit(self, other: int, instance: Instance, holding: Holding) -> bool:
         """Whether it could have had that place instead, as the coordinator knew the machine."""
         record = self._desk.custody.live[self._tasks[other].id]
-        if record.service != instance.service or record.state != "waiting":
+        if record.service != instance.service or record.state != "waiting" or biding.of(self._desk, record) is not None:
             return False
         return instance.fits_without(self._desk.backlog.demand(record), holding)
 
