@@ -20,7 +20,7 @@ from orchestrator.amqp.consumer import Consumer
 from orchestrator.amqp.delivery import Delivery
 from orchestrator.amqp.errors import AccessRefused, Missing
 from orchestrator.amqp.link import Link
-from orchestrator.amqp.topology import AGENT_PREFIX, Binding, Exchange, Queue, Topology
+from orchestrator.amqp.topology import AGENT_PREFIX, Binding, Exchange, Queue, Topology, within
 
 EVENTS: Final = "amq.rabbitmq.event"
 _QUEUE_DELETED: Final = "queue.deleted"
@@ -29,13 +29,14 @@ _QUEUE_DELETED: Final = "queue.deleted"
 async def watch_deaths(
     link: Link, sink: Callable[[str], None], *, vhost: str | None = None, prefix: str = AGENT_PREFIX
 ) -> Consumer | None:
-    """Call ``sink`` with the name of every queue in ``vhost`` (None: the link's) that begins with ``prefix`` and is
-    deleted.
+    """Call ``sink`` with the name of every queue of the link's shard in ``vhost`` (None: the link's) that begins with
+    ``prefix`` and is deleted; the name is as callers of the link say it.
 
     None if there is nothing to listen to here: the link's virtual host has no event exchange, or we may not read it.
     Events are not kept: what was deleted before this returned, or between two sessions, is not told.
     """
     ours = link.vhost if vhost is None else vhost
+    begins = within(link.shard, prefix)
     try:
         await link.check(Topology(exchanges=(Exchange(EVENTS, "topic"),)))
         name = f"orchestrator.deaths.{secrets.token_hex(8)}"
@@ -47,7 +48,7 @@ async def watch_deaths(
     def take(event: Delivery) -> None:
         headers = event.headers or {}
         name = headers.get("name")
-        if headers.get("vhost") == ours and isinstance(name, str) and name.startswith(prefix):
-            sink(name)
+        if headers.get("vhost") == ours and isinstance(name, str) and name.startswith(begins):
+            sink(prefix + name.removeprefix(begins))
 
     return await link.consume(queue.name, take, prefetch=0, no_ack=True)

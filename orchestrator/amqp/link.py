@@ -11,6 +11,9 @@ in weak sets, and let a handle of before the loss be used after it.
 Why several connections: under a memory or disk alarm the broker stops reading from connections that publish. The
 acknowledgements of such a connection would wait too, and every message with it.
 
+A link is of one shard. What callers name, exchanges and queues, is that shard's; here, and nowhere else, names become
+those on the broker (``topology.within``).
+
 Messages go past the library, both ways (``tap.py``): sinks run synchronously in the order of the socket, publishes are
 written in the order of the calls. A sink must therefore never block: it puts the delivery where the work is done.
 """
@@ -32,7 +35,7 @@ from orchestrator.amqp.consumer import Consumer, Consumers
 from orchestrator.amqp.delivery import Delivery, How, Published
 from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, LinkLost, NoAnswer, PublishTimeout
 from orchestrator.amqp.requests import QueueStat, Requests, Subject, asking
-from orchestrator.amqp.topology import Binding, Topology
+from orchestrator.amqp.topology import DEFAULT_SHARD, Binding, Topology, within
 
 Role: TypeAlias = Literal["consume", "publish", "beats"]
 
@@ -49,6 +52,8 @@ class Link:
         """Use ``open``."""
         self.session = next(_sessions)
         self.name = name
+        self.shard = DEFAULT_SHARD
+        """May be set until the first exchange or queue is named."""
         self._broken: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self._timeout_s = timeout_s
         self._on_blocked = on_blocked
@@ -63,6 +68,7 @@ class Link:
         *,
         name: str,
         connections: Sequence[Role] = ("consume", "publish"),
+        shard: str = DEFAULT_SHARD,
         heartbeat_s: int = 5,
         timeout_s: float = 10.0,
         ssl_context: ssl.SSLContext | None = None,
@@ -75,6 +81,7 @@ class Link:
         CannotConnect.
         """
         link = cls(name, timeout_s, on_blocked)
+        link.shard = shard
         try:
             async with asyncio.timeout(timeout_s):
                 for role in connections:
@@ -165,7 +172,7 @@ class Link:
         """
         self._connection(over)
         publisher = self._publishers[over]
-        future = publisher.send(exchange, key, body, **how)
+        future = publisher.send(within(self.shard, exchange), key, body, **how)
         if self._broken.done():
             publisher.lose()
         return future
@@ -227,7 +234,7 @@ class Link:
         """
         connection = self._connection("consume")
         return await self._consumers.consume(
-            connection, queue, sink, prefetch=prefetch, no_ack=no_ack, exclusive=exclusive,
+            connection, within(self.shard, queue), sink, prefetch=prefetch, no_ack=no_ack, exclusive=exclusive,
             arguments=arguments or {}, body_bytes_max=body_bytes_max,
         )  # fmt: skip
 
@@ -255,28 +262,31 @@ class Link:
 
     async def declare(self, topology: Topology) -> None:
         """See ``Requests.declare``; likewise the ones below."""
-        await self._requests().declare(topology)
+        await self._requests().declare(topology.within(self.shard))
 
     async def check(self, topology: Topology) -> None:
-        await self._requests().check(topology)
+        await self._requests().check(topology.within(self.shard))
 
     async def bind(self, exchange: str, queue: str, key: str = "") -> None:
-        await self._requests().bind(Binding(exchange, queue, key))
+        await self._requests().bind(self._binding(exchange, queue, key))
 
     async def unbind(self, exchange: str, queue: str, key: str = "") -> None:
-        await self._requests().unbind(Binding(exchange, queue, key))
+        await self._requests().unbind(self._binding(exchange, queue, key))
 
     async def stat(self, queue: str) -> QueueStat:
-        return await self._requests().stat(queue)
+        return await self._requests().stat(within(self.shard, queue))
 
     async def delete_queue(self, queue: str) -> int:
-        return await self._requests().delete_queue(queue)
+        return await self._requests().delete_queue(within(self.shard, queue))
 
     async def purge(self, queue: str) -> int:
-        return await self._requests().purge(queue)
+        return await self._requests().purge(within(self.shard, queue))
 
     async def peek(self, queue: str, limit: int, *, body_bytes_max: int = BODY_BYTES_MAX) -> list[Delivery]:
-        return await self._requests().peek(queue, limit, body_bytes_max)
+        return await self._requests().peek(within(self.shard, queue), limit, body_bytes_max)
+
+    def _binding(self, exchange: str, queue: str, key: str) -> Binding:
+        return Binding(within(self.shard, exchange), within(self.shard, queue), key)
 
     def _requests(self) -> Requests:
         # over the connection that consumes where there is one: exclusive queues belong there, and alarms do not stop it

@@ -24,6 +24,13 @@ Three kinds of queue:
 * the ledger, a stream: read again at will, cut off by size at its old end.
 * exclusive to a connection, named once and never again: gone with their owner, which is evidence that it is gone.
 
+All names here are those of the shard ``default``. Another shard has the same under ``orchestrator.@NAME.`` (``within``),
+so what is said of ``orchestrator.*`` in a broker's rights and policies holds for all. No name of ``default`` begins so,
+and a shard's name has neither ``@`` nor a dot, so no shard can reach another's queues by its name. Keys (``reply_to``
+too) are the same in each. Shared by all is where the rule stands by which tasks find their shard:
+
+    coordinator -> orchestrator.internal (key: shards)      -> orchestrator.shards, a stream of which the last message counts
+
 Quorum queues get a delivery limit of a million: without one, brokers from 4.0 on drop a message after 20 returns, and a
 coordinator that crashes returns all it held; with -1, brokers before 4.0 drop everything at the first return.
 """
@@ -31,7 +38,8 @@ coordinator that crashes returns all it held; with -1, brokers before 4.0 drop e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 Arguments = Mapping[str, str | int | bool]
@@ -51,6 +59,7 @@ REPORTS: Final = "orchestrator.reports"
 LEADER: Final = "orchestrator.leader"
 DEAD: Final = "orchestrator.dead"
 LEDGER: Final = "orchestrator.ledger"
+SHARDS: Final = "orchestrator.shards"
 
 # keys
 KEY_REPORTS: Final = "reports"
@@ -59,12 +68,27 @@ KEY_CONTROL: Final = "control"
 KEY_LEDGER: Final = "ledger"
 KEY_LEADER: Final = "leader"
 KEY_DEAD: Final = "dead"
+KEY_SHARDS: Final = "shards"
 
 AGENT_PREFIX: Final = "orchestrator.agent."
 
 CONTROL_TTL_MS: Final = 60_000
 """A wish of an operator that nobody took for a minute is an old wish."""
 DELIVERY_LIMIT: Final = 1_000_000
+
+
+OURS: Final = "orchestrator."
+DEFAULT_SHARD: Final = "default"
+SHARDS_BYTES_MAX: Final = 2 * 1024**2
+"""Of the stream that holds the rule: a few hundred bytes each time it changes."""
+
+
+@lru_cache(maxsize=1024)
+def within(shard: str, name: str) -> str:
+    """What an exchange or queue of ours is called in a shard. What is not ours, or says its shard already, keeps its name."""
+    if shard == DEFAULT_SHARD or name == SHARDS or not name.startswith(OURS) or name.startswith(f"{OURS}@"):
+        return name
+    return f"{OURS}@{shard}.{name.removeprefix(OURS)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +128,21 @@ class Topology:
 
     def __add__(self, other: Topology) -> Topology:
         return Topology(self.exchanges + other.exchanges, self.queues + other.queues, self.bindings + other.bindings)
+
+    def within(self, shard: str) -> Topology:
+        """The same in a shard: names, and the exchanges that arguments name."""
+        if shard == DEFAULT_SHARD:
+            return self
+        return Topology(
+            tuple(replace(one, name=within(shard, one.name), arguments=_within(shard, one.arguments)) for one in self.exchanges),
+            tuple(replace(one, name=within(shard, one.name), arguments=_within(shard, one.arguments)) for one in self.queues),
+            tuple(replace(one, exchange=within(shard, one.exchange), queue=within(shard, one.queue)) for one in self.bindings),
+        )
+
+
+def _within(shard: str, arguments: Arguments) -> Arguments:
+    naming = ("alternate-exchange", "x-dead-letter-exchange")
+    return {key: within(shard, value) if key in naming and isinstance(value, str) else value for key, value in arguments.items()}
 
 
 def base(
@@ -155,6 +194,16 @@ def base(
         Binding(INTERNAL, DEAD, KEY_DEAD),
     )
     return Topology(exchanges, queues, bindings)
+
+
+def rule() -> Topology:
+    """Where the rule of the shards stands. Only where there are shards, or were. Needs ``base`` of the shard ``default``."""
+    stream: dict[str, str | int | bool] = {
+        "x-queue-type": "stream",
+        "x-max-length-bytes": SHARDS_BYTES_MAX,
+        "x-stream-max-segment-size-bytes": SHARDS_BYTES_MAX // 2,
+    }
+    return Topology(queues=(Queue(SHARDS, arguments=stream),), bindings=(Binding(INTERNAL, SHARDS, KEY_SHARDS),))
 
 
 def intake_queue(service: str) -> str:

@@ -19,12 +19,14 @@ from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError,
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, SessionLost, SessionOpened
+from orchestrator.live import rule
 from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
 from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry, configure
+from orchestrator.shards import DEFAULT
 
 GARBAGE = (10_000, 20, 100)
 """How seldom Python looks for cycles (``gc.set_threshold``). There are hardly any here, and a look at all that a deep backlog holds
@@ -44,6 +46,8 @@ class Daemon:
         self._inbox: list[Event] = []
         self._bell = Bell()
         self._session: Session | None = None
+        self._published = False
+        """Our rule of the shards, by this process."""
 
     def _new_machine(self) -> Coordinator:
         seed = secrets.randbits(64)  # chance enters here, once; the machine itself has none but these dice
@@ -79,6 +83,7 @@ class Daemon:
         raise AssertionError("the loop never ends by itself")
 
     async def _live(self, session: Session) -> None:
+        await self._enter_shard(session.link)
         await session.enter(self._machine.next_offset)
         try:
             async with asyncio.TaskGroup() as group:
@@ -87,6 +92,18 @@ class Daemon:
                 group.create_task(self._loop(session))
         except* LinkError as faults:
             raise faults.exceptions[0] from None
+
+    async def _enter_shard(self, link: Link) -> None:
+        """Once, when we start, what our settings say of shards is published; then the link is of ours alone."""
+        settings = self._settings
+        if not self._published:
+            before = await rule.publish(link, settings)
+            self._published = True
+            if before != settings.rule:
+                self._telemetry.say("shards", {"shards": settings.rule.names, "before": before.names})
+        elif settings.rule != (now := await rule.published(link)):
+            self._telemetry.say("shards_differ", {"published": now.names, "ours": settings.rule.names})
+        link.shard = settings.shard or DEFAULT
 
     async def _loop(self, session: Session) -> NoReturn:
         """THE MAIN LOOP: wait for events or the next deadline, step, carry out."""

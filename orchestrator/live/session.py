@@ -80,14 +80,8 @@ class Session:
 
     async def enter(self, next_offset: int) -> None:
         """Declare what we need, tail the ledger from ``next_offset`` (0: from where everything lives), listen to agents."""
-        settings, link = self._settings, self.link
-        everything = topology.base(
-            ledger_max_bytes=settings.ledger_bytes_max,
-            ledger_segment_bytes=settings.ledger_segment_bytes,
-            replicated=settings.replicated,
-            intake_max_bytes=settings.intake_bytes_max,
-        )
-        await link.declare(everything + topology.registry_inbox(self.nonce))
+        link = self.link
+        await link.declare(self._settings.topology + topology.registry_inbox(self.nonce))
         watched = await watch_deaths(link, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
         self._telemetry.say("deaths_watched" if watched else "deaths_unwatched", {})
         start = next_offset or await self._replay_from()

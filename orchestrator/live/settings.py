@@ -11,14 +11,19 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from orchestrator.amqp.topology import Topology, base
 from orchestrator.core.config import Config
 from orchestrator.core.limits import spec_of
 from orchestrator.live.plugins import catalogue
 from orchestrator.policies import KINDS
+from orchestrator.shards import Rule
 from orchestrator.vocabulary import is_name, ns
+from orchestrator.wire.messages import Shard, Shards
+from orchestrator.wire.types import MOST_SHARDS
 
 
 class SettingsError(Exception):
@@ -46,6 +51,15 @@ class ServicePolicies(BaseModel):
         return None if value is None else catalogue().normal(info.field_name, value)
 
 
+class ShardSettings(BaseModel):
+    """Which tasks belong to a shard: those that match all that is said. Nothing said: a share of what no other is meant for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    services: list[str] = []
+    tenants: list[str] = []
+
+
 class Settings(BaseSettings):
     """What a coordinator can be told: fields by these names in the TOML file, ``ORCHESTRATOR_<NAME>`` in the environment."""
 
@@ -64,6 +78,12 @@ class Settings(BaseSettings):
     limits: dict[str, dict[str, Any]] = Field(
         {}, description="what belongs to no instance, until an operator says otherwise: [limits.api] on = 'pay.*', at_once = 5"
     )
+
+    shards: int | dict[str, ShardSettings] = Field(
+        {},
+        description="where one coordinator is not enough: so many shards, by service; or: [shards.gpu] services = ['render*']",
+    )
+    shard: str | None = Field(None, description="the shard to serve; none: all, each by a process of its own")
 
     estimates: Literal["learn", "trust"] = Field(
         "learn", description="trust: what a task says of its run time is taken as it is; learn: it is corrected by what was seen"
@@ -108,12 +128,39 @@ class Settings(BaseSettings):
             spec_of(name, spec)
         return value
 
+    @field_validator("shards")
+    @classmethod
+    def _shards(cls, value: int | dict[str, ShardSettings]) -> int | dict[str, ShardSettings]:
+        _rule_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _shard(self) -> Settings:
+        if self.shard is not None and self.shard not in self.rule.names:
+            raise ValueError(f"there is no shard {self.shard!r}; there are: {', '.join(self.rule.names)}")
+        return self
+
     @field_validator("broker")
     @classmethod
     def _amqp(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("amqp://", "amqps://")):
             raise ValueError("must be an AMQP URL, like amqp://user:password@host:5672/")
         return value
+
+    @property
+    def rule(self) -> Rule:
+        """Which shard a task belongs to."""
+        return _rule_of(self.shards)
+
+    @property
+    def topology(self) -> Topology:
+        """What a shard needs on the broker before anybody comes."""
+        return base(
+            ledger_max_bytes=self.ledger_bytes_max,
+            ledger_segment_bytes=self.ledger_segment_bytes,
+            replicated=self.replicated,
+            intake_max_bytes=self.intake_bytes_max,
+        )
 
     @property
     def core(self) -> Config:
@@ -136,6 +183,22 @@ class Settings(BaseSettings):
         default: dict[str, str | None] = {kind: getattr(self, kind) for kind in KINDS}
         own = {f"{service}/{kind}": getattr(one, kind) for service, one in self.services.items() for kind in KINDS}
         return {scope: spec for scope, spec in {**default, **own}.items() if spec is not None}
+
+
+def _rule_of(shards: int | dict[str, ShardSettings]) -> Rule:
+    """Raises ValueError for what no rule can be."""
+    if isinstance(shards, int):
+        if not 1 <= shards <= MOST_SHARDS + 1:
+            raise ValueError(f"the number of shards is from 1 to {MOST_SHARDS + 1}")
+        return Rule([Shard(f"s{number}") for number in range(1, shards)])
+    for name, one in shards.items():
+        if not is_name(name):
+            raise ValueError(f"{name!r} is no name of a shard: one word of letters, digits, _ and -")
+        for names in one.services:
+            if not is_name(names.removesuffix("*") or "any"):
+                raise ValueError(f"{names!r} names no service: a name, or the beginning of names with * behind")
+    said = [{"name": name, "services": one.services, "tenants": one.tenants} for name, one in shards.items()]
+    return Rule(msgspec.convert({"kind": "shards", "shards": said}, Shards).shards)  # how many, how long: its error is a ValueError
 
 
 def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
@@ -169,4 +232,4 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
 
 def _shown(fault: Any) -> str:
     """What was given, unless there may be a password in it."""
-    return "" if fault["loc"][:1] == ("broker",) else f" (got {fault['input']!r})"
+    return "" if fault["loc"][:1] in (("broker",), ()) else f" (got {fault['input']!r})"

@@ -65,6 +65,10 @@ CATALOGUE: Mapping[str, Line] = {
     "session": Line(INFO, "connected to the broker"),
     "session_ended": Line(WARNING, "the session with the broker ended; connecting again"),
     "unreachable": Line(WARNING, "the broker cannot be reached; trying again"),
+    "shards": Line(INFO, "the rule by which tasks find their shard is published; who connects from now on goes by it"),
+    "shards_differ": Line(
+        WARNING, "another coordinator has published another rule of the shards than our settings have: give all of them the same"
+    ),
     "replaying": Line(INFO, "reading the ledger"),
     "ledger_gap": Line(ERROR, "part of the ledger is gone: facts in it are lost unless they were carried forward"),
     "ledger_rewound": Line(ERROR, "the ledger was made anew: starting from what it says now"),

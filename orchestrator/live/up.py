@@ -115,6 +115,8 @@ def _write_private(path: Path, content: dict[str, object]) -> None:
 
 def _environment(url: str, settings: Settings) -> dict[str, str]:
     """What our processes are told: by their environment, for arguments can be read by anybody."""
-    told = {name: getattr(settings, name) for name in settings.model_fields_set if name not in ("broker", "name")}
-    environment = {f"ORCHESTRATOR_{name.upper()}": str(value) for name, value in told.items()}
+    told = settings.model_dump(mode="json", include=settings.model_fields_set - {"broker", "name"})
+    environment = {
+        f"ORCHESTRATOR_{name.upper()}": value if isinstance(value, str) else json.dumps(value) for name, value in told.items()
+    }
     return environment | {"ORCHESTRATOR_BROKER": url, "ORCHESTRATOR_LOG": settings.log}

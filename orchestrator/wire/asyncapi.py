@@ -81,6 +81,14 @@ CHANNELS: Final = {
         ("results", "answer"),
         "To producers and operators; the key is the queue that they named in reply_to.",
     ),
+    "shards": Channel(
+        "orchestrator.internal",
+        "direct",
+        "shards",
+        "send",
+        ("shards",),
+        "Kept in the stream orchestrator.shards: whoever connects reads its last message. No such stream: there are no shards.",
+    ),
 }
 
 PARAMETERS: Final = {

@@ -1,8 +1,8 @@
 """One short conversation, message by message: the worked examples of ``PROTOCOL.md`` and ``asyncapi.json``.
 
 Law: every kind of message occurs. A producer submits two tasks; an agent registers, runs both (the second fails) and
-leaves; an operator asks a question. Another day a leader takes over, and somebody submits a workflow. What these become
-as bytes is frozen among the tests: version 1 does not change.
+leaves; an operator asks a question. Another day a leader takes over, and somebody submits a workflow; later there are
+shards. What these become as bytes is frozen among the tests: version 1 does not change.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from orchestrator.wire.messages import (
     Reports,
     Result,
     Results,
+    Shard,
+    Shards,
     Stop,
     Submit,
     Task,
@@ -263,5 +265,10 @@ EXAMPLES: Final = (
                 )
             ],
         ),
+    ),
+    Example(
+        "shards",
+        "Services that begin with `render`, and what `acme` wants of the others, have shards of their own.",
+        Shards([Shard("gpu", services=["render*"]), Shard("acme", tenants=["acme"])]),
     ),
 )

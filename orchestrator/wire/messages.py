@@ -9,6 +9,7 @@ producer and handler opens them.
     coordinator  -> producer      Results, Answer
     agent        -> coordinator   Announce, Beat, Held, Notes, Leave (soft: said again if lost), Reports (durable)
     coordinator  -> agent         Orders (to one incarnation), Echo (to all)
+    coordinator  -> all           Shards (kept in a stream, for whoever connects)
 
 Every optional field has a default and may be left out. Unknown fields are ignored: that is how some may be added later.
 """
@@ -17,9 +18,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from orchestrator.vocabulary import Attempt
+from orchestrator.wire.roots import Message as Message
+from orchestrator.wire.roots import Part as Part
+from orchestrator.wire.shards import Shard as Shard
+from orchestrator.wire.shards import Shards as Shards
 from orchestrator.wire.types import LONGEST_NS as LONGEST_NS
 from orchestrator.wire.types import (
     MOST_BARE,
@@ -44,14 +49,6 @@ from orchestrator.wire.types import MOST_TASKS as MOST_TASKS
 
 VERSION = 1
 """Of every message here. A later version may add optional fields without a new number."""
-
-
-class Message(Struct, frozen=True, omit_defaults=True, tag_field="kind", gc=False):
-    """The root of all messages. Plain data in which nothing points back, so Python need not look for cycles (``gc=False``)."""
-
-
-class Part(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The root of what messages are made of; ``gc`` as for messages."""
 
 
 # --- producers --------------------------------------------------------------------------------------------------------
@@ -443,4 +440,6 @@ class Echo(Message, frozen=True, tag="echo"):
     """Incarnation -> last seq heard."""
 
 
-AnyMessage: TypeAlias = Submit | Control | Results | Answer | Announce | Beat | Held | Notes | Leave | Reports | Orders | Echo
+AnyMessage: TypeAlias = (
+    Submit | Control | Results | Answer | Announce | Beat | Held | Notes | Leave | Reports | Orders | Echo | Shards
+)

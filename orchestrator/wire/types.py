@@ -25,7 +25,10 @@ MOST_RESOURCES = 32
 MOST_DEVICES = 256
 """Devices of one resource that an instance has."""
 MOST_LABELS = 32
+MOST_SHARDS = 64
+"""Shards beside `default`."""
 
+NAMES_PATTERN = r"^(?:[A-Za-z0-9][A-Za-z0-9_-]{0,63}\*?|\*)\Z"
 TYPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 
 Id: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN)]
@@ -33,6 +36,9 @@ Id: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN)]
 
 Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 """One word: a service, a handler, a resource, a label."""
+
+Names: TypeAlias = Annotated[str, Meta(pattern=NAMES_PATTERN)]
+"""A name, or the beginning of names with ``*`` behind: ``thumbs``, ``render*``, ``*``."""
 
 Type: TypeAlias = Annotated[str, Meta(pattern=TYPE_PATTERN)]
 """A task type: two names with a dot between, ``service.handler``."""
