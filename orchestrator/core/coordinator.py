@@ -94,12 +94,33 @@ class Coordinator:
         limits: Mapping[str, Any] | None = None,
     ) -> None:
         """``policies``: specs by scope, ``limits`` by name: until the ledger says otherwise. Raises BadPolicy, ValueError."""
-        self.desk = Desk(name, config or Config(), dice or Random(0), Policies(catalogue, policies))
-        self.desk.wanted_limits = limiting.wanted(limits or {})
+        self._named = name, config or Config(), dice or Random(0)
+        self._catalogue, self._policies = catalogue, policies
+        self._limits = limiting.wanted(limits or {})
+        self.desk = self._new_desk()
+
+    def _new_desk(self) -> Desk:
+        desk = Desk(*self._named, Policies(self._catalogue, self._policies))
+        desk.wanted_limits = self._limits
+        return desk
+
+    def _start_anew(self, now: Nanos, found: int) -> list[Command]:
+        """A part of the ledger was cut off before it was read: forget all that was read before, and read what there is (R15).
+
+        Whoever writes carries forward what lives, so the ledger has it all. The old books would lack every end and failure that
+        stood in the gap, and a leader that trusts them would run again what is over.
+        """
+        missed, led = self.next_offset, self.desk.leading
+        self.desk = self._new_desk()
+        self.desk.now_ns = now
+        self.desk.note("behind", expected=missed, found=found, led=led)
+        leadership.resign(self.desk, "a part of the ledger was cut off before it was read", 0)
+        out, self.desk.out = self.desk.out, []
+        return out
 
     @property
     def next_offset(self) -> int:
-        """The first offset of the ledger it has not read."""
+        """The first offset of the ledger it has not read; 0: it knows nothing, and reads from where the ledger says."""
         return self.desk.custody.next_offset
 
     def step(self, now: Nanos, events: Iterable[Event]) -> list[Command]:
@@ -109,6 +130,8 @@ class Coordinator:
         for event in events:
             if desk.phase == "claiming" and isinstance(event, Arrived | Garbled) and event.handle is not None:
                 desk.postponed.append(event)  # we claim again within a session: nobody else is given this delivery
+            elif type(event) is Read and not rules.r15_unbroken(desk.custody.next_offset, event.offset):
+                return self._start_anew(now, event.offset)  # what came with it is void, as the session is
             else:
                 take(desk, now, event)
         if desk.leading:
@@ -118,6 +141,7 @@ class Coordinator:
         while (due := desk.timers.next()) is not None and due <= now:
             for timer in desk.timers.due(now):
                 wake(desk, now, timer)
+        intake.admit(desk, now)
         desk.backlog.note_moves()
         desk.renewing = desk.backlog.refresh(RENEWED_MAX)
         if desk.limits_read:

@@ -1,8 +1,8 @@
 """What the ledger says: applied fact by fact, by the leader and by every standby alike.
 
-Law: nothing here is known but from the ledger (R15), and every change goes through ``apply_*`` as its fact is *read*. So a
-standby is a leader that has not claimed yet, and a replay is a life lived quickly. Facts are monotone: read twice, or late,
-they change nothing.
+Law: nothing here is known but from the ledger (R15), and every change goes through these methods or ``wills`` as its
+fact is *read*. So a standby is a leader that has not claimed yet, and a replay is a life lived quickly. Facts are monotone: read
+twice, or late, they change nothing.
 """
 
 from __future__ import annotations
@@ -74,8 +74,10 @@ class Custody:
         self.pinned: dict[TaskId, int] = {}
         """Parents that are over while children that need them live: kept whole (R13), with the bytes that takes in the ledger."""
         self.pinned_bytes = 0
+        self._early: dict[TaskId, None] = {}
+        """Ends that children need, said their writers, of which none is known yet: their results are kept like pinned ones."""
         self._spared: dict[TaskId, None] = {}
-        """Pinned ones whose result or id would be forgotten otherwise: both are judged again when they are not needed any more."""
+        """Such whose result or id would be forgotten otherwise: both are judged again when they are not needed any more."""
 
     # --- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -130,18 +132,24 @@ class Custody:
                 self._unpin(parent)
         return record
 
-    def _bury(self, task: TaskId, grave: Grave) -> None:
-        """The task is over: its id is remembered for a while, longer and whole if children need it."""
+    def _bury(self, task: TaskId, grave: Grave, *, heirs: bool) -> None:
+        """The task is over: its id is remembered for a while, longer and whole if children need it.
+
+        ``heirs``: so says the ledger, though we may not know them yet: a record carried forward stands behind its parent's end.
+        """
         self.graves[task] = grave
         self.pinned_bytes -= self.pinned.pop(task, 0)
         self._burials.append(task)
-        if grave.result is not None:
-            self._keep_result(task, grave.result)
         if self.families.over(task):
             self._pin(task)
+        elif heirs:
+            self._early[task] = None
+        if grave.result is not None:
+            self._keep_result(task, grave.result)
 
     def _pin(self, parent: TaskId) -> None:
         grave = self.graves.get(parent)
+        self._early.pop(parent, None)
         if grave is not None and parent not in self.pinned:
             result = grave.result
             size = 0 if result is None else len(result.value or b"") + error_bytes(result.error)
@@ -150,6 +158,15 @@ class Custody:
 
     def _unpin(self, parent: TaskId) -> None:
         self.pinned_bytes -= self.pinned.pop(parent, 0)
+        self._judge_again(parent)
+
+    def caught_up(self) -> None:
+        """All there is was read: of whose end no child is known, it has none."""
+        early, self._early = self._early, {}
+        for parent in early:
+            self._judge_again(parent)
+
+    def _judge_again(self, parent: TaskId) -> None:
         if parent in self._spared:
             del self._spared[parent]
             grave = self.graves[parent]
@@ -172,7 +189,8 @@ class Custody:
         mark = fact.print if record is None else print_of(record.task)
         story = record.failures if record is not None and record.failures else None
         made_room = record.preemptions if record is not None else 0
-        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room))
+        grave = Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room)
+        self._bury(fact.task, grave, heirs=fact.heirs)
         named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
         queues = {queue: 0 for queue in named if queue}
         bury = fact.outcome == "failed" or (fact.outcome == "refused" and not queues)
@@ -211,7 +229,8 @@ class Custody:
         record = self._leave(fact.task)
         result = Result(fact.task, fact.outcome, fact.value, fact.error, ended_ns=fact.at_ns) if fact.whole else None
         workflow = grave.workflow if grave is not None else _workflow(record)
-        self._bury(fact.task, Grave(fact.outcome, fact.at_ns, fact.print, offset, result, workflow=workflow))
+        grave = Grave(fact.outcome, fact.at_ns, fact.print, offset, result, workflow=workflow)
+        self._bury(fact.task, grave, heirs=fact.whole)
         return record
 
     def failed(self, fact: Failed) -> Record | None:
@@ -238,40 +257,6 @@ class Custody:
         """An attempt has made room; gives whether that is news."""
         record = self.live.get(fact.task)
         return record is not None and record.make_room(fact.attempt)
-
-    def asked(self, fact: Asked, offset: int) -> Record | None:
-        """A will; gives the record of the task it is about, if that lives."""
-        if fact.what == "policy":
-            for scope, spec in fact.value.items():
-                if spec:
-                    self.policies[scope] = (fact, offset)
-                else:  # as the default: nothing to keep
-                    self.policies.pop(scope, None)
-            return None
-        if fact.what == "limit":
-            self._limited(fact, offset)
-            return None
-        record = self.live.get(fact.task)
-        if record is None:
-            if fact.what == "cancel" and fact.task not in self.graves:
-                self.wills[fact.task] = (fact, offset)
-            return None
-        if fact.what == "cancel":
-            record.cancelled = True
-            if fact.task in self.wills:
-                self.wills[fact.task] = (fact, offset)
-        elif fact.what == "priority":
-            record.priority = fact.value
-        elif fact.what == "redirect":
-            record.answer_to(fact.value)
-        return record
-
-    def _limited(self, fact: Asked, offset: int) -> None:
-        """A limit is set, changed or removed. Of one revision the later word counts: two leaders may have said it at once."""
-        name, revision = fact.value["name"], fact.value["revision"]
-        known = self.limits.get(name)
-        if known is None or revision >= known[0].value["revision"]:
-            self.limits[name] = (fact, offset)
 
     # --- who may hold work, who leads ------------------------------------------------------------------------------------
 
@@ -326,6 +311,8 @@ class Custody:
             if task in self.pinned:
                 self._spared[task] = None
             elif grave is not None:
+                self._early.pop(task, None)
+                self._spared.pop(task, None)
                 del self.graves[task]
                 self.families.forget(task, grave.workflow)
         for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
@@ -339,7 +326,7 @@ class Custody:
         while self._results_bytes > self._results_bytes_max:
             oldest, size = self._kept.popleft()
             self._results_bytes -= size
-            if oldest in self.pinned:
+            if oldest in self.pinned or oldest in self._early:
                 self._spared[oldest] = None
             elif (grave := self.graves.get(oldest)) is not None:
                 grave.result = None

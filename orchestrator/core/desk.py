@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, TypeAlias
 
+from msgspec.structs import replace
+
 from orchestrator.core import rules
 from orchestrator.core.backlog import Backlog
 from orchestrator.core.commands import Append, Bury, Command, Noted, Send, SendResults
@@ -43,6 +45,8 @@ class Flight:
     number: int = 0
     gates: list[Handle] = field(default_factory=list)
     releases: list[tuple[Incarnation, Attempt]] = field(default_factory=list)
+    arriving_bytes: int = 0
+    """What the tasks take that are accepted by it."""
 
 
 @dataclass(slots=True)
@@ -126,6 +130,10 @@ class Desk:
         """When anything of anybody was last read."""
         self.arriving: dict[TaskId, int] = {}
         """Tasks proposed and not read yet, with their prints."""
+        self.arriving_bytes = 0
+        """What they take in the ledger."""
+        self.lobby: deque[Arrived] = deque()
+        """Submissions that had been given to us when the ledger became full: judged when there is room, nobody else has them."""
         # liveness
         self.heard_ns: Nanos = 0
         """When any instance was last heard."""
@@ -158,14 +166,15 @@ class Desk:
         """A decision worth a line in the log."""
         self.out.append(Noted(what, fields))
 
-    def propose(self, fact: AnyFact) -> None:
-        """Write this fact with the next append that has room for it. It counts when it is read (R1)."""
+    def propose(self, fact: AnyFact) -> int:
+        """Write this fact with the next append that has room for it. It counts when it is read (R1). Gives its size, about."""
         size = fact_bytes(fact)
         if self.proposed and self.proposed_bytes + size > self.config.append_bytes_max:
             self.queued.append((self.proposed, self.boarding))
             self.proposed, self.boarding, self.proposed_bytes = [], Flight(), 0
         self.proposed.append(fact)
         self.proposed_bytes += size
+        return size
 
     def board(self) -> tuple[list[AnyFact], Flight]:
         """What was proposed first, as much as one append may carry, and what it frees."""
@@ -196,7 +205,7 @@ class Desk:
         """The task shall end so, unless an end of it is under way already; ledger order decides."""
         if self.leading and record.id not in self.ending:
             self.ending[record.id] = record
-            self.propose(fact)
+            self.propose(fact if record.node is None else replace(fact, heirs=self.custody.families.needs(record.id)))
 
     def condemn(self, record: Record, fact: Ended) -> None:
         """Ledger content demands this end: whoever leads writes it, we at once if we do and may."""

@@ -140,6 +140,10 @@ class Families:
                 tie.child.node.missing.pop(task, None)
         return list(ties.values())
 
+    def needs(self, task: TaskId) -> bool:
+        """Whether live children need it."""
+        return task in self.children
+
     def ties(self, task: TaskId) -> Iterable[Tie]:
         """Its live children."""
         return self.children.get(task, {}).values()

@@ -30,9 +30,22 @@ FORGOTTEN = Error(
 
 
 def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
-    """Tasks from a producer."""
+    """Tasks from a producer. Where the ledger has no room they wait unsettled: what was accepted could not be given back (R12)."""
     if not desk.leading:
         return
+    if desk.lobby or desk.keeping.full(desk.custody, desk.arriving_bytes):
+        desk.lobby.append(event)
+    else:
+        _take_in(desk, now, event)
+
+
+def admit(desk: Desk, now: Nanos) -> None:
+    """Those that waited for room in the ledger, as far as it goes."""
+    while desk.lobby and desk.leading and not desk.keeping.full(desk.custody, desk.arriving_bytes):
+        _take_in(desk, now, desk.lobby.popleft())
+
+
+def _take_in(desk: Desk, now: Nanos, event: Arrived) -> None:
     message = event.message
     assert isinstance(message, Submit)
     fresh: list[Task] = []
@@ -54,7 +67,9 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
                 _refuse(desk, now, task, event.reply_to, errors(task))
     desk.counts["submitted"] += len(message.tasks)
     if fresh:
-        desk.propose(Accepted(fresh, now, event.reply_to, event.user))
+        size = desk.propose(Accepted(fresh, now, event.reply_to, event.user))
+        desk.boarding.arriving_bytes += size
+        desk.arriving_bytes += size
     desk.gate(gate)
 
 
@@ -240,7 +255,7 @@ def sent(desk: Desk, now: Nanos, event: Sent) -> None:
 def flow(desk: Desk) -> bool | None:
     """Whether the intake must change: stop when the backlog or the ledger is full, go on at nine tenths. None: as it is."""
     full = len(desk.custody.live) + len(desk.arriving)
-    room = desk.keeping.room(desk.custody) and not desk.keeping.full(desk.custody)
+    room = not desk.lobby and desk.keeping.room(desk.custody) and not desk.keeping.full(desk.custody, desk.arriving_bytes)
     if desk.intake_open and (full >= desk.config.backlog_max or not room):
         return False
     if not desk.intake_open and full < desk.config.backlog_max * 9 // 10 and room:

@@ -3,7 +3,9 @@
 Law: the log is capped in bytes and the broker drops its oldest part unasked. So every living thing has a *row* (where its
 last full record stands); rows are in reading order, void once the thing is over or written anew. The first valid row is
 ``replay_from``. A row that has fallen half of the way behind is carried forward; should the oldest near the edge, nothing else
-is appended (R12). Of what may be appended a quarter is for what lives.
+is appended (R12). Of what may be appended a quarter is for what lives, and intake ends there, those on their way counted. What was
+taken in may grow all the same (checkpoints, failures): where more lives a row falls further behind before it is written again,
+because a threshold nearer than all that lives is reached anew by every append, and carrying forward never comes to rest.
 """
 
 from __future__ import annotations
@@ -73,18 +75,22 @@ class Keeping:
         row = self._oldest(custody)
         return row is None or rules.r12_room(self.position, row.position, self.cap_bytes, self.reserve_bytes)
 
-    def full(self, custody: Custody) -> bool:
-        """Whether so much lives that nothing more should be taken in."""
-        living = custody.live_bytes + custody.pinned_bytes + TOMB_BYTES * len(custody.graves)
-        return living >= (self.cap_bytes - self.reserve_bytes) // LIVING_SHARE
+    def full(self, custody: Custody, arriving_bytes: int = 0) -> bool:
+        """Whether so much lives, or is about to, that nothing more should be taken in."""
+        return _living(custody) + arriving_bytes >= (self.cap_bytes - self.reserve_bytes) // LIVING_SHARE
+
+    def _behind(self, custody: Custody) -> int:
+        """How far a row may fall behind, in bytes, before it is written again."""
+        most = self.cap_bytes - self.reserve_bytes
+        return max(most // 2, min(2 * _living(custody), most * 3 // 4))
 
     def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
-        """The things that have fallen half of the way behind at which there is no more room, written again; each once."""
+        """The things that have fallen so far behind that they are written again, as much as one append may carry; each once."""
         facts: list[AnyFact] = []
         if self.calm:
             return facts
         size = 0
-        edge = self.position - (self.cap_bytes - self.reserve_bytes) // 2
+        edge = self.position - self._behind(custody)
         if self._oldest(custody) is None:
             return facts
         for row in self._rows:
@@ -113,6 +119,11 @@ class Keeping:
         if len(rows) > 4 * living + 1000:
             self._rows = rows = deque(row for row in rows if _valid(row, custody))
         return rows[0] if rows else None
+
+
+def _living(custody: Custody) -> int:
+    """Bytes that all that lives would take, written again, about."""
+    return custody.live_bytes + custody.pinned_bytes + TOMB_BYTES * len(custody.graves)
 
 
 def _valid(row: Row, custody: Custody) -> bool:

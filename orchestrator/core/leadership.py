@@ -104,6 +104,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
         desk.post_owed(task)
+    desk.custody.caught_up()
     workflows.find_orphans(desk, now)
     _catch_up(desk)
     limiting.begin(desk, now)
@@ -175,6 +176,8 @@ def step_down(desk: Desk) -> None:
     desk.board()
     desk.flight = None
     desk.arriving.clear()
+    desk.arriving_bytes = 0
+    desk.lobby.clear()
     desk.postponed.clear()
     desk.posted.clear()
     desk.results.clear()

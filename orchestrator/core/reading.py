@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import dependencies, leadership, limiting, rules, workflows
+from orchestrator.core import dependencies, leadership, limiting, rules, wills, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -53,6 +53,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     desk.keeping.read(event.size)
     if flight is not None and desk.flight is flight and rules.r1_committed(entry, desk.nonce, flight.number, desk.leading):
         desk.flight = None
+        desk.arriving_bytes -= flight.arriving_bytes
         desk.read_ns, desk.proven_ns = now, desk.appended_ns
         for gate in flight.gates:
             desk.settle(gate)
@@ -209,7 +210,7 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     if fact.what == "limit" and not limiting.sound(fact.value):
         desk.note("limit_unknown", value=repr(fact.value)[:200])
         return
-    record = desk.custody.asked(fact, offset)
+    record = wills.asked(desk.custody, fact, offset)
     if desk.leading and fact.what != "redirect":  # the audit: who wanted what, when it holds
         desk.note("will", will=fact.what, task=fact.task or None, value=fact.value, by=fact.by)
     if fact.what == "limit":

@@ -64,7 +64,8 @@ def _done(desk: Desk, now: Nanos, report: Report, name: str) -> None:
         desk.counts["late"] += 1
         return
     ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
-    fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran)
+    heirs = desk.custody.families.needs(report.task)
+    fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran, heirs=heirs)
     record = desk.custody.live.get(report.task)
     if record is not None:
         desk.ending[report.task] = record

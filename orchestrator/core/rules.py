@@ -97,6 +97,14 @@ def r12_room(position: int, oldest: int, cap: int, reserve: int) -> bool:
     return position - oldest < cap - reserve
 
 
+def r15_unbroken(expected: int, found: int) -> bool:
+    """Whether nothing is missing before the entry at ``found``: books rest on the whole ledger, or on none of it.
+
+    A single offset is no loss: the broker's stream takes one for itself at the beginning of each segment.
+    """
+    return not expected or found <= expected + 1
+
+
 def r13_may_start(record: Record) -> bool:
     """A child is assignable once the end of every parent has been read, and is given what the first end of each says."""
     return record.node is None or not record.node.missing

@@ -38,6 +38,7 @@ CATALOGUE: Mapping[str, Line] = {
     "claiming": Line(INFO, "no leader seems to live: claiming leadership"),
     "leading": Line(INFO, "leading from here"),
     "resigned": Line(WARNING, "leadership given up; another coordinator, or this one anew, goes on from the ledger"),
+    "behind": Line(ERROR, "a part of the ledger was cut off before it was read: forgetting all, and reading what there is"),
     "session_lost": Line(WARNING, "the session with the broker is lost; nothing accepted is lost, work goes on after reconnecting"),
     "joined": Line(INFO, "a new instance is in the ledger; asking what it holds"),
     "ready": Line(INFO, "an instance is ready for work"),

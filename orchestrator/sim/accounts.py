@@ -95,6 +95,8 @@ class Accounts:
             deadline_ns = self.accepted[name][1].deadline_ns
             if deadline_ns is None or fact.at_ns < deadline_ns:
                 return f"{name} ended as expired before its deadline"
+        if fact.error is not None and fact.error.kind == "parent_forgotten":
+            return f"{name} ended because what a parent returned was forgotten, while it lived (R13)"
         if fact.outcome == "failed" and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
             return f"{name} ended as failed, and had tries left (R8)"
         return None
@@ -146,16 +148,18 @@ class Accounts:
         return self._tried(task, offset, losses_max)
 
     def _tried(self, task: str, offset: int, losses_max: int) -> str | None:
-        failures = [fact for at, fact in self.failed.get(task, {}).values() if at < offset]
-        if not failures:
-            return None
-        losses = sum(fact.cause == "lost" for fact in failures)
-        if losses >= losses_max:
-            return f"{losses} instances died under it"
-        if failures[-1].cause == "fatal":
-            return "its last failure is final"
-        if len(failures) - losses > failures[-1].retries:
-            return f"it failed {len(failures) - losses} times and has {failures[-1].retries} retries"
+        """Why no further try may be made: decided with each failure, so what comes after the last one changes nothing."""
+        losses = 0
+        for number, (at, fact) in enumerate(self.failed.get(task, {}).values(), 1):
+            if at >= offset:
+                return None
+            losses += fact.cause == "lost"
+            if losses >= losses_max:
+                return f"{losses} instances died under it"
+            if fact.cause == "fatal":
+                return "its last failure is final"
+            if number - losses > fact.retries:
+                return f"it failed {number - losses} times and has {fact.retries} retries"
         return None
 
     def never(self, task: str) -> bool:

@@ -125,8 +125,8 @@ class Broker:
             self._tail(connection, offset)
 
     def _tail(self, connection: Connection, offset: int) -> None:
-        size, entry = self.stream.at(offset)
-        connection.down("ledger", partial(self.coordinators[connection].hear, ce.Read(offset, size, entry)))
+        if (found := self.stream.at(offset)) is not None:
+            connection.down("ledger", partial(self.coordinators[connection].hear, ce.Read(offset, *found)))
 
     def _stray(self, act: Act) -> None:
         """An append whose session is over: it lands late, at once, or never."""

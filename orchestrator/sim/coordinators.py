@@ -39,8 +39,6 @@ class CoordinatorProcess(Process):
         self.connection: Connection | None = None
         self.read_to = 0
         """The ledger below this offset has been read by this life."""
-        self.gaps = 0
-        """How often the ledger had been cut off before this life had read it."""
         self._sessions = 0
         self._intake: dict[str, None] = {}
         self._flowing = True
@@ -50,7 +48,7 @@ class CoordinatorProcess(Process):
     def begin(self) -> None:
         chance = dice(self.seed, "core", self.name, self.lives)
         self.machine = Coordinator(self.name, self.config, chance, self.policies, limits=self.limits)
-        self.read_to = self.gaps = 0
+        self.read_to = 0
         self._retry()
 
     def end(self) -> None:
@@ -77,6 +75,7 @@ class CoordinatorProcess(Process):
         self._intake, self._flowing = {}, True
         self.drop_inbox()
         self.post(e.SessionOpened(f"{self.name}.{self._sessions}"))
+        self.read_to = self.machine.next_offset
         self.broker.enter(connection)
         self.broker.coordinator(connection, partial(self._hear, connection), self.machine.next_offset)
 

@@ -84,8 +84,6 @@ class Laws:
         for event in events:
             match event:
                 case e.Read(offset=offset, entry=entry):
-                    if offset > node.read_to > 0:
-                        node.gaps += 1
                     node.read_to = offset + 1
                     if entry.by == node.machine.desk.nonce:
                         self._own_ns[node.name] = self.timeline.now_ns
@@ -108,8 +106,6 @@ class Laws:
     def _forgets(self, node: CoordinatorProcess, item: Assignment) -> str | None:
         """Which work this assignment throws away: it must go on from the last checkpoint in the ledger, and from none that is older
         than the one which the attempt that made room said it had saved."""
-        if node.gaps:
-            return None
         epoch, attempt, nth, heard_ns = self._last_saved.pop((node.name, item.task), (0, Attempt(0, 0), 0, 0))
         waited = self.timeline.now_ns - heard_ns >= node.config.checkpoint_ns
         if epoch == node.machine.desk.epoch and not waited and not self.accounts.has_saved(item.task, attempt, nth, node.read_to):
@@ -183,7 +179,7 @@ class Laws:
 
     def books(self, node: CoordinatorProcess) -> None:
         """Who has read the whole ledger knows exactly what lives (R15)."""
-        if node.gaps or node.read_to != len(self.broker.stream) or not node.read_to:
+        if node.read_to != len(self.broker.stream) or not node.read_to:
             return
         self.counts["books compared"] += 1
         live, expected = set(node.machine.desk.custody.live), self.accounts.living()

@@ -1,13 +1,25 @@
 """The ledger as the broker keeps it: a stream with a cap, cut off at its old end by whole segments.
 
-Law: an entry that has landed is read by every tailer, in order, once per attachment.
+Law: an entry that has landed is read by every tailer, in order, once per attachment. At the beginning of each segment but the first
+the stream writes a note of its own, which takes an offset and is read by nobody (measured on the real one).
 """
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
+
 from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry
 
 SEGMENT_BYTES = 4096
+
+
+@dataclass(slots=True)
+class Segment:
+    """A file of the stream."""
+
+    first: int
+    bytes: int = 0
 
 
 class Stream:
@@ -18,6 +30,8 @@ class Stream:
         self.first = 0
         """The oldest offset that can be read."""
         self.entries: list[tuple[int, Entry] | None] = []
+        """None: a note of the stream's own, or cut off."""
+        self._segments = deque([Segment(0)])
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -26,27 +40,25 @@ class Stream:
     def land(self, entry: Entry) -> tuple[int, int]:
         """Write an entry at the end; gives its offset and its size in bytes."""
         size = size_of(entry)
+        if self._segments[-1].bytes >= SEGMENT_BYTES:
+            self._segments.append(Segment(len(self.entries)))
+            self.entries.append(None)
         self.entries.append((size, entry))
+        self._segments[-1].bytes += size
         self._bytes += size
-        while self._bytes > self.cap_bytes + SEGMENT_BYTES:
+        while self._bytes > self.cap_bytes and len(self._segments) > 1:
             self._drop_segment()
         return len(self.entries) - 1, size
 
     def _drop_segment(self) -> None:
-        dropped = 0
-        while dropped < SEGMENT_BYTES:
-            oldest = self.entries[self.first]
-            assert oldest is not None
-            dropped += oldest[0]
-            self.entries[self.first] = None
-            self.first += 1
-        self._bytes -= dropped
+        dropped = self._segments.popleft()
+        self._bytes -= dropped.bytes
+        self.first = self._segments[0].first
+        self.entries[dropped.first : self.first] = [None] * (self.first - dropped.first)
 
-    def at(self, offset: int) -> tuple[int, Entry]:
-        """An entry that is still there."""
-        found = self.entries[offset]
-        assert found is not None, f"offset {offset} has been cut off"
-        return found
+    def at(self, offset: int) -> tuple[int, Entry] | None:
+        """The entry at this offset, if there is one still."""
+        return self.entries[offset]
 
     def replay_from(self) -> int:
         """From where a reader who knows nothing must read: what the last entry says, if that is still there."""

@@ -65,6 +65,8 @@ class Ended(Fact, frozen=True, tag="ended"):
     """Refused only: where its producer waits."""
     print: int = 0
     """Refused only: fingerprint of the refused task (of the others the ledger has the content)."""
+    heirs: bool = False
+    """Live children need what it says: whoever begins to read here may meet them only later, carried forward (R13)."""
 
 
 class Checkpointed(Fact, frozen=True, tag="checkpointed"):

@@ -108,15 +108,14 @@ class Stage:
 
     def coordinator(self, name: str) -> Node:
         """A process starts: it reads the ledger from where everything still lives, and opens a session."""
-        node = Node(name, Coordinator(name, self.config, Random(name)))
-        node.cursor = max(self.ledger[-1][1].replay_from, self.first) if self.ledger else 0
-        self.nodes[name] = node
+        node = self.nodes[name] = Node(name, Coordinator(name, self.config, Random(name)))
         self.open(node)
         return node
 
     def open(self, node: Node) -> None:
-        """A new session."""
+        """A new session: it reads the ledger from where it knows nothing, or from where everything still lives."""
         self.sessions += 1
+        node.cursor = node.machine.next_offset or (self.ledger[-1][1].replay_from if self.ledger else 0)
         node.nonce, node.reopen_ns = f"{node.name}.{self.sessions}", None
         self.step(node, e.SessionOpened(node.nonce))
         self._pass_token()
@@ -279,6 +278,7 @@ class Stage:
         source, kind = wire
         if kind == "ledger":
             node = self.nodes[source]
+            node.cursor = max(node.cursor, self.first)
             size, entry = self.ledger[node.cursor]
             node.cursor += 1
             self.step(node, e.Read(node.cursor - 1, size, entry))

@@ -2,8 +2,8 @@
 nobody would miss is not a rule.
 
 What cannot be caught here, because the coordinator alone does not have it: R5 and R6, and the agents' halves of R2 and R9, are
-functions of ``workers.core.rules`` with mutants of their own. R7 and R15 have no function that could be turned off: owed results
-are told by ``r7_owed_results``, the books of replays are compared in every story.
+functions of ``workers.core.rules`` with mutants of their own. R7 has no function that could be turned off: owed results are told
+by ``r7_owed_results``; that the books of replays are the same is compared in every story (R15).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ MUTANTS: dict[str, Broken] = {
     "R11: ids are forgotten at once": ("r11_forgettable", lambda grave, now, window_ns: True, "r11_tombstones"),
     "R12: there is always room": ("r12_room", lambda position, oldest, cap, reserve: True, "r12_room"),
     "R13: children do not wait": ("r13_may_start", lambda record: True, "r13_children"),
+    "R15: what was cut off unread is not missed": ("r15_unbroken", lambda expected, found: True, "r15_unbroken"),
     "R14: ended before it has stopped": ("r14_end_now", lambda record, aside: True, "r14_what_is_promised"),
 }
 

@@ -16,6 +16,8 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    1391: "a standby that had missed a part of the ledger led with its old books; intake closed when too much had been taken in",
+    5000: "a beat that did not list a stopped attempt overtook the word that said what it had saved: that work was done again",
     35: "asked again in the message that brought its first assignment, an agent said it held nothing; the task ran twice",
     100_086: "without cost two tasks that had overrun their estimates took turns for ever: 58,000 preemptions, and nothing moved",
     67: "the same, with an agent that had one instance and another reign",

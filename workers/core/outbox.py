@@ -69,6 +69,8 @@ class Outbox:
         self._urgent: list[Note] = []
         self.behind: dict[Attempt, Note] = {}
         """Attempts that have stopped, which is said once their last checkpoint has arrived."""
+        self._stopped: dict[Attempt, Note] = {}
+        """Those of which it is being said, with the checkpoint that their tasks must wait for."""
         self._started: dict[Attempt, Note] = {}
         self._progress: dict[Attempt, Note] = {}
         self._progress_due_ns: Nanos = 0
@@ -135,6 +137,7 @@ class Outbox:
         self.checkpoints.clear()
         self._urgent.clear()
         self.behind.clear()
+        self._stopped.clear()
         self._started.clear()
         self._progress.clear()
 
@@ -182,6 +185,7 @@ class Outbox:
         notes = self._fitting(waiting)
         urgent = min(len(notes), len(self._urgent))
         del self._urgent[:urgent]
+        self._stopped = {note.attempt: note for note in notes[:urgent] if note.what == "stopped" and note.saved}
         for note in notes[urgent:]:
             del (self._started if note.what == "started" else self._progress)[note.attempt]
         self.notes_token = self._next_token()
@@ -199,6 +203,7 @@ class Outbox:
         """A publish came back. Returns how many of its items must be published again (after a beat's time)."""
         if token == self.notes_token:
             self.notes_token = 0  # a lost note is nobody's loss: what matters is asked again
+            self._stopped.clear()
             return 0
         flight = self.under_way
         if flight is None or token != flight.token:
@@ -224,7 +229,16 @@ class Outbox:
     def holdings(self) -> list[Holding]:
         """How a sync answer shows the finished ones, and those that have stopped, which cannot be said yet."""
         finished = [Holding(kept.report.task, attempt, "finished") for attempt, kept in self.kept.items()]
-        return finished + [Holding(note.task, attempt, "running") for attempt, note in self.behind.items()]
+        unsaid = [note for note in self._urgent if note.what == "stopped" and note.saved]
+        return finished + [Holding(note.task, note.attempt, "running") for note in (*self.behind.values(), *unsaid)]
+
+    def listed(self) -> list[Attempt]:
+        """What a beat must list of these: also whatever has stopped, until the broker has the word that says what it saved.
+
+        The beat travels on its own and overtakes that word; an attempt that it does not list is over, whatever it has saved.
+        """
+        unsaid = [note.attempt for note in self._urgent if note.what == "stopped" and note.saved]
+        return [*self.kept, *self.behind, *unsaid, *self._stopped]
 
     def deadline_ns(self) -> Nanos | None:
         """When something that waits for a time, and for no publish to come back, may leave."""

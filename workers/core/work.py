@@ -281,7 +281,7 @@ class Work:
 
         What a report or a last checkpoint is on its way for must not look like an attempt that vanished.
         """
-        listed = [*self.holdings.jobs, *self.outbox.kept, *self.outbox.behind]
+        listed = [*self.holdings.jobs, *self.outbox.listed()]
         return None if len(listed) > self._limits.listed_max else listed
 
     def load(self) -> float:

@@ -174,6 +174,22 @@ def test_a_preempted_attempt_is_stopped_only_when_its_checkpoint_is_safe() -> No
     assert ("stopped", 1, "because") in stage.notes()
 
 
+def test_a_beat_lists_what_has_stopped_until_that_is_said() -> None:
+    """The beat overtakes the word that names the last checkpoint, the task would go on from an earlier one (swarm seed 5000)."""
+    stage = fresh()
+    stage.start(1, 1)
+    stage.flush()
+    stage.stop(1, 1, preempt=True)
+    stage.step(Checkpointed(Attempt(1, 1), b"half"), JobStopped(Attempt(1, 1)))
+    stage.step(Flushed(stage.witness.durable_token, ok=True))
+    assert ("stopped", 1, "because") in stage.notes()
+    stage.wait(NS_PER_S)
+    assert stage.all_said(Beat)[-1].held == [Attempt(1, 1)]
+    stage.flush()
+    stage.wait(NS_PER_S)
+    assert stage.all_said(Beat)[-1].held == []
+
+
 def test_a_soft_stop_can_be_made_hard() -> None:
     """The handler does not care for checkpoints; the leader loses patience."""
     stage = fresh()
