@@ -26,6 +26,8 @@ from orchestrator.vocabulary import Nanos
 
 FULL_SEEN_MAX = 64
 """Of a large fleet so many are looked at, those that came first: there will be fast ones among them, if they matter at all."""
+WINDOW = 50
+"""Over so many typical run times the load is averaged."""
 ENDS_SEEN_MAX = 32
 """Of an instance with many attempts so many, those that began first: with more side by side one of them ends soon anyway."""
 
@@ -93,11 +95,15 @@ class Prospect:
     @property
     def here_ns(self) -> Nanos:
         estimates = self.desk.estimates
-        return round(estimates.remaining(self.record).mean_ns / estimates.speeds.hopeful(self.here.name))
+        return round(estimates.remaining(self.record).mean_ns / estimates.speeds.speed(self.record.task.type, self.here.name))
 
     @property
     def waiting(self) -> int:
         return self.desk.backlog.queue(self.record.service).size
+
+    @property
+    def busy(self) -> float:
+        return self.pool.toil.mean
 
     def full(self) -> Iterator[Full]:
         estimates, demand, handler = self.desk.estimates, self.demand, self.record.handler
@@ -109,7 +115,7 @@ class Prospect:
                 continue  # somebody else waits for that room
             if one.shortages(demand, idle=True) or (free_in_ns := self._room_in_ns(one)) is None:
                 continue
-            yield Full(free_in_ns, round(needs_ns / estimates.speeds.speed(one.name)), len(one.holdings))
+            yield Full(free_in_ns, round(needs_ns / estimates.speeds.speed(self.record.task.type, one.name)), len(one.holdings))
 
     def _room_in_ns(self, instance: Instance) -> Nanos | None:
         """How long until there is room for it there, in the mean; none: nobody can tell."""
@@ -131,7 +137,7 @@ class Prospect:
         """How much longer an attempt (none: of a task that is over) runs on this instance, as fast as that is."""
         if record is None:
             return 0
-        speed = self.desk.estimates.speeds.speed(instance.name)
+        speed = self.desk.estimates.speeds.speed(record.task.type, instance.name)
         ran_ns = max(0, self.now - record.started_ns) if record.started_ns else 0
         found = self.desk.estimates.remaining(record, record.before_ns + round(ran_ns * speed))
         return round(found.mean_ns / speed) if found.source else None

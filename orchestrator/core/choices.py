@@ -44,7 +44,7 @@ class PoolChoice:
     def expected_ns(self, one: Candidate) -> Nanos:
         """What such tasks take from here on, as fast as that instance may be."""
         name = self.pool.members[one.incarnation].name
-        return round(self.estimates.remaining(self.record).mean_ns / self.estimates.speeds.hopeful(name))
+        return round(self.estimates.remaining(self.record).mean_ns / self.estimates.speeds.hopeful(self.record.task.type, name))
 
     def __len__(self) -> int:
         return self.pool.open

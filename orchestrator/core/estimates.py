@@ -63,7 +63,7 @@ class Estimates:
         """Services whose typical run time has changed."""
         self._histories: OrderedDict[Hashable, History] = OrderedDict()
         self._hints: OrderedDict[Hashable, Ratio] = OrderedDict()
-        self.speeds = Speeds(KEYS_MAX)
+        self.speeds = Speeds()
         self._said: dict[TaskType, Nanos] = {}
         """What handlers say of their tasks."""
         self._scales: dict[Service, Nanos] = {}
@@ -86,7 +86,7 @@ class Estimates:
         kind = next(kinds)[0]
         leaf = self._history(kind)
         wanted = leaf.wanted()
-        if not wanted and not (instance and self.speeds.wants(instance)):
+        if not wanted and not (instance and self.speeds.wants(task.type, instance)):
             return
         ran_ns = max(ran_ns, SHORTEST_NS)
         size = log(ran_ns)
@@ -95,7 +95,7 @@ class Estimates:
             by = size - log(expected.middle_ns)
             leaf.missed(by)
             if instance:
-                self.speeds.learn(service_of(task.type), instance, -by)
+                self.speeds.learn(task.type, instance, -by)
         if not wanted:
             return
         hint_ns = task.estimate_ns or self._said.get(task.type)

@@ -64,6 +64,8 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
     if queue.biding:
         queue.look_again()
     patient = biding.patient(desk.policies.of(service).placement)
+    if patient is not None:
+        pool.toil.average(now, biding.WINDOW * desk.estimates.typical_ns(service))
     if better is not None:
         better |= queue.freed
     blocked = queue.blocked()
@@ -121,6 +123,7 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
             desk.sharing.wake(desk, now)
     if fresh is not None:
         fresh.rise()
+    pool.toil.busy = pool.busy
     preempting.consider(desk, now, queue, pool, lambda one, group: refusal(desk, one, group.type, NOTHING) is not None)
 
 

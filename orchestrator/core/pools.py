@@ -61,6 +61,8 @@ class Pool:
         self.taken = 0.0
         """Of these, how many are granted."""
         self.load = Load()
+        self.toil = Load()
+        """The same, over some dozens of typical run times; kept where the placement is patient."""
         self.total: Vector = {}
         """What all members have together."""
         self._tickets = 0

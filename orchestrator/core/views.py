@@ -117,7 +117,7 @@ def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
         "capacity": plain_vector(one.capacity),
         "free": plain_vector(one.free),
         "heard_s": round(seconds(now - one.heard_ns), 3),
-        "speed": round(desk.estimates.speeds.speed(one.name), 2),
+        "speed": round(desk.estimates.speeds.overall(one.service, one.name), 2),
         "version": one.announced.version if one.announced else "",
         "waits_for": dependencies.missing(desk, one),
         "circle": list(one.circle),

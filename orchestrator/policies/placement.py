@@ -25,6 +25,9 @@ mean, among the best 3 % (1/33) of all, at a cost that does not grow."""
 ALIKE = log(1.1)
 """Run times that differ by less are alike to ``fastest``."""
 
+BUSY_MOST = 0.99
+"""A fleet that is busier is as good as overloaded."""
+
 
 class Candidate(Protocol):
     """What a placement may know of an instance."""
@@ -120,6 +123,11 @@ class Outlook(Protocol):
     @property
     def waiting(self) -> int:
         """How many tasks of the service wait, this one among them."""
+        ...
+
+    @property
+    def busy(self) -> float:
+        """What share of the service's slots was granted of late, 0…1."""
         ...
 
     def full(self) -> Iterable[Full]:
@@ -242,11 +250,12 @@ class Fastest:
     Those of which little was seen get the benefit of the doubt. Compared are up to 32, as above; run times within a tenth of one
     another are alike, for speeds are known no better.
 
-    A slow instance is left idle while a faster one, though busy, is expected to be done sooner with the task *and with all that
-    wait*: then the last of them gains nothing from the slow one either, and as the line grows it is used (the threshold of the slow
-    server, Lin and Kumar 1984). Estimates may be wrong, so a task bides no longer than the time that a faster instance would
-    save it: whatever becomes of the others, it is done within twice what the slow one alone would have taken, as who hires skis
-    until he has paid for a pair. Where nothing is known, and where instances are alike, nobody waits.
+    A slow instance is left idle while a faster one, though busy, is expected to be done sooner with the task, and the faster ones
+    with all that wait, and with those that come meanwhile: a line of n fades in n / rate (1 - load). Then nobody gains by the slow
+    one; as the line grows, or the load, it is used (the threshold of the slow server, Lin and Kumar 1984). Estimates may be wrong,
+    so a task bides no longer than the time that a faster instance would save it: whatever becomes of the others, it is done
+    within twice what the slow one alone would have taken, as who hires skis until he has paid for a pair. Where nothing is known,
+    and where instances are alike, nobody waits.
     """
 
     patience: float = setting(
@@ -270,8 +279,9 @@ class Fastest:
         if not faster:
             return 0
         first = min(faster, key=lambda one: one.free_in_ns + one.runs_ns)
-        others_ns = (outlook.waiting - 1) / sum(one.at_once / one.runs_ns for one in faster)
-        if (first.free_in_ns + first.runs_ns + others_ns) * exp(ALIKE) >= here_ns:
+        rate = sum(one.at_once / one.runs_ns for one in faster) * (1 - min(outlook.busy, BUSY_MOST))
+        line_ns = (outlook.waiting - 1) / rate
+        if (first.free_in_ns + first.runs_ns + line_ns) * exp(ALIKE) >= here_ns:
             return 0
         return round(self.patience * (here_ns - first.runs_ns))
 

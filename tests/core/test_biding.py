@@ -71,8 +71,8 @@ def test_it_waits_for_the_fast_one_and_is_done_sooner() -> None:
 
 
 def test_it_waits_no_longer_than_it_stands_to_gain() -> None:
-    """What runs on the fast one does not end: it starts on the slow one, and is done within twice what that alone takes (1 s), as
-    far as that is known."""
+    """What runs on the fast one does not end: it starts on the slow one, and has lost about what that alone takes
+    (1 s; half as much again is expected, for what ran there raised the mean of all)."""
     fleet = taught()
     LASTS["stuck"] = 3600 * NS_PER_S
     fleet.submit(Task("stuck", "s.work"))
@@ -80,8 +80,8 @@ def test_it_waits_no_longer_than_it_stands_to_gain() -> None:
     came_ns = fleet.now_ns
     fleet.run(came_ns + 10 * NS_PER_S)
     assert where(fleet, "b") == "slow"
-    assert came_ns < fleet.started["b"][0].began_ns < came_ns + 1.25 * NS_PER_S
-    assert fleet.done["b"] < came_ns + 2.25 * NS_PER_S
+    assert came_ns < fleet.started["b"][0].began_ns < came_ns + 1.5 * NS_PER_S
+    assert fleet.done["b"] < came_ns + 2.5 * NS_PER_S
 
 
 def test_it_starts_when_the_fast_one_goes() -> None:

@@ -176,9 +176,9 @@ def test_fast_and_slow_instances_are_told_apart() -> None:
     for n in range(6_000):
         name = dice.choice(sorted(factors))
         estimates.learn(Task(f"t{n}", "s.h"), round(lognormal(dice, NS_PER_S, 0.8) / factors[name]), name)
-    assert estimates.speeds.speed("never seen") == 1.0
-    assert estimates.speeds.speed("fast") / estimates.speeds.speed("usual") == pytest.approx(4, rel=0.5)
-    assert estimates.speeds.speed("usual") / estimates.speeds.speed("slow") == pytest.approx(4, rel=0.5)
+    assert estimates.speeds.speed("s.h", "never seen") == 1.0
+    assert estimates.speeds.speed("s.h", "fast") / estimates.speeds.speed("s.h", "usual") == pytest.approx(4, rel=0.5)
+    assert estimates.speeds.speed("s.h", "usual") / estimates.speeds.speed("s.h", "slow") == pytest.approx(4, rel=0.5)
 
 
 def test_kinds_without_end_do_not_fill_the_memory() -> None:

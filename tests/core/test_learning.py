@@ -141,14 +141,8 @@ def test_a_standby_expects_what_its_leader_expects() -> None:
     found = one.of_type("s.h")
     assert found is not None
     assert found.mean_ns > 30 * NS_PER_S, "what timed out after 100 s would have run longer than that"
-    assert (
-        one.speeds.speed("quick")
-        == other.speeds.speed("quick")
-        > 1.5
-        > 0.7
-        > one.speeds.speed("slow")
-        == other.speeds.speed("slow")
-    )
+    quick, slow = ([each.speeds.speed("s.h", name) for each in (one, other)] for name in ("quick", "slow"))
+    assert quick[0] == quick[1] > 1.5 > 0.7 > slow[0] == slow[1]
 
 
 def test_fastest_learns_which_instances_are_fast() -> None:
@@ -163,7 +157,7 @@ def test_fastest_learns_which_instances_are_fast() -> None:
         floor.run(n / 4)
     late = [where for _, where, _ in floor.started[1_000:]]
     assert sum(speeds[where] == 1.0 for where in late) > 0.9 * len(late)
-    learned = {name: floor.machine.desk.estimates.speeds.speed(name) for name in speeds}
+    learned = {name: floor.machine.desk.estimates.speeds.speed("s.h", name) for name in speeds}
     assert min(learned[f"i{n}"] for n in (1, 3, 5, 7)) > max(learned[f"i{n}"] for n in (0, 2, 4, 6))
 
 

@@ -231,6 +231,7 @@ class View:
     here_ns: int
     faster: list[Full]
     waiting: int = 1
+    busy: float = 0.0
     known: bool = True
 
     def full(self) -> list[Full]:
@@ -253,6 +254,8 @@ def test_fastest_uses_slow_ones_as_the_line_grows() -> None:
     """The threshold of the slow server: once the last of those who wait would not be done sooner by the fast ones alone."""
     line = [waiting for waiting in range(1, 100) if Fastest().bides_ns(View(1000, [Full(50, 100, 1)] * 3, waiting))]
     assert line == list(range(1, 24)), "(1000 / 1.1 - 150) * 3 / 100 others can go first"
+    busy = [waiting for waiting in range(1, 100) if Fastest().bides_ns(View(1000, [Full(50, 100, 1)] * 3, waiting, busy=0.9))]
+    assert busy == [1, 2, 3], "others come, so a line fades ten times as slowly"
 
 
 def test_a_patient_policy_of_somebody_else_is_watched() -> None:
