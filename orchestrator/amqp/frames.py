@@ -45,6 +45,9 @@ BASIC_GET_EMPTY: Final = 60 << 16 | 72
 BASIC_ACK: Final = 60 << 16 | 80
 BASIC_NACK: Final = 60 << 16 | 120
 
+HEADERS_BYTES_MAX: Final = 4096
+"""A longer header table is passed over unread, as if there were none: peers' headers mean nothing here, and 100 kB of the
+smallest values would take 50 ms. What a broker adds (an offset, what its events tell) is far shorter."""
 TABLE_DEPTH_MAX: Final = 16
 """Tables within tables. The broker's own nest three deep (``x-death``); a peer's may nest as deep as a frame is
 long."""
@@ -133,10 +136,11 @@ def read_properties(payload: bytes) -> Properties:
                 at = end
             elif kind == "table":
                 end = at + 4 + _WORD.unpack_from(payload, at)[0]
-                try:
-                    headers = read_table(payload, at + 4, end, 1)
-                except (ValueError, IndexError, struct.error) as error:
-                    flaws.append(f"its headers cannot be read ({error})")
+                if end - at <= HEADERS_BYTES_MAX:
+                    try:
+                        headers = read_table(payload, at + 4, end, 1)
+                    except (ValueError, IndexError, struct.error) as error:
+                        flaws.append(f"its headers cannot be read ({error})")
                 at = end
             else:
                 at += 8 if kind == "time" else 1

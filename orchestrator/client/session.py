@@ -102,7 +102,7 @@ class Sessions:
         nonce = f"{self._nonce}-{link.session}"
         reply_to = topology.results_queue(nonce)
         await self._until_declared(link, topology.results_inbox(nonce))
-        await link.consume(reply_to, self._delivered, prefetch=0, no_ack=True)
+        await link.consume(reply_to, self._delivered, prefetch=0, no_ack=True, body_bytes_max=codec.MAX_LONG_BODY_BYTES)
         self._link, self._reply_to = link, reply_to
         self._tell(events.Opened())
         self._tried.set()

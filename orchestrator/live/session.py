@@ -31,13 +31,28 @@ from orchestrator.core.events import (
 from orchestrator.core.registry import QUEUE_PREFIX
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
-from orchestrator.wire.codec import MAX_LETTER_BYTES, Malformed, decode, decode_entry, encode, encode_entry, pack
+from orchestrator.wire.codec import (
+    MAX_BODY_BYTES,
+    MAX_LETTER_BYTES,
+    MAX_LONG_BODY_BYTES,
+    Malformed,
+    decode,
+    decode_entry,
+    encode,
+    encode_entry,
+    pack,
+)
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Reports, Results
 
 INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
 REPORTS_PREFETCH = 1000
+REGISTRY_PREFETCH = 500
+"""Soft words on their way to us, acknowledged once a turn: a flood of them waits (and is dropped, oldest first) in the broker,
+instead of filling the socket on which everything else comes."""
+CONTROL_PREFETCH = 8
+"""Questions: each may cost a look at ten thousand tasks."""
 TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
@@ -57,6 +72,7 @@ class Session:
         self._under_way: tuple[bytes, Entry] | None = None
         """The entry we appended last, to be recognised without decoding when it is read back."""
         self._intake: dict[str, Consumer] = {}
+        self._registry: Consumer | None = None
         self._leading = False
         self._flowing = True
         self._token: Delivery | None = None
@@ -87,7 +103,9 @@ class Session:
         start = next_offset or await self._replay_from()
         self._telemetry.say("replaying", {"from_offset": start})
         await self._tail.follow(start, self._read, on_gap=self._gap)
-        await link.consume(topology.registry_queue(self.nonce), self._soft, prefetch=0, no_ack=True)
+        self._registry = await link.consume(
+            topology.registry_queue(self.nonce), self._soft, prefetch=REGISTRY_PREFETCH, body_bytes_max=MAX_LONG_BODY_BYTES
+        )
         link.send(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False)
         await link.consume(topology.LEADER, self._token_held, prefetch=1)
 
@@ -168,6 +186,8 @@ class Session:
         """Carry out the commands of one step, in order."""
         for command in commands:
             self._acts[type(command)](command)
+        if self._registry is not None:
+            self._registry.settle_all()
 
     def _append(self, command: say.Append) -> None:
         body = encode_entry(command.entry)
@@ -228,7 +248,7 @@ class Session:
     async def _take_in(self, queue: str) -> None:
         if queue in self._intake:
             return  # a second claim of the same session
-        consumer = await self.link.consume(queue, self._firm, prefetch=INTAKE_PREFETCH)
+        consumer = await self.link.consume(queue, self._firm, prefetch=INTAKE_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
         self._intake[queue] = consumer
         if not self._flowing:
             await consumer.pause()
@@ -249,8 +269,8 @@ class Session:
         if self._leading:
             return
         self._leading = True
-        await self.link.consume(topology.REPORTS, self._firm, prefetch=REPORTS_PREFETCH)
-        await self.link.consume(topology.CONTROL, self._firm, prefetch=100)
+        await self.link.consume(topology.REPORTS, self._firm, prefetch=REPORTS_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
+        await self.link.consume(topology.CONTROL, self._firm, prefetch=CONTROL_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
         await self._take_in(topology.TASKS)
 
     def _resign(self, command: say.Resign) -> None:

@@ -44,8 +44,10 @@ HOSTILE = {
     "a timestamp in the year 600,000": (b"gpu", 0x0040, AGES, None),
     "a header's name that is not text": (b"gpu", 0x2000, table(short(NOT_TEXT) + b"V"), "headers"),
     "a header's timestamp out of all ages": (b"gpu", 0x2000, table(short(b"a") + b"T" + AGES), None),
-    "tables within tables, 18,000 deep": (b"gpu", 0x2000, table(nested(b"F", 18_000)), "nested deeper"),
-    "lists within lists, 20,000 deep": (b"gpu", 0x2000, table(nested(b"A", 20_000)), "nested deeper"),
+    "tables within tables, 18,000 deep": (b"gpu", 0x2000, table(nested(b"F", 18_000)), None),
+    "lists within lists, 20,000 deep": (b"gpu", 0x2000, table(nested(b"A", 20_000)), None),
+    "tables within tables, 300 deep": (b"gpu", 0x2000, table(nested(b"F", 300)), "nested deeper"),
+    "lists within lists, 300 deep": (b"gpu", 0x2000, table(nested(b"A", 300)), "nested deeper"),
     "flags for properties that do not exist": (b"gpu", 0x0001, b"", "properties beyond"),
     "an offset, as if the queue were a stream": (
         b"gpu",

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.amqp.errors import OPERATOR_MUST_ACT, Broken, BrokenBy, CannotConnect, LinkError, Missing
 from orchestrator.vocabulary import NS_PER_S, Attempt
-from orchestrator.wire.codec import Malformed, decode, encode
+from orchestrator.wire.codec import MAX_LONG_BODY_BYTES, Malformed, decode, encode
 from orchestrator.wire.messages import Echo, Notes, Orders
 from workers.clock import steady_ns, unix_ns
 from workers.core import Agent
@@ -178,7 +178,8 @@ class Shell:
             )
             await link.declare(topology.agent_inbox(incarnation))
             queue = topology.agent_queue(incarnation)
-            await link.consume(queue, partial(self._delivered, link), prefetch=0, no_ack=True)
+            sink = partial(self._delivered, link)
+            await link.consume(queue, sink, prefetch=0, no_ack=True, body_bytes_max=MAX_LONG_BODY_BYTES)
         except LinkError as trouble:
             self._unreachable(trouble)
             if link is not None:
