@@ -15,6 +15,7 @@ that nobody hears of.
                 -> orchestrator.internal (key: ledger)      -> orchestrator.ledger, a stream
                                          (key: leader)      -> orchestrator.leader
                                          (key: dead)        -> orchestrator.dead, also for what intake dead-letters
+                         (key: quarantine)  -> orchestrator.quarantine, samples of what peers must not send
 
 Three kinds of queue:
 
@@ -58,6 +59,7 @@ INTERNAL: Final = "orchestrator.internal"
 REPORTS: Final = "orchestrator.reports"
 LEADER: Final = "orchestrator.leader"
 DEAD: Final = "orchestrator.dead"
+QUARANTINE: Final = "orchestrator.quarantine"
 LEDGER: Final = "orchestrator.ledger"
 SHARDS: Final = "orchestrator.shards"
 
@@ -69,12 +71,19 @@ KEY_LEDGER: Final = "ledger"
 KEY_LEADER: Final = "leader"
 KEY_DEAD: Final = "dead"
 KEY_SHARDS: Final = "shards"
+KEY_QUARANTINE: Final = "quarantine"
 
 AGENT_PREFIX: Final = "orchestrator.agent."
 
 CONTROL_TTL_MS: Final = 60_000
 """A wish of an operator that nobody took for a minute is an old wish."""
 DELIVERY_LIMIT: Final = 1_000_000
+DEAD_BYTES_MAX: Final = 1 << 30
+"""Dead letters kept on the broker; beyond, the oldest go. (A letter has a task's arguments and the story of its attempts.)"""
+QUARANTINE_MAX: Final = 10_000
+QUARANTINE_BYTES_MAX: Final = 32 << 20
+"""Samples kept of what peers must not send, a kibibyte or two each; beyond, the oldest go. A queue of its own, so that no flood of
+rubbish drives out the stories of tasks that failed."""
 
 
 OURS: Final = "orchestrator."
@@ -175,7 +184,16 @@ def base(
         Queue(REPORTS, arguments={**_durable(replicated), **single}),
         Queue(CONTROL, arguments={**_durable(replicated), **single, "x-message-ttl": CONTROL_TTL_MS}),
         Queue(LEADER, arguments={**_durable(replicated), **single, "x-max-length": 1}),
-        Queue(DEAD, arguments=_durable(replicated)),
+        Queue(DEAD, arguments={**_durable(replicated), "x-max-length-bytes": DEAD_BYTES_MAX, "x-overflow": "drop-head"}),
+        Queue(
+            QUARANTINE,
+            arguments={
+                **_durable(replicated),
+                "x-max-length": QUARANTINE_MAX,
+                "x-max-length-bytes": QUARANTINE_BYTES_MAX,
+                "x-overflow": "drop-head",
+            },
+        ),
         Queue(
             LEDGER,
             arguments={
@@ -192,6 +210,7 @@ def base(
         Binding(INTERNAL, LEDGER, KEY_LEDGER),
         Binding(INTERNAL, LEADER, KEY_LEADER),
         Binding(INTERNAL, DEAD, KEY_DEAD),
+        Binding(INTERNAL, QUARANTINE, KEY_QUARANTINE),
     )
     return Topology(exchanges, queues, bindings)
 

@@ -6,10 +6,11 @@ the set of live ones for stated reasons alone (R4). How attempts ended is in ``r
 
 from __future__ import annotations
 
-from orchestrator.core import billing, dependencies, leadership, liveness, preempting, reports, rules
+from orchestrator.core import billing, credence, dependencies, leadership, liveness, preempting, reports, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
+from orchestrator.core.offences import offend
 from orchestrator.core.records import Record
 from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.settling import EXPIRED, stop, stop_live, vacate
@@ -21,6 +22,8 @@ from orchestrator.wire.messages import Announce, Beat, Error, Held, Note, Notes,
 
 FLOOR_MAX = 2**52
 """An agent that claims to know a higher epoch lies: epochs above would soon be more than messages can carry."""
+REGISTRY = "registry"
+"""Where these words come in."""
 STRANGERS_MAX = 1000
 """Unknown incarnations remembered, so that each is asked who it is only now and then."""
 
@@ -31,26 +34,53 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
     assert isinstance(said, Announce)
     instance = desk.registry.instances.get(said.incarnation)
     if instance is None:
+        if not desk.door.let_in(now, said, event.user, known=said.incarnation in desk.custody.joined):
+            offend(
+                desk,
+                "crowded",
+                REGISTRY,
+                event.user,
+                f"{said.instance} of {said.service} announced itself, one of too many at once",
+            )
+            return
         instance = desk.registry.add(Instance(said.incarnation, said.instance, said.service))
         instance.joined = said.incarnation in desk.custody.joined
         desk.timers.at(now + desk.config.lease_ns, "lease", said.incarnation)
+    if not credence.is_own(desk, instance, event, REGISTRY):
+        return
+    if instance.service != said.service:
+        offend(
+            desk, "forged", REGISTRY, event.user, f"{said.incarnation} is of {instance.service}, and says it is of {said.service}"
+        )
+        return
+    instance.user = event.user
     _hear(desk, now, instance)
     if instance.announced != said:
         needed = dependencies.starts(instance)
         instance.describe(said)
-        _take_needs(desk, instance, said)
+        if instance.proven:
+            _take_needs(desk, instance, said)
         if needed != dependencies.starts(instance):
             dependencies.judge(desk)
         dependencies.heed_start(desk, instance)
         desk.retouch(instance)
     if not desk.leading:
         return
-    if said.service not in desk.custody.served:
-        desk.propose(Served(said.service))
     if instance.joined:
         _resync(desk, now, instance)
     else:
         _invite(desk, now, instance)
+
+
+def _prove(desk: Desk, instance: Instance) -> None:
+    """It has answered, so it is there: what it says of its service and its handlers counts from now on, not only of itself."""
+    instance.proven = True
+    if instance.announced is not None:
+        _take_needs(desk, instance, instance.announced)
+        if dependencies.starts(instance):
+            dependencies.judge(desk)
+    if instance.service not in desk.custody.served and len(desk.custody.served) < desk.config.services_max:
+        desk.propose(Served(instance.service))
 
 
 def _take_needs(desk: Desk, instance: Instance, said: Announce) -> None:
@@ -73,6 +103,8 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance = desk.registry.instances.get(said.incarnation)
     if instance is None:
         _greet(desk, now, said.incarnation)
+        return
+    if not credence.is_own(desk, instance, event, REGISTRY):
         return
     _hear(desk, now, instance, said.seq)
     if not desk.leading:
@@ -100,7 +132,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     said = event.message
     assert isinstance(said, Held)
     instance = desk.registry.instances.get(said.incarnation)
-    if instance is None or instance.state == "gone":
+    if instance is None or instance.state == "gone" or not credence.is_own(desk, instance, event, REGISTRY):
         return
     if said.epoch == desk.epoch and instance.answered == desk.epoch and said.seq < instance.heard:
         return  # late: what has become of its attempts since then we know already
@@ -112,6 +144,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance.answered = said.epoch
     if not rules.r2_may_receive(instance, desk.epoch):
         return
+    if not instance.proven:
+        _prove(desk, instance)
     instance.follow("answered")
     instance.orders.sync = False  # asked again in this very step: its answer would not count what else is in the same orders
     _drained(desk, now, instance, said.drained)
@@ -134,7 +168,7 @@ def notes(desk: Desk, now: Nanos, event: Arrived) -> None:
     said = event.message
     assert isinstance(said, Notes)
     instance = desk.registry.instances.get(said.incarnation)
-    if instance is None or not desk.leading:
+    if instance is None or not desk.leading or not credence.is_own(desk, instance, event, REGISTRY):
         return
     for note in said.items:
         if note.what == "refused" and desk.epoch < note.epoch <= FLOOR_MAX:
@@ -208,7 +242,7 @@ def _invite(desk: Desk, now: Nanos, instance: Instance) -> None:
 
 def _greet(desk: Desk, now: Nanos, incarnation: str) -> None:
     """A stranger beats: one that was given up before its window ever opened does not know it. Ask who it is, once a while."""
-    if not desk.leading or now - desk.strangers.get(incarnation, 0) < desk.config.resync_ns:
+    if not desk.leading or now - desk.strangers.get(incarnation, 0) < desk.config.resync_ns or not desk.door.greets(now):
         return
     if len(desk.strangers) >= STRANGERS_MAX:
         desk.strangers.clear()

@@ -408,8 +408,13 @@ class Backlog:
         return kind_of(record.task)
 
     def demand(self, record: Record) -> Demand:
-        """What the task asks, as a demand; equal needs share one."""
-        return self.demand_for(record.task)
+        """What the task asks, as a demand; equal needs share one. What makes no sense is refused at submission; should the ledger
+        have such a task all the same (of another version, or another hand), it asks for one slot.
+        """
+        try:
+            return self.demand_for(record.task)
+        except ValueError:
+            return demand_of({})
 
     def demand_for(self, task: Task) -> Demand:
         """What ``task`` asks. Raises ValueError if that makes no sense."""

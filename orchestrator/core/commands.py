@@ -7,11 +7,13 @@ The gates of custody are already passed when a command leaves the core: no shell
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from orchestrator.core.events import Handle
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Answer, Echo, Orders, Result
+
+Grounds: TypeAlias = Literal["dead", "quarantine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,12 @@ class SendResults:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """A task that failed for good, or bytes that are no message, for the dead letters; comes back as ``Sent``."""
+    """A letter about a task that failed for good (``dead``), or about what a peer must not send (``quarantine``); comes back as
+    ``Sent``."""
 
     token: int
     letter: dict[str, Any]
+    where: Grounds = "dead"
 
 
 @dataclass(frozen=True, slots=True)

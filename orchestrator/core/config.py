@@ -42,6 +42,8 @@ class Config:
     """So many heads of a service that fit nowhere have an instance kept for them (0: smaller tasks may pass them for ever)."""
     losses_max: int = 3
     """A task whose instances died under it so often is suspected of killing them, and ends as failed."""
+    services_max: int = 500
+    """Services with an intake queue of their own: each takes a channel of ours. Submissions for others come by the common one."""
     backlog_max: int = 500_000
     """Tasks held in memory; beyond, the rest waits in the broker."""
     ledger_bytes_max: int = 2 * 1024**3

@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.core import (
     agents,
+    credence,
     intake,
     leadership,
     limiting,
@@ -45,6 +46,7 @@ from orchestrator.core.events import (
     TokenHeld,
 )
 from orchestrator.core.governing import Policies, Scope
+from orchestrator.core.offences import offend
 from orchestrator.core.settling import give_up_waiting, miss_deadline, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.policies import BUILT_IN, Catalogue
@@ -258,7 +260,8 @@ def take(desk: Desk, now: Nanos, event: Event) -> None:
     if type(event) is Arrived:
         handler = MESSAGES.get(type(event.message))
         if handler is None:
-            desk.counts["misplaced"] += 1
+            kind = type(event.message).__name__
+            offend(desk, "misplaced", "", event.user, f"a {kind} is not for coordinators", gate=event.handle)
         else:
             handler(desk, now, event)
     elif type(event) is not TimePassed:
@@ -282,6 +285,8 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
                 give_up_waiting(desk, now, record, n)
         case "yield":
             preempting.grace_over(desk, now, whom, n)
+        case "early":
+            credence.give_up_early(desk, now)
         case "ripe":
             desk.stir(whom)
         case "lease":

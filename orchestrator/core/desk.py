@@ -17,14 +17,16 @@ from msgspec.structs import replace
 
 from orchestrator.core import rules
 from orchestrator.core.backlog import Backlog
-from orchestrator.core.commands import Append, Bury, Command, Noted, Send, SendResults
+from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Send, SendResults
 from orchestrator.core.config import Config
 from orchestrator.core.custody import Custody
+from orchestrator.core.door import Door
 from orchestrator.core.estimates import Estimates
 from orchestrator.core.events import Arrived, Garbled, Handle
 from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.limits import Spec
+from orchestrator.core.offences import Offences
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Registry
 from orchestrator.core.sharing import Sharing
@@ -63,6 +65,10 @@ class Gate:
 
     handle: Handle
     left: int
+
+
+LAPSED_MAX = 100_000
+"""Attempts remembered that were given up; of more it is believed that they were whose anybody says."""
 
 
 class Desk:
@@ -112,7 +118,15 @@ class Desk:
         """The highest epoch agents said they know."""
         self.attempts = 0
         self.postponed: list[Arrived | Garbled] = []
-        """Deliveries that came while we claimed again, or that only a later leader may take."""
+        """Deliveries that came while we claimed again."""
+        self.early: deque[tuple[Nanos, Arrived]] = deque()
+        """Deliveries that only a later leader may take, with when they came."""
+        self.lapsed: dict[int, TaskId] = {}
+        """Attempts of this reign (their numbers) given up before their agents said how they ended, and whose they were."""
+        self.lapsed_floor = 0
+        """Of those up to here it is not remembered any more."""
+        self.orphans = 0
+        """Ends of tasks that nobody knows, written down in this reign."""
         # the ledger's mouth
         self.number = 0
         self.proposed: list[AnyFact] = []
@@ -155,6 +169,8 @@ class Desk:
         self.posted: dict[int, Posted] = {}
         self.intake_open = True
         self.counts: Counter[str] = Counter()
+        self.offences = Offences()
+        self.door = Door()
 
     @property
     def leading(self) -> bool:
@@ -244,6 +260,15 @@ class Desk:
                 instance.early.add(attempt)
             self.order(instance).orders.release.append(attempt)
 
+    def lapse(self, attempt: Attempt, task: TaskId) -> None:
+        """This attempt is given up; its agent may still say how it ended."""
+        if attempt.epoch == self.epoch:
+            self.lapsed[attempt.n] = task
+            if len(self.lapsed) > LAPSED_MAX:
+                oldest = next(iter(self.lapsed))
+                del self.lapsed[oldest]
+                self.lapsed_floor = max(self.lapsed_floor, oldest)
+
     def stir(self, service: Service) -> None:
         """A task of this service came: it may go, unless its class fits nowhere."""
         self.stirred.setdefault(service, {})
@@ -301,13 +326,13 @@ class Desk:
         if batch:
             self.out.append(SendResults(self._post(reply_to, batch, gates), reply_to, tuple(batch)))
 
-    def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None) -> None:
-        """A letter for the dead."""
+    def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None, where: Grounds = "dead") -> None:
+        """A letter for the dead, or for the quarantine."""
         self.token += 1
         self.posted[self.token] = Posted([task] if task else [], [gate] if gate is not None else [])
         if task is not None and (owed := self.custody.owed.get(task)) is not None:
             owed.letter_token = self.token
-        self.out.append(Bury(self.token, letter))
+        self.out.append(Bury(self.token, letter, where))
 
     def post_owed(self, task: TaskId) -> None:
         """What is owed about this task leaves (again) at the end of the step."""

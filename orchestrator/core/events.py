@@ -8,7 +8,7 @@ broker needs to settle a delivery later travels as an opaque ``handle``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import AnyMessage
@@ -29,15 +29,20 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Garbled:
-    """Bytes that are no message: quarantined with the reason, never raised."""
+    """Bytes that are no message, or one that is not for this queue: counted and quarantined with the reason, never raised."""
 
     where: str
+    """The queue that it came through."""
     reason: str
     sample: bytes
     handle: Handle = None
     reply_to: str = ""
     tasks: tuple[str, ...] = ()
     """Ids of tasks in it that can be read all the same: their producer is told."""
+    user: str = ""
+    digest: str = ""
+    """SHA-256 of the whole, hex."""
+    what: Literal["malformed", "misplaced"] = "malformed"
 
 
 @dataclass(frozen=True, slots=True)

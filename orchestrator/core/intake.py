@@ -14,6 +14,7 @@ from collections.abc import Callable, Container
 from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.devices import DeviceShortage
 from orchestrator.core.events import Arrived, Garbled, Sent
+from orchestrator.core.offences import offend
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
 from orchestrator.core.registry import Instance
@@ -181,7 +182,7 @@ def judge(desk: Desk, task: Task) -> Error | None:
     pool = desk.registry.pools.get(service_of(task.type))
     if pool is not None and any(offers(one, task.type) and not one.shortages(demand, idle=True) for one in pool.members.values()):
         return None
-    known = [one for one in pool.members.values() if one.announced is not None] if pool else []
+    known = [one for one in pool.members.values() if one.announced is not None and one.proven] if pool else []
     if not known:
         return None  # nobody of that service has ever been here: it waits, and ``why`` says so
     able = [one for one in known if offers(one, task.type)]
@@ -210,21 +211,9 @@ def _nearest(demand: Demand, instances: list[Instance]) -> str:
 
 
 def garbled(desk: Desk, now: Nanos, event: Garbled) -> None:
-    """Bytes that are no message: to the dead letters with the reason, settled once they are there (P6)."""
-    desk.counts["malformed"] += 1
-    desk.note("malformed", where=event.where, reason=event.reason)
-    if event.handle is None or not desk.leading:
-        return  # a soft word: nothing to keep
-    letter = {
-        "task": "",
-        "type": "",
-        "error": {"kind": "malformed", "message": event.reason},
-        "where": event.where,
-        "sample": event.sample,
-        "at_ns": now,
-    }
-    desk.bury(letter, gate=event.handle)
-    if event.reply_to and event.tasks:
+    """Bytes that are no message, or none for this queue: counted, and of a few the sample kept with the reason (P6)."""
+    offend(desk, event.what, event.where, event.user, event.reason, sample=event.sample, digest=event.digest, gate=event.handle)
+    if event.reply_to and event.tasks and desk.leading:
         error = Error("malformed", f"the submission made no sense and was not taken: {event.reason}"[:4000])
         refused = [Result(task, "refused", error=error, accepted_ns=now, ended_ns=now) for task in event.tasks]
         desk.results.setdefault(event.reply_to, []).extend(refused)

@@ -74,7 +74,10 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     desk.phase, desk.epoch, desk.claim, desk.claimed_ns = "leading", epoch, offset, now
     desk.read_ns, desk.proven_ns = now, desk.appended_ns
     desk.calm_ns = now
-    desk.attempts = 0
+    desk.attempts = desk.orphans = desk.lapsed_floor = 0
+    desk.lapsed.clear()
+    desk.postponed[:0] = [event for _, event in desk.early]  # of these we may be the later leader
+    desk.early.clear()
     desk.mark = f"{desk.nonce}.{epoch}"
     desk.out.append(Lead(epoch, desk.mark))
     for service in sorted(desk.custody.served):
@@ -179,6 +182,7 @@ def step_down(desk: Desk) -> None:
     desk.arriving_bytes = 0
     desk.lobby.clear()
     desk.postponed.clear()
+    desk.early.clear()
     desk.posted.clear()
     desk.results.clear()
     desk.settled.clear()

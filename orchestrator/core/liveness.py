@@ -7,7 +7,7 @@ still.
 
 from __future__ import annotations
 
-from orchestrator.core import dependencies, leadership
+from orchestrator.core import credence, dependencies, leadership
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
 from orchestrator.core.registry import Instance
@@ -21,7 +21,8 @@ def left(desk: Desk, now: Nanos, event: Arrived) -> None:
     """Goodbye: it holds nothing."""
     said = event.message
     assert isinstance(said, Leave)
-    if (instance := desk.registry.instances.get(said.incarnation)) is not None:
+    instance = desk.registry.instances.get(said.incarnation)
+    if instance is not None and credence.is_own(desk, instance, event, "registry"):
         gone(desk, now, instance, said.reason or "it said goodbye", farewell=True)
 
 
@@ -64,14 +65,11 @@ def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bo
         elif desk.leading:
             lose(desk, now, instance, attempt, holding)
             moved += 1
-    desk.note(
-        "instance_left" if farewell and not moved else "instance_gone",
-        instance=instance.name,
-        service=instance.service,
-        incarnation=instance.incarnation,
-        why=why,
-        moved=moved,
-    )
+    told = {"instance": instance.name, "service": instance.service, "incarnation": instance.incarnation, "why": why, "moved": moved}
+    if moved or instance.proven or instance.announced is None:
+        desk.note("instance_left" if farewell and not moved else "instance_gone", **told)
+    else:
+        desk.note("stranger_gone", **told)
     desk.registry.touch(instance)
     _bury_instance(desk, instance)
     if dependencies.starts(instance):

@@ -210,6 +210,9 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     if fact.what == "limit" and not limiting.sound(fact.value):
         desk.note("limit_unknown", value=repr(fact.value)[:200])
         return
+    if not _sound(fact):
+        desk.counts["strange_wills"] += 1
+        return
     record = wills.asked(desk.custody, fact, offset)
     if desk.leading and fact.what != "redirect":  # the audit: who wanted what, when it holds
         desk.note("will", will=fact.what, task=fact.task or None, value=fact.value, by=fact.by)
@@ -231,6 +234,17 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
     elif fact.what == "priority" and record.place is not None:
         desk.backlog.remove(record)
         settle_down(desk, now, record)
+
+
+def _sound(fact: Asked) -> bool:
+    """Whether the value of a will is such as coordinators write. One that is not (of another version, or of whoever may write
+    here) has no effect on anybody, and stops nobody."""
+    value = fact.value
+    if fact.what == "policy":
+        return isinstance(value, dict) and all(isinstance(word, str) for item in value.items() for word in item)
+    if fact.what == "priority":
+        return type(value) is int and -1000 <= value <= 1000
+    return fact.what != "redirect" or isinstance(value, str)
 
 
 def policy(desk: Desk, fact: Asked, offset: int) -> None:

@@ -87,6 +87,10 @@ class Record:
     awaits: tuple[Attempt, int] | None = None
     """The checkpoint (of which attempt, its number) that must be in the ledger before the task goes on."""
 
+    def __lt__(self, other: Record) -> bool:
+        """Where all else is equal. It never is among tasks that we accepted, but the ledger may say otherwise."""
+        return self.task.id < other.task.id
+
     @property
     def id(self) -> str:
         return self.task.id

@@ -82,7 +82,11 @@ class Instance:
     incarnation: Incarnation
     name: str
     service: Service
+    user: str = ""
+    """Who announced it, as the broker says: nobody else speaks in its name. Empty: the broker was not told."""
     state: InstanceState = "joining"
+    proven: bool = False
+    """It has answered a sync: so there is a queue, and somebody who reads it. Until then what it says counts for nobody else."""
     joined: bool = False
     """Its ``Joined`` is committed."""
     asked_epoch: int = 0
@@ -292,7 +296,10 @@ class Registry:
 
     def remove(self, instance: Instance) -> None:
         self.instances.pop(instance.incarnation, None)
-        self.pool(instance.service).leave(instance)
+        pool = self.pool(instance.service)
+        pool.leave(instance)
+        if not instance.proven and not (pool.members or pool.unanswered or pool.fenced):
+            del self.pools[instance.service]  # a service that only strangers spoke of
 
     def touch(self, instance: Instance) -> None:
         self.pool(instance.service).touch(instance)

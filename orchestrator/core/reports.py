@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.core import billing, leadership, workflows
+from orchestrator.core import billing, credence, leadership, workflows
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
+from orchestrator.core.offences import offend
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance
 from orchestrator.core.settling import let_go
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Checkpointed, Ended, Failed
-from orchestrator.wire.messages import Handler, Report, Reports
+from orchestrator.wire.messages import Checkpoint, Handler, Report, Reports
+
+REPORTS = "orchestrator.reports"
+"""Where these come in."""
 
 
 def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -27,18 +31,25 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     if said.incarnation == desk.mark:
         leadership.marked(desk)
-    elif not (said.items or said.checkpoints) and leadership.is_later_mark(desk, said.incarnation):
-        desk.postponed.append(event)  # when our session ends, which will be soon, it is given to whom it is meant for
+    elif credence.is_early(desk, said) or (
+        not (said.items or said.checkpoints) and leadership.is_later_mark(desk, said.incarnation)
+    ):
+        credence.postpone(desk, event)
+        return
+    instance = desk.registry.instances.get(said.incarnation)
+    if instance is not None and not credence.is_own(desk, instance, event, REPORTS):
+        desk.gate(event.handle)
         return
     for checkpoint in said.checkpoints:
-        if checkpoint.task in desk.custody.live:
+        if checkpoint.task in desk.custody.live and _believed(desk, checkpoint, event):
             fact = Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state, checkpoint.nth, checkpoint.ran_ns)
             desk.propose(fact)
-    instance = desk.registry.instances.get(said.incarnation)
     name = instance.name if instance is not None else said.incarnation
     for report in said.items:
+        if not _believed(desk, report, event):
+            continue
         if report.outcome == "done":
-            _done(desk, now, report, name)
+            _done(desk, now, report, name, instance is not None)
         else:
             failed(desk, now, report, instance, name)
         if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None:
@@ -59,17 +70,38 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     desk.gate(event.handle)
 
 
-def _done(desk: Desk, now: Nanos, report: Report, name: str) -> None:
-    if report.task in desk.custody.graves:
+def _believed(desk: Desk, word: Report | Checkpoint, event: Arrived) -> bool:
+    """Whether the sender can know this; if not, it is counted."""
+    said = event.message
+    assert isinstance(said, Reports)
+    if credence.may_know(desk, word.task, word.attempt, said.incarnation, event):
+        return True
+    why = f"{said.incarnation} speaks of attempt {word.attempt} of {word.task}, which it was not given"
+    offend(desk, "forged", REPORTS, event.user, why)
+    return False
+
+
+def _done(desk: Desk, now: Nanos, report: Report, name: str, known: bool) -> None:
+    record = desk.custody.live.get(report.task)
+    if report.task in desk.custody.graves or (record is None and not _orphaned(desk, report, known)):
         desk.counts["late"] += 1
         return
     ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
     heirs = desk.custody.families.needs(report.task)
     fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran, heirs=heirs)
-    record = desk.custody.live.get(report.task)
     if record is not None:
         desk.ending[report.task] = record
     desk.propose(fact)  # of a task not known yet it is written all the same: its submission may still come
+
+
+def _orphaned(desk: Desk, report: Report, known: bool) -> bool:
+    """Whether this end of a task that we do not know is to be written down: an earlier leader may have accepted it, and the ledger
+    have lost that. What we assigned ourselves we knew: it is forgotten by now.
+    """
+    if report.attempt.epoch == desk.epoch or not known or desk.orphans >= credence.ORPHANS_MAX:
+        return False
+    desk.orphans += 1
+    return True
 
 
 def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, name: str) -> None:
@@ -92,6 +124,7 @@ def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, na
 
 def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:
     """What the handler says of its tasks: as the instance that ran it has it, or any of its service."""
-    members = desk.registry.pool(record.service).members.values()
-    known = (one.handlers.get(record.handler) for one in ([instance] if instance is not None else []) + list(members))
+    pool = desk.registry.pools.get(record.service)
+    members = list(pool.members.values()) if pool is not None else []
+    known = (one.handlers.get(record.handler) for one in ([instance] if instance is not None else []) + members)
     return next((handler for handler in known if handler is not None), None)

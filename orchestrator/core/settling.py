@@ -77,7 +77,10 @@ def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: 
     soft word that the attempt has stopped: until it is in the ledger the task is not given to anybody. Its place is free at once.
     """
     holding = let_go(desk, instance, attempt)
-    if holding is None or (record := holding.record) is None or not rules.r4_assignable(record):
+    if holding is None or (record := holding.record) is None:
+        return
+    desk.lapse(attempt, record.id)
+    if not rules.r4_assignable(record):
         return
     if record.has_saved(attempt, saved):
         settle_down(desk, now, record)
@@ -101,7 +104,10 @@ def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: 
     """The instance is gone, and this attempt with it. One that ran counts as lost, once that is in the ledger (R8)."""
     let_go(desk, instance, attempt)
     record = holding.record
-    if record is None or not rules.r4_assignable(record):
+    if record is None:
+        return
+    desk.lapse(attempt, record.id)
+    if not rules.r4_assignable(record):
         return
     if not holding.running or any(failure.attempt == attempt for failure in record.failures):
         settle_down(desk, now, record)  # it never ran, or the ledger has its loss already: an earlier leader wrote it too soon

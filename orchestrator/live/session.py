@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
@@ -35,6 +36,7 @@ from orchestrator.wire.codec import (
     MAX_BODY_BYTES,
     MAX_LETTER_BYTES,
     MAX_LONG_BODY_BYTES,
+    SAMPLE_BYTES,
     Malformed,
     decode,
     decode_entry,
@@ -43,7 +45,7 @@ from orchestrator.wire.codec import (
     pack,
 )
 from orchestrator.wire.facts import Entry
-from orchestrator.wire.messages import Reports, Results
+from orchestrator.wire.messages import Announce, Beat, Control, Held, Leave, Notes, Reports, Results, Submit
 
 INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
@@ -53,6 +55,7 @@ REGISTRY_PREFETCH = 500
 instead of filling the socket on which everything else comes."""
 CONTROL_PREFETCH = 8
 """Questions: each may cost a look at ten thousand tasks."""
+REGISTRY_HEARS = (Announce, Beat, Held, Notes, Leave)
 TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
@@ -73,6 +76,8 @@ class Session:
         """The entry we appended last, to be recognised without decoding when it is read back."""
         self._intake: dict[str, Consumer] = {}
         self._registry: Consumer | None = None
+        self._unreadable = 0
+        """Messages in the ledger that are no entries."""
         self._leading = False
         self._flowing = True
         self._token: Delivery | None = None
@@ -145,7 +150,10 @@ class Session:
         else:
             entry = decode_entry(body)
         if isinstance(entry, Malformed):  # nobody but coordinators may write here: say so loudly, and let it count for nothing
-            self._telemetry.say("malformed", {"where": topology.LEDGER, "offset": offset, "reason": str(entry)})
+            self._unreadable += 1
+            if str(self._unreadable).rstrip("0") == "1":  # the first, the tenth, the hundredth …
+                said = {"offset": offset, "reason": str(entry), "user": delivery.user_id, "count": self._unreadable}
+                self._telemetry.say("unreadable_entry", said)
             entry = Entry("", 0)
         self._wake(Read(offset, len(body), entry))
 
@@ -153,21 +161,28 @@ class Session:
         self._telemetry.say("ledger_gap", {"expected": gap.expected, "found": gap.found})
 
     def _soft(self, delivery: Delivery) -> None:
-        self._arrived(delivery, None)
+        self._arrived(delivery, None, topology.KEY_REGISTRY, REGISTRY_HEARS)
 
-    def _firm(self, delivery: Delivery) -> None:
-        self._arrived(delivery, delivery)
+    def _firm(self, queue: str, hears: tuple[type, ...], delivery: Delivery) -> None:
+        self._arrived(delivery, delivery, queue, hears)
 
-    def _arrived(self, delivery: Delivery, handle: Delivery | None) -> None:
-        reply_to = delivery.reply_to or ""
+    def _arrived(self, delivery: Delivery, handle: Delivery | None, queue: str, hears: tuple[type, ...]) -> None:
+        """Make an event of it. Each queue is for some kinds of message: who may write to one must not speak through it as if it
+        were another."""
+        reply_to, user, body = delivery.reply_to or "", delivery.user_id or "", delivery.body
         if delivery.flaw is not None:
-            self._wake(Garbled(delivery.routing_key, f"its envelope: {delivery.flaw}", delivery.body[:1024], handle, reply_to))
+            why, digest = f"its envelope: {delivery.flaw}", sha256(body).hexdigest()
+            self._wake(Garbled(queue, why, body[:SAMPLE_BYTES], handle, reply_to, (), user, digest))
             return
-        message = decode(delivery.body)
+        message = decode(body)
         if isinstance(message, Malformed):
-            self._wake(Garbled(delivery.routing_key, str(message), message.sample, handle, reply_to, message.tasks))
+            why = str(message)
+            self._wake(Garbled(queue, why, message.sample, handle, reply_to, message.tasks, user, message.digest))
+        elif type(message) in hears:
+            self._wake(Arrived(message, handle, reply_to, user))
         else:
-            self._wake(Arrived(message, handle, reply_to, delivery.user_id or ""))
+            why, digest = f"a {type(message).__name__} is not for this queue", sha256(body).hexdigest()
+            self._wake(Garbled(queue, why, body[:SAMPLE_BYTES], handle, reply_to, (), user, digest, "misplaced"))
 
     def _queue_deleted(self, queue: str) -> None:
         self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX)))
@@ -219,7 +234,8 @@ class Session:
         future.add_done_callback(lambda done: self._sent(done, command.token))
 
     def _bury(self, command: say.Bury) -> None:
-        future = self.link.send(topology.INTERNAL, topology.KEY_DEAD, pack(command.letter, "letter", max_bytes=MAX_LETTER_BYTES))
+        key = topology.KEY_DEAD if command.where == "dead" else topology.KEY_QUARANTINE
+        future = self.link.send(topology.INTERNAL, key, pack(command.letter, "letter", max_bytes=MAX_LETTER_BYTES))
         future.add_done_callback(lambda done: self._buried(done, command))
 
     def _sent(self, future: asyncio.Future[Published], token: int) -> None:
@@ -248,7 +264,8 @@ class Session:
     async def _take_in(self, queue: str) -> None:
         if queue in self._intake:
             return  # a second claim of the same session
-        consumer = await self.link.consume(queue, self._firm, prefetch=INTAKE_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
+        sink = partial(self._firm, queue, (Submit,))
+        consumer = await self.link.consume(queue, sink, prefetch=INTAKE_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
         self._intake[queue] = consumer
         if not self._flowing:
             await consumer.pause()
@@ -269,8 +286,9 @@ class Session:
         if self._leading:
             return
         self._leading = True
-        await self.link.consume(topology.REPORTS, self._firm, prefetch=REPORTS_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
-        await self.link.consume(topology.CONTROL, self._firm, prefetch=CONTROL_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
+        for queue, kind, prefetch in ((topology.REPORTS, Reports, REPORTS_PREFETCH), (topology.CONTROL, Control, CONTROL_PREFETCH)):
+            sink = partial(self._firm, queue, (kind,))
+            await self.link.consume(queue, sink, prefetch=prefetch, body_bytes_max=MAX_BODY_BYTES)
         await self._take_in(topology.TASKS)
 
     def _resign(self, command: say.Resign) -> None:

@@ -127,6 +127,7 @@ async def test_every_road_leads_where_the_plan_says(link: Link) -> None:
         (CONTROL, "control", CONTROL),
         (INTERNAL, "leader", "orchestrator.leader"),
         (INTERNAL, "dead", "orchestrator.dead"),
+        (INTERNAL, "quarantine", "orchestrator.quarantine"),
     ]
     for exchange, key, queue in roads:
         assert await link.publish(exchange, key, f"{exchange} {key}".encode()) is Published.CONFIRMED

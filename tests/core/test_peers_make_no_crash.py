@@ -6,7 +6,7 @@ from orchestrator.core import events as e
 from orchestrator.core.commands import Noted
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.facts import Asked, Entry
-from orchestrator.wire.messages import Announce, Control, Handler, Note, Notes, Range, Submit, Task
+from orchestrator.wire.messages import Announce, Control, Handler, Held, Note, Notes, Range, Submit, Task
 from tests.core.stage import Node, Stage
 
 
@@ -24,7 +24,10 @@ def test_a_handler_whose_need_makes_no_sense() -> None:
     stage.durable("intake", Submit([Task("t1", "thumbs.resize")]))
     stage.pump()
     handler = Handler("resize", need={"cpu": Range(4, 1)})
-    commands = stage.step(node, e.Arrived(Announce("a", "a.1", "thumbs", [handler], {"slots": 1})))
+    stage.held.add(("c1", "confirm"))  # or the order to sync would come back before it is answered
+    stage.step(node, e.Arrived(Announce("a", "a.1", "thumbs", [handler], {"slots": 1})))
+    stage.pump()
+    commands = stage.step(node, e.Arrived(Held("a.1", 1, node.machine.desk.epoch, 1)))
     assert [one.fields["why"] for one in commands if isinstance(one, Noted) and one.what == "bad_need"]
     stage.pump()
     stage.durable("control", Control("q", "why", {"task": "t1"}), "o")

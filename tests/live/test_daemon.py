@@ -243,8 +243,8 @@ async def test_bytes_that_are_no_message_are_kept_and_stop_nothing(amqp_url: str
         assert (await client.result("t1")).outcome == "done"
         status = await client.ask("status")
         assert status["counts"]["malformed"] == 5 * len(rubbish)
-        letters = [unpack(one.body) for one in await client.link.peek(topology.DEAD, 100)]
-        assert len(letters) == 4 * len(rubbish)
+        letters = [unpack(one.body) for one in await client.link.peek(topology.QUARANTINE, 100)]
+        assert len(letters) == 5 * len(rubbish)
         assert all(letter["error"]["kind"] == "malformed" and letter["error"]["message"] for letter in letters)
 
 

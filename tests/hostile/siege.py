@@ -1,0 +1,177 @@
+"""The coordinator's core under siege: no broker, no loop; honest agents and producers among any number of hostile messages.
+
+What comes is bytes, as in the live session: decoded, or ``Garbled``. The imagined broker routes by queue: orders for an incarnation
+that has none come back. Honest agents answer syncs, run what they are given in the same instant and report it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import count
+from random import Random
+
+from orchestrator.core import commands as c
+from orchestrator.core import events as e
+from orchestrator.core.config import Config
+from orchestrator.core.coordinator import Coordinator
+from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
+from orchestrator.wire.codec import Malformed, decode, encode
+from orchestrator.wire.messages import (
+    Announce,
+    AnyMessage,
+    Beat,
+    Handler,
+    Held,
+    Holding,
+    Note,
+    Notes,
+    Orders,
+    Report,
+    Reports,
+    Result,
+    Submit,
+    Task,
+)
+from tests.hostile.corpus import Corpus, Known, Place
+
+WHERE: dict[Place, str] = {"intake": "thumbs", "reports": "reports", "registry": "registry", "control": "control"}
+"""Routing keys of what coordinators read."""
+DURABLE = ("intake", "reports", "control")
+AGENT_USER, ROGUE_USER = "agents", "rogue"
+
+
+class Siege:
+    """One coordinator that leads, ``agents`` honest instances of ``thumbs``, and a corpus."""
+
+    def __init__(self, seed: int, *, agents: int = 2, config: Config | None = None, rogue: str = ROGUE_USER) -> None:
+        self.machine = Coordinator("c1", config or Config(), Random(seed))
+        self.now_ns = 1_000 * NS_PER_S
+        self.rogue = rogue
+        """As whom the hostile publish; the name of the honest agents' user: as one of theirs."""
+        self.corpus = Corpus(seed, Known("thumbs", "resize"))
+        self.said: Counter[str] = Counter()
+        """Lines that would be logged, by word."""
+        self.settled: set[object] = set()
+        self.handed = 0
+        self.results: dict[str, Result] = {}
+        self.buried = 0
+        self.opened: list[str] = []
+        self._offsets, self._numbers, self._tasks = count(), count(1), count(1)
+        self._agents = {f"honest-{number}.{number:032x}": 0 for number in range(agents)}
+        self._seq: Counter[str] = Counter()
+        self._held: dict[str, list[Attempt]] = {name: [] for name in self._agents}
+        self.step(e.SessionOpened("n1"), e.TokenHeld())
+        for name in self._agents:
+            self.step(self._soft(self._announce(name)))
+        self.corpus.known.incarnations = tuple(self._agents)
+        self.corpus.known.epoch = self.machine.desk.epoch
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def blows(self, place: Place, number: int, *, large: bool = False) -> None:
+        """So many hostile messages for one place, in one turn of the loop."""
+        events: list[e.Event] = []
+        for _ in range(number):
+            body = self.corpus.blow(place, large=large).body
+            handle = None
+            if place in DURABLE:
+                self.handed += 1
+                handle = ("hostile", self.handed)
+            events.append(arrival(body, place, handle, self.rogue))
+        self.step(*events)
+
+    def honest(self, number: int) -> list[str]:
+        """So many tasks of an honest producer, in one message."""
+        names = [f"good-{next(self._tasks)}" for _ in range(number)]
+        self.corpus.known.tasks = names
+        submit = Submit([Task(name, "thumbs.resize") for name in names])
+        self.step(e.Arrived(submit, ("honest", next(self._numbers)), "replies", "producers"))
+        return names
+
+    def beat(self) -> None:
+        """A second passes; honest agents beat."""
+        self.now_ns += NS_PER_S
+        beats: list[e.Event] = []
+        for name, drained in self._agents.items():
+            self._seq[name] += 1
+            beats.append(self._soft(Beat(name, self._seq[name], self.machine.desk.epoch, drained, list(self._held[name]))))
+        self.step(*beats)
+
+    def step(self, *events: e.Event) -> None:
+        """One turn, and all that follows from it at this instant."""
+        todo = list(events)
+        for _ in range(10_000):
+            commands = self.machine.step(self.now_ns, todo)
+            todo = [event for command in commands for event in self._answer(command)]
+            deadline = self.machine.next_deadline()
+            if not todo and (deadline is None or deadline > self.now_ns):
+                self.now_ns += NS_PER_MS
+                return
+        raise AssertionError("it does not come to rest")
+
+    # --- the world ---------------------------------------------------------------------------------------------------
+
+    def _answer(self, command: c.Command) -> list[e.Event]:
+        match command:
+            case c.Append(entry=entry):
+                return [e.Read(next(self._offsets), 100 + 200 * len(entry.facts), entry)]
+            case c.Settle(handles=handles):
+                assert self.settled.isdisjoint(handles), "settled twice"
+                self.settled.update(handles)
+            case c.SendResults(token=token, results=results, reply_to=reply_to):
+                if reply_to == "replies":
+                    self.results |= {one.task: one for one in results}
+                return [e.Sent(token, unroutable=reply_to != "replies")]
+            case c.Bury(token=token):
+                self.buried += 1
+                return [e.Sent(token)]
+            case c.Lead(mark=mark):
+                return [e.Arrived(Reports(mark), ("mark", mark), "", "coordinator")]
+            case c.OpenIntake(service=service):
+                self.opened.append(service)
+            case c.Send(orders=orders):
+                return self._ordered(orders)
+            case c.Noted(what=what):
+                self.said[what] += 1
+        return []
+
+    def _ordered(self, orders: Orders) -> list[e.Event]:
+        name = orders.incarnation
+        if name not in self._agents:
+            return [e.Returned(name)]
+        self._agents[name] = max(orders.seq, self._agents[name])
+        held = self._held[name]
+        for released in orders.release:
+            if released in held:
+                held.remove(released)
+        answers: list[e.Event] = []
+        if orders.assign:
+            attempts = [(item.task, Attempt(orders.epoch, item.n)) for item in orders.assign]
+            held += [attempt for _, attempt in attempts]
+            reports = [Report(task, attempt, "done", b"\x01", started_ns=5, ended_ns=6) for task, attempt in attempts]
+            answers.append(self._soft(Notes(name, [Note(task, attempt, "started") for task, attempt in attempts], orders.seq)))
+            answers.append(e.Arrived(Reports(name, reports), ("report", next(self._numbers)), "", AGENT_USER))
+        if orders.stop:
+            gone = [Note(stop.task, stop.attempt, "stopped") for stop in orders.stop if stop.attempt not in held]
+            answers.append(self._soft(Notes(name, gone, orders.seq)))
+        if orders.sync:
+            self._seq[name] += 1
+            answers.append(self._soft(self._announce(name)))
+            finished = [Holding("t", attempt, "finished") for attempt in held]
+            answers.append(self._soft(Held(name, self._seq[name], orders.epoch, self._agents[name], finished)))
+        return answers
+
+    def _soft(self, message: AnyMessage) -> e.Arrived:
+        return e.Arrived(message, None, "", AGENT_USER)
+
+    def _announce(self, name: str) -> Announce:
+        return Announce(name.partition(".")[0], name, "thumbs", [Handler("resize")], {"slots": 50})
+
+
+def arrival(body: bytes, place: Place, handle: object, user: str) -> e.Event:
+    """As ``live.session`` makes an event of a delivery."""
+    message = decode(body)
+    if isinstance(message, Malformed):
+        return e.Garbled(WHERE[place], str(message), message.sample, handle, "nobody", message.tasks)
+    assert isinstance(encode(message), bytes)
+    return e.Arrived(message, handle, "nobody", user)
