@@ -1,0 +1,47 @@
+"""``python -m tests.hostile --messages 1000000``: a flood beside honest work; what became of both, and of everybody's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tests.hostile.run import run
+
+
+def main(
+    messages: Annotated[int, typer.Option(min=1000, help="Hostile messages, over all queues.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="The same seed, the same messages.")] = 1,
+    window: Annotated[int, typer.Option(min=10, help="Honest tasks that are open at any time.")] = 200,
+    quiet: Annotated[float, typer.Option(min=1, help="Seconds before and after the flood.")] = 30.0,
+    agents: Annotated[int, typer.Option(min=1, help="Honest agents.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Measure it. Exit code 1 if somebody did not bear it."""
+    with tempfile.TemporaryDirectory(prefix="hostile.") as folder, Progress(console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("honest work alone", total=messages)
+
+        def say(what: str, done: int, of: int) -> None:
+            bar.update(line, description=what, completed=done, total=of)
+
+        report = asyncio.run(
+            run(Path(folder), messages, seed=seed, window=window, quiet_s=quiet, agents=agents, say=say, dedup_window_s="60")
+        )
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        Console().print(report)
+    before, during = report["before"]["tasks_per_s"], report["during"]["tasks_per_s"]
+    print(f"honest tasks/s: {before} alone, {during} under the flood ({during / before:.0%})", file=sys.stderr)
+    raise typer.Exit(1 if report["wrong"] else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,149 @@
+"""The flood, in a process of its own: ``python -m tests.hostile.flood URL MESSAGES SEED TASKS REPLY_TO``, as fast as the
+broker takes it.
+
+It may do whatever an agent, a producer, an operator and, for what is no entry, a coordinator may: publish to every exchange, listen to
+the echo and learn who is there. It says once a second, as a JSON line, how many it has sent, by place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections import Counter
+from random import Random
+from typing import Any
+
+from orchestrator.amqp import Delivery, Link, topology
+from orchestrator.wire.codec import decode
+from orchestrator.wire.messages import Echo
+from tests.hostile.corpus import Corpus, Known, Place
+
+POOL = 20_000
+"""Different messages that are made before the flood begins; drawn from again and again, or making them would slow it."""
+ROUND = 200
+"""Messages written between two looks at the socket."""
+UNCONFIRMED_MAX = 5_000
+AIMS: tuple[tuple[str, Place], ...] = (
+    ("intake", "intake"), ("intake", "intake"), ("unknown", "intake"), ("reports", "reports"), ("reports", "reports"),
+    ("registry", "registry"), ("registry", "registry"), ("control", "control"), ("agent", "orders"), ("agent", "echo"),
+    ("echo", "echo"), ("results", "results"), ("ledger", "reports"),
+)  # fmt: skip
+
+class Flood:
+    """Aims at everything."""
+
+    def __init__(self, link: Link, seed: int, tasks: str, reply_to: str) -> None:
+        self._link = link
+        self._dice = Random(seed)
+        self._tasks = tasks
+        self._reply_to = reply_to
+        self._incarnations: list[str] = []
+        self._epoch = 1
+        self.sent: Counter[str] = Counter()
+        self._under_way = 0
+
+    async def learn(self) -> None:
+        """Listen to the echo until it has named somebody."""
+        name = f"orchestrator.agent.rogue-{secrets.token_hex(8)}"
+        queue = topology.Queue(name, exclusive=True, arguments={"x-queue-type": "classic"})
+        await self._link.declare(topology.Topology(queues=(queue,), bindings=(topology.Binding(topology.ECHO, name),)))
+        heard = asyncio.Event()
+
+        def take(delivery: Delivery) -> None:
+            message = decode(delivery.body)
+            if isinstance(message, Echo) and message.heard:
+                self._incarnations, self._epoch = sorted(message.heard), message.epoch
+                heard.set()
+
+        consumer = await self._link.consume(name, take, prefetch=10, no_ack=True)
+        async with asyncio.timeout(30):
+            await heard.wait()
+        await consumer.cancel()
+
+    def pool(self) -> dict[str, list[bytes]]:
+        """Bodies for each aim."""
+        known = Known(
+            "honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, 20_000)], self._epoch
+        )
+        corpus = Corpus(self._dice.getrandbits(32), known)
+        share = POOL // len(AIMS)
+        bodies: dict[str, list[bytes]] = {}
+        for aim, place in AIMS:
+            bodies.setdefault(aim, []).extend(corpus.blow(place).body for _ in range(share))
+        return bodies
+
+    def _address(self, aim: str) -> tuple[str, str]:
+        match aim:
+            case "intake":
+                return topology.TASKS, "honest"
+            case "unknown":
+                return topology.TASKS, f"nobody-{self._dice.randrange(10_000)}"
+            case "reports":
+                return topology.AGENTS, topology.KEY_REPORTS
+            case "registry":
+                return topology.AGENTS, topology.KEY_REGISTRY
+            case "control":
+                return topology.CONTROL, topology.KEY_CONTROL
+            case "agent":
+                return topology.ORDERS, topology.agent_queue(self._dice.choice(self._incarnations))
+            case "echo":
+                return topology.ECHO, ""
+            case "results":
+                return topology.RESULTS, self._reply_to
+            case _:
+                return topology.INTERNAL, topology.KEY_LEDGER
+
+    async def rage(self, messages: int, bodies: dict[str, list[bytes]]) -> None:
+        """Send so many."""
+        dice, link = self._dice, self._link
+        aims = [aim for aim, _ in AIMS]
+        told = time.monotonic()
+        for number in range(messages):
+            aim = aims[number % len(aims)]
+            exchange, key = self._address(aim)
+            how: dict[str, Any] = {"reply_to": self._reply_to if dice.random() < 0.5 else "orchestrator.results.nobody"}
+            if dice.random() < 0.5:
+                how["user_id"] = link.user
+            self._under_way += 1
+            future = link.send(exchange, key, dice.choice(bodies[aim]), mandatory=False, persistent=dice.random() < 0.5, **how)
+            future.add_done_callback(self._landed)
+            self.sent[aim] += 1
+            if number % ROUND == 0:
+                await link.room()
+                while self._under_way > UNCONFIRMED_MAX:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
+                if time.monotonic() - told > 1:
+                    told = time.monotonic()
+                    say(sent=sum(self.sent.values()), aims=self.sent)
+        while self._under_way:
+            await asyncio.sleep(0.01)
+
+    def _landed(self, _: object) -> None:
+        self._under_way -= 1
+
+
+def say(**what: Any) -> None:
+    """One line for whoever started us."""
+    print(json.dumps(what), flush=True)
+
+
+async def main(url: str, messages: int, seed: int, tasks: str, reply_to: str) -> None:
+    """All of it."""
+    async with await Link.open(url, name="flood") as link:
+        flood = Flood(link, seed, tasks, reply_to)
+        await flood.learn()
+        bodies = flood.pool()
+        say(ready=True)
+        sys.stdin.readline()  # told to begin
+        began = time.monotonic()
+        await flood.rage(messages, bodies)
+        say(done=sum(flood.sent.values()), aims=flood.sent, seconds=time.monotonic() - began, broken=link.is_broken)
+
+
+if __name__ == "__main__":
+    address, many, number, names, queue = sys.argv[1:]
+    asyncio.run(main(address, int(many), int(number), names, queue))

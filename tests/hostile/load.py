@@ -1,0 +1,105 @@
+"""Honest work, and how much of it gets done: a producer that keeps so many tasks open, or submits so many a second.
+
+It speaks the protocol itself, so that it costs little beside what is measured, and it looks at every result: an echo that is not the
+number that was sent is a failure, as is any other outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+
+from orchestrator.amqp import Delivery, Link, topology
+from orchestrator.wire.codec import decode, encode, pack, unpack
+from orchestrator.wire.messages import Results, Submit, Task
+
+BATCH = 10
+
+
+class Load:
+    """``window``: so many tasks open; ``rate``: so many a second instead."""
+
+    def __init__(self, url: str, *, window: int = 0, rate: float = 0.0, batch: int = BATCH) -> None:
+        self._url = url
+        self._window = window
+        self._rate = rate
+        self._batch = batch
+        self._prefix = f"good-{secrets.token_hex(2)}-"
+        self._number = 0
+        self._stopped = False
+        self._bell = asyncio.Event()
+        self.reply_to = topology.results_queue(secrets.token_hex(8))
+        self.open: dict[str, tuple[int, float]] = {}
+        self.done = 0
+        self.wrong: list[str] = []
+        self.waits_s: list[float] = []
+        """From submission to result, since they were last taken."""
+        self.strays: Counter[str] = Counter()
+        """What came into the reply queue and was none of ours."""
+
+    @property
+    def tasks(self) -> str:
+        """What its tasks are called: this, and a number from 1."""
+        return self._prefix
+
+    async def run(self) -> None:
+        """Until ``stop``; then until all results are there."""
+        async with await Link.open(self._url, name="honest producer") as link:
+            await link.declare(topology.results_inbox(self.reply_to.removeprefix(topology.results_queue(""))))
+            await link.consume(self.reply_to, self._take, prefetch=0, no_ack=True)
+            await (self._at_rate(link) if self._rate else self._in_window(link))
+            while self.open:
+                await self._wait()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._bell.set()
+
+    async def _in_window(self, link: Link) -> None:
+        while not self._stopped:
+            while len(self.open) + self._batch <= self._window:
+                self._submit(link)
+            await self._wait()
+
+    async def _at_rate(self, link: Link) -> None:
+        due = time.perf_counter()
+        while not self._stopped:
+            now = time.perf_counter()
+            while due <= now:
+                self._submit(link)
+                due += self._batch / self._rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    async def _wait(self) -> None:
+        self._bell.clear()
+        async with asyncio.timeout(60):  # nothing at all for a minute: it is stuck
+            await self._bell.wait()
+
+    def _submit(self, link: Link) -> None:
+        tasks, now = [], time.perf_counter()
+        for _ in range(self._batch):
+            self._number += 1
+            name = f"{self._prefix}{self._number}"
+            self.open[name] = self._number, now
+            tasks.append(Task(name, "honest.echo", pack({"number": self._number}, "args")))
+        link.send(topology.TASKS, "honest", encode(Submit(tasks)), reply_to=self.reply_to)
+
+    def _take(self, delivery: Delivery) -> None:
+        message = decode(delivery.body)
+        if not isinstance(message, Results):
+            self.strays[type(message).__name__] += 1
+            return
+        now = time.perf_counter()
+        for item in message.items:
+            known = self.open.pop(item.task, None)
+            if known is None:
+                self.strays["result"] += 1
+                continue
+            number, since = known
+            if item.outcome != "done" or unpack(item.value or b"\xc0") != number:
+                self.wrong.append(f"{item.task}: {item.outcome}, {item.error}")
+            self.done += 1
+            self.waits_s.append(now - since)
+        self._bell.set()

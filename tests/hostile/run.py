@@ -1,0 +1,149 @@
+"""One run: honest work alone, the same under a flood, the same again; throughput and memory of each, measured in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from orchestrator.amqp import Link, topology
+from orchestrator.client import Client
+from orchestrator.live.embedded import EmbeddedBroker
+from tests.hostile.load import Load
+from tests.hostile.town import ROOT, Town, cpu_s, rss_mb
+
+LOOK_EVERY_S = 0.5
+Say = Callable[[str, int, int], None]
+
+
+class Meter:
+    """Looks at memory now and then, and at how much honest work was done in a span."""
+
+    def __init__(self, town: Town, load: Load) -> None:
+        self._town = town
+        self._load = load
+        self.looks: list[tuple[float, dict[str, float]]] = []
+
+    async def look_on(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.looks.append((time.monotonic(), self._town.rss_mb()))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def begin(self) -> tuple[float, int]:
+        self._load.waits_s.clear()
+        return time.monotonic(), self._load.done
+
+    def end(self, begun: tuple[float, int]) -> dict[str, Any]:
+        """What was done since, how long each took, and what everybody weighed in the second half."""
+        now, (began, done) = time.monotonic(), begun
+        waits = sorted(self._load.waits_s)
+        late = [rss for at, rss in self.looks if at >= (began + now) / 2] or [self._town.rss_mb()]
+        return {
+            "seconds": round(now - began, 2),
+            "tasks_per_s": round((self._load.done - done) / (now - began), 1),
+            "wait_ms_p50": round(1000 * waits[len(waits) // 2], 1) if waits else None,
+            "wait_ms_p99": round(1000 * waits[len(waits) * 99 // 100], 1) if waits else None,
+            "rss_mb": {name: round(median(rss[name] for rss in late), 1) for name in late[0]},
+        }
+
+
+async def run(
+    folder: Path, messages: int, *, seed: int = 1, quiet_s: float = 10.0, window: int = 200, agents: int = 2, say: Say | None = None,
+    **settings: str,
+) -> dict[str, Any]:
+    """The figures. Raises AssertionError if anything of the town did not bear it (``Town.judge``)."""  # fmt: skip
+    async with EmbeddedBroker(folder / "broker") as node:
+        with Town(node.url, folder, agents=agents, **settings) as town:
+            async with Client(node.url) as client:
+                await _ready(client, town, agents)
+                return await _measure(node, town, client, folder, messages, seed, quiet_s, window, say or (lambda *_: None))
+
+
+async def _ready(client: Client, town: Town, agents: int) -> None:
+    async with asyncio.timeout(60):
+        while sum(one["ready"] for one in await client.ask("services", timeout_s=60)) < agents:
+            town.judge()
+            await asyncio.sleep(0.1)
+
+
+async def _measure(
+    node: EmbeddedBroker, town: Town, client: Client, folder: Path, messages: int, seed: int, quiet_s: float, window: int, say: Say
+) -> dict[str, Any]:
+    rogue = await _rogue(node)
+    load = Load(node.url, window=window)
+    meter = Meter(town, load)
+    with (folder / "flood.log").open("wb") as log:
+        flood = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.hostile.flood", rogue, str(messages), str(seed), load.tasks, load.reply_to,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
+        )  # fmt: skip
+    assert flood.stdin is not None
+    assert flood.stdout is not None
+    report: dict[str, Any] = {"messages": messages, "window": window, "broker": node.pid}
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(load.run())
+        looks = group.create_task(meter.look_on())
+        try:
+            line = await flood.stdout.readline()
+            assert line, (folder / "flood.log").read_text()
+            begun = meter.begin()
+            await asyncio.sleep(quiet_s)  # a span of time is what is measured
+            report["before"] = meter.end(begun)
+            begun, broker_cpu_s, cpu = meter.begin(), cpu_s(node.pid or 0), town.cpu_s()
+            flood.stdin.write(b"go\n")
+            said: dict[str, Any] = {}
+            while line := await flood.stdout.readline():
+                said = json.loads(line)
+                say("flood", said.get("sent", messages), messages)
+                town.judge()
+            report["during"] = meter.end(begun)
+            report["flood"] = said
+            report["during"]["cpu_s"] = {name: round(used - cpu[name], 1) for name, used in town.cpu_s().items()}
+            report["during"]["cpu_s"]["broker"] = round(cpu_s(node.pid or 0) - broker_cpu_s, 1)
+            await _drained(node.url, town)
+            begun = meter.begin()
+            await asyncio.sleep(quiet_s)
+            report["after"] = meter.end(begun)
+        finally:
+            load.stop()
+            if flood.returncode is None:
+                flood.kill()
+            await flood.wait()
+            looks.cancel()
+        await work
+    assert said.get("done") == messages, f"the flood ended early: {said}\n{(folder / 'flood.log').read_text()}"
+    report["wrong"] = load.wrong
+    report["words"] = {name: dict(words) for name, words in town.judge().items()}
+    report["status"] = await client.ask("status", timeout_s=60)
+    report["broker_mb"] = round(rss_mb(node.pid or 0), 1)
+    report["memory"] = _memory(meter)
+    return report
+
+
+async def _rogue(node: EmbeddedBroker) -> str:
+    """The URL of a user who may do everything on the broker, and is not whom agents, producers and coordinators connect as."""
+    await node.ctl("add_user", "rogue", "rogue")
+    await node.ctl("set_permissions", "-p", "/", "rogue", ".*", ".*", ".*")
+    return node.url.replace(node.url.partition("://")[2].partition("@")[0], "rogue:rogue", 1)
+
+
+async def _drained(url: str, town: Town) -> None:
+    """Until what the flood left in the queues that coordinators read is read."""
+    async with await Link.open(url, name="looking on", connections=("consume",)) as link, asyncio.timeout(120):
+        queues = (topology.TASKS, topology.intake_queue("honest"), topology.REPORTS, topology.CONTROL)
+        while sum([(await link.stat(queue)).messages for queue in queues]):
+            town.judge()
+            await asyncio.sleep(0.2)
+
+
+def _memory(meter: Meter) -> list[dict[str, Any]]:
+    """What everybody weighed, at some twenty moments."""
+    step = max(1, len(meter.looks) // 20)
+    first = meter.looks[0][0]
+    return [{"s": round(at - first, 1), **{name: round(mb, 1) for name, mb in rss.items()}} for at, rss in meter.looks[::step]]
