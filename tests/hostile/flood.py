@@ -1,8 +1,8 @@
 """The flood, in a process of its own: ``python -m tests.hostile.flood URL MESSAGES SEED TASKS REPLY_TO``, as fast as the
 broker takes it.
 
-It may do whatever an agent, a producer, an operator and, for what is no entry, a coordinator may: publish to every exchange, listen to
-the echo and learn who is there. It says once a second, as a JSON line, how many it has sent, by place.
+It may do whatever an agent, a producer, an operator and, for what is no entry, a coordinator may: publish to every exchange, listen
+to the echo and learn who is there. It says once a second, as a JSON line, how many it has sent, by place.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ AIMS: tuple[tuple[str, Place], ...] = (
     ("echo", "echo"), ("results", "results"), ("ledger", "reports"),
 )  # fmt: skip
 
+
 class Flood:
     """Aims at everything."""
 
@@ -44,6 +45,7 @@ class Flood:
         self._epoch = 1
         self.sent: Counter[str] = Counter()
         self._under_way = 0
+        self._room = asyncio.Event()
 
     async def learn(self) -> None:
         """Listen to the echo until it has named somebody."""
@@ -65,9 +67,7 @@ class Flood:
 
     def pool(self) -> dict[str, list[bytes]]:
         """Bodies for each aim."""
-        known = Known(
-            "honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, 20_000)], self._epoch
-        )
+        known = Known("honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, 20_000)], self._epoch)
         corpus = Corpus(self._dice.getrandbits(32), known)
         share = POOL // len(AIMS)
         bodies: dict[str, list[bytes]] = {}
@@ -113,17 +113,22 @@ class Flood:
             self.sent[aim] += 1
             if number % ROUND == 0:
                 await link.room()
-                while self._under_way > UNCONFIRMED_MAX:
-                    await asyncio.sleep(0.001)
+                await self._until(UNCONFIRMED_MAX)
                 await asyncio.sleep(0)
                 if time.monotonic() - told > 1:
                     told = time.monotonic()
                     say(sent=sum(self.sent.values()), aims=self.sent)
-        while self._under_way:
-            await asyncio.sleep(0.01)
+        await self._until(0)
+
+    async def _until(self, most: int) -> None:
+        """No more than so many are unconfirmed."""
+        while self._under_way > most:
+            self._room.clear()
+            await self._room.wait()
 
     def _landed(self, _: object) -> None:
         self._under_way -= 1
+        self._room.set()
 
 
 def say(**what: Any) -> None:

@@ -1,7 +1,7 @@
 """Honest work, and how much of it gets done: a producer that keeps so many tasks open, or submits so many a second.
 
-It speaks the protocol itself, so that it costs little beside what is measured, and it looks at every result: an echo that is not the
-number that was sent is a failure, as is any other outcome.
+It speaks the protocol itself, so that it costs little beside what is measured, and it looks at every result: an echo that is not
+the number that was sent is a failure, as is any other outcome.
 """
 
 from __future__ import annotations

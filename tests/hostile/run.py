@@ -54,10 +54,17 @@ class Meter:
 
 
 async def run(
-    folder: Path, messages: int, *, seed: int = 1, quiet_s: float = 10.0, window: int = 200, agents: int = 2, say: Say | None = None,
+    folder: Path,
+    messages: int,
+    *,
+    seed: int = 1,
+    quiet_s: float = 10.0,
+    window: int = 200,
+    agents: int = 2,
+    say: Say | None = None,
     **settings: str,
 ) -> dict[str, Any]:
-    """The figures. Raises AssertionError if anything of the town did not bear it (``Town.judge``)."""  # fmt: skip
+    """The figures. Raises AssertionError if anything of the town did not bear it (``Town.judge``)."""
     async with EmbeddedBroker(folder / "broker") as node:
         with Town(node.url, folder, agents=agents, **settings) as town:
             async with Client(node.url) as client:
@@ -86,12 +93,11 @@ async def _measure(
     assert flood.stdin is not None
     assert flood.stdout is not None
     report: dict[str, Any] = {"messages": messages, "window": window, "broker": node.pid}
+    assert await flood.stdout.readline(), (folder / "flood.log").read_text()  # it has learned who is there
     async with asyncio.TaskGroup() as group:
         work = group.create_task(load.run())
         looks = group.create_task(meter.look_on())
         try:
-            line = await flood.stdout.readline()
-            assert line, (folder / "flood.log").read_text()
             begun = meter.begin()
             await asyncio.sleep(quiet_s)  # a span of time is what is measured
             report["before"] = meter.end(begun)

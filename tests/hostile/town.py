@@ -1,7 +1,7 @@
 """A coordinator and agents in processes of their own, as a user starts them; what they weigh, and what they say.
 
-Their logs are JSON lines. ``judge`` raises if one of them has ended, said something at the level of an error, said what is no line of
-the log (a traceback, say), or began a session twice.
+Their logs are JSON lines. ``judge`` raises if one of them has ended, said something at the level of an error, said what is no line
+of the log (a traceback, say), or began a session twice.
 """
 
 from __future__ import annotations
