@@ -14,6 +14,8 @@ from orchestrator.vocabulary import Milli, Vector, milli, plain
 from orchestrator.wire.messages import Need, Range
 
 SLOT: Vector = {"slots": 1000}
+APART = "apart"
+"""Of this every instance has one, and a task that is suspected of killing its instances takes it: two such never meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Shortage:
     free: Milli
 
     def __str__(self) -> str:
+        if self.resource == APART:
+            return "a task already that is suspected of killing its instances, as this one is"
         return f"{self.resource} short by {plain(self.wanted - self.free)} (wants {plain(self.wanted)}, free {plain(self.free)})"
 
 
@@ -68,6 +72,11 @@ def demand_of(need: Need) -> Demand:
         if high:
             parts.append((name, low, high))
     return Demand(tuple(parts))
+
+
+def apart(demand: Demand) -> Demand:
+    """The same for a task that must not meet others of its like."""
+    return Demand(tuple(sorted((*(part for part in demand.parts if part[0] != APART), (APART, 1000, 1000)))))
 
 
 def shortages(demand: Demand, free: Mapping[str, Milli]) -> list[Shortage]:

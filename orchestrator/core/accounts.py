@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.policies.ordering import Ordering
+from orchestrator.resources import APART
 from orchestrator.vocabulary import NS_PER_S, Milli, Nanos
 
 if TYPE_CHECKING:
@@ -99,4 +100,5 @@ class Accounts:
 
 def dominant(grant: Mapping[str, Milli], total: Mapping[str, Milli]) -> float:
     """The largest share of any resource, 0…1."""
-    return max((min(1.0, amount / total[name]) for name, amount in grant.items() if total.get(name)), default=0.0)
+    shares = (min(1.0, amount / total[name]) for name, amount in grant.items() if total.get(name) and name != APART)
+    return max(shares, default=0.0)

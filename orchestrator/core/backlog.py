@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Protocol
 
+from orchestrator.core import rules
 from orchestrator.core.accounts import Accounts
 from orchestrator.core.estimates import Estimates, kind_of
 from orchestrator.core.heads import Entry, Heads
@@ -20,7 +21,7 @@ from orchestrator.core.lanes import ClassKey, Delegating, DemandClass, Frame, La
 from orchestrator.core.limits import Limits, Shares
 from orchestrator.core.records import Record
 from orchestrator.policies.ordering import Ordering, Waiting
-from orchestrator.resources import Demand, demand_of
+from orchestrator.resources import Demand, apart, demand_of
 from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId, TaskType, service_of
 from orchestrator.wire.messages import Need, Task
 
@@ -260,10 +261,11 @@ class Queue:
 class Backlog:
     """All services' queues."""
 
-    def __init__(self, ordering_of: Callable[[Service], Ordering], estimates: Estimates) -> None:
+    def __init__(self, ordering_of: Callable[[Service], Ordering], estimates: Estimates, losses_max: int = 3) -> None:
         self.ordering_of = ordering_of
         """Which ordering holds for a service now."""
         self.estimates = estimates
+        self.losses_max = losses_max
         self.queues: dict[Service, Queue] = {}
         self.needs: dict[TaskType, Need] = {}
         """What a handler says its tasks ask when they say nothing themselves."""
@@ -408,13 +410,16 @@ class Backlog:
         return kind_of(record.task)
 
     def demand(self, record: Record) -> Demand:
-        """What the task asks, as a demand; equal needs share one. What makes no sense is refused at submission; should the ledger
-        have such a task all the same (of another version, or another hand), it asks for one slot.
+        """What the task asks, as a demand; equal needs share one. On its last chance it meets no other such (R8).
+
+        What makes no sense is refused at submission; should the ledger have such a task all the same (of another version, or
+        another hand), it asks for one slot.
         """
         try:
-            return self.demand_for(record.task)
+            demand = self.demand_for(record.task)
         except ValueError:
-            return demand_of({})
+            demand = demand_of({})
+        return apart(demand) if record.failures and rules.r8_last_chance(record, self.losses_max) else demand
 
     def demand_for(self, task: Task) -> Demand:
         """What ``task`` asks. Raises ValueError if that makes no sense."""

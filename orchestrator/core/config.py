@@ -41,7 +41,8 @@ class Config:
     reservations: int = 1
     """So many heads of a service that fit nowhere have an instance kept for them (0: smaller tasks may pass them for ever)."""
     losses_max: int = 3
-    """A task whose instances died under it so often is suspected of killing them, and ends as failed."""
+    """A task whose instances died under it so often is suspected of killing them, and ends as failed. Four that died before it was
+    seen to start count as one. With one death less than that it meets no other such task on an instance (R8)."""
     services_max: int = 500
     """Services with an intake queue of their own: each takes a channel of ours. Submissions for others come by the common one."""
     backlog_max: int = 500_000

@@ -84,7 +84,7 @@ class Desk:
         self.registry = Registry()
         self.policies = policies = policies or Policies(BUILT_IN)
         self.estimates = Estimates(config.estimates)
-        self.backlog = Backlog(lambda service: policies.of(service).ordering, self.estimates)
+        self.backlog = Backlog(lambda service: policies.of(service).ordering, self.estimates, config.losses_max)
         self.sharing = Sharing()
         self.wanted_limits: dict[str, Spec] = {}
         """What the settings say of limits."""

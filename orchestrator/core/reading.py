@@ -181,11 +181,12 @@ def _judge(desk: Desk, now: Nanos, record: Record) -> None:
     last = record.failures[-1]
     if not rules.r8_tried_enough(record, desk.config.losses_max, last.cause == "fatal"):
         return
-    if last.cause == "lost":
+    if last.cause in ("lost", "unseen"):
+        before = f", {record.unseen} just before it was seen to start" if record.unseen else ""
         error = Error(
             "quarantined",
-            f"{record.losses} instances died while they ran this task; it is suspected of killing them and is not tried again. "
-            "Its story is in the dead letters.",
+            f"{record.losses} instances died while they ran this task{before}; it is suspected of killing them and is not tried "
+            "again. Its story is in the dead letters.",
         )
     else:
         error = last.error

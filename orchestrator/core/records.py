@@ -105,8 +105,18 @@ class Record:
 
     @property
     def losses(self) -> int:
-        """How many attempts went down with their instance."""
+        """How many attempts went down with their instance while they ran."""
         return sum(failure.cause == "lost" for failure in self.failures)
+
+    @property
+    def unseen(self) -> int:
+        """How many went down with their instance before they were seen to start."""
+        return sum(failure.cause == "unseen" for failure in self.failures)
+
+    @property
+    def failed(self) -> int:
+        """How many failed of themselves."""
+        return sum(failure.cause not in ("lost", "unseen") for failure in self.failures)
 
     @property
     def standing(self) -> tuple[int, int, int, int]:

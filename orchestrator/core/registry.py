@@ -16,7 +16,7 @@ from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_af
 from orchestrator.core.limits import Shares
 from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
-from orchestrator.resources import Demand, Shortage, fits, give_back, shortages, take
+from orchestrator.resources import APART, Demand, Shortage, fits, give_back, shortages, take
 from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service, Vector, vector
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
 
@@ -161,7 +161,7 @@ class Instance:
     def describe(self, announce: Announce) -> None:
         """Take in what it says of itself; a changed capacity changes what is free by as much."""
         named = {name: float(len(set(devices))) for name, devices in announce.devices.items()}
-        capacity = vector({"slots": 1.0, **named, **announce.capacity})
+        capacity = vector({"slots": 1.0, **named, **announce.capacity, APART: 1.0})
         self.announced, self.capacity, self.free = announce, capacity, dict(capacity)
         self.devices = shelves(announce.devices)
         for holding in self.holdings.values():

@@ -113,7 +113,7 @@ def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, na
     handler = _handler(desk, record, instance)
     retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
     base, most = (handler.backoff_ns, handler.backoff_max_ns) if handler else (10**9, 300 * 10**9)
-    wait = min(most, base << min(len(record.failures) - record.losses, 30))
+    wait = min(most, base << min(record.failed, 30))
     wait = round(wait * desk.dice.uniform(0.8, 1.2))
     error = report.error
     assert error is not None, "the codec refuses a failed report without an error"

@@ -17,6 +17,9 @@ from orchestrator.wire.facts import Entry, Failed, Failure
 if TYPE_CHECKING:
     from orchestrator.core.registry import Instance
 
+UNSEEN_PER_LOSS = 4
+"""So many instances that died before an attempt was seen to start weigh as much as one that died while it ran."""
+
 
 def r1_committed(entry: Entry, nonce: str, number: int, leading: bool) -> bool:
     """A fact is committed for its leader when it is read back with no later claim before it (then we would not lead)."""
@@ -67,14 +70,27 @@ def r8_counts(record: Record, failed: Failed) -> bool:
 
 
 def r8_over(failed: Failed | Failure) -> bool:
-    """A failure written on evidence (``lost``) never overrides an agent that answers that it still holds the attempt."""
-    return failed.cause != "lost"
+    """A failure written on evidence (``lost``, ``unseen``) never overrides an agent that answers that it still has the attempt."""
+    return failed.cause not in ("lost", "unseen")
+
+
+def r8_deaths(record: Record) -> int:
+    """How many deaths of instances speak against the task. One that died before the attempt was seen to start proves little: the
+    attempt may never have begun. But a task that kills at once is never seen to start, so enough of these count too.
+    """
+    return record.losses + record.unseen // UNSEEN_PER_LOSS
+
+
+def r8_last_chance(record: Record, losses_max: int) -> bool:
+    """Whether one more death would end it as a killer. So that no innocent one dies of what another does, two such tasks are never
+    on one instance at once: the next death there speaks against one of them alone.
+    """
+    return r8_deaths(record) >= max(1, losses_max - 1)
 
 
 def r8_tried_enough(record: Record, losses_max: int, fatal: bool) -> bool:
     """Whether the task ends as failed: decided when ``Failed`` is read, from ledger content only."""
-    losses = record.losses
-    return fatal or losses >= losses_max or len(record.failures) - losses > record.retries
+    return fatal or r8_deaths(record) >= losses_max or record.failed > record.retries
 
 
 def r10_fresh(now: Nanos, proven: Nanos, fresh_ns: Nanos) -> bool:

@@ -10,12 +10,16 @@ from orchestrator.core import billing, rules
 from orchestrator.core.desk import Desk
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance
-from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
 from orchestrator.wire.facts import Ended, Failed
 from orchestrator.wire.messages import Error, Stop
 
 EXPIRED = Error("expired", "the deadline passed before the task could start; it was not started")
 LOST = Error("lost", "the instance that ran this attempt is gone")
+UNSEEN = Error("unseen", "the instance is gone before this attempt was seen to start")
+UNSEEN_WAIT_MAX_NS = 60 * NS_PER_S
+"""An instance that comes and goes must not use up in seconds what speaks against the tasks that it was given: after the second such
+death a task waits a second, then twice as long each time, up to this."""
 
 
 def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
@@ -85,8 +89,6 @@ def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: 
     if record.has_saved(attempt, saved):
         settle_down(desk, now, record)
         return
-    if record.state == "assigned":
-        record.follow("started")  # its agent had no time to say so
     record.follow("doubt")
     record.awaits = (attempt, saved)
     desk.doubtful[record.id] = record
@@ -101,7 +103,7 @@ def give_up_waiting(desk: Desk, now: Nanos, record: Record, n: int) -> None:
 
 
 def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: Holding) -> None:
-    """The instance is gone, and this attempt with it. One that ran counts as lost, once that is in the ledger (R8)."""
+    """The instance is gone, and this attempt with it. That counts, once it is in the ledger (R8): as lost if it was seen to run."""
     let_go(desk, instance, attempt)
     record = holding.record
     if record is None:
@@ -109,16 +111,24 @@ def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: 
     desk.lapse(attempt, record.id)
     if not rules.r4_assignable(record):
         return
-    if not holding.running or any(failure.attempt == attempt for failure in record.failures):
-        settle_down(desk, now, record)  # it never ran, or the ledger has its loss already: an earlier leader wrote it too soon
+    if any(failure.attempt == attempt for failure in record.failures):
+        settle_down(desk, now, record)  # the ledger has its loss already: an earlier leader wrote it too soon
+        return
+    if not holding.running and holding.sent > instance.drained and instance.heard_ns > record.assigned_ns:
+        settle_down(desk, now, record)  # its order was not read by an instance that lived on: this proves nothing at all
         return
     record.follow("doubt")
     desk.doubtful[record.id] = record
     handler = instance.handlers.get(record.handler)
     retries = record.task.retries if record.task.retries is not None else handler.retries if handler else 2
-    desk.counts["lost"] += 1
-    ran_ns = max(0, now - record.started_ns) if record.started_ns else 0
-    desk.propose(Failed(record.id, attempt, "lost", LOST, now, instance.name, retries, ran_ns=ran_ns))
+    if holding.running:
+        desk.counts["lost"] += 1
+        ran_ns = max(0, now - record.started_ns) if record.started_ns else 0
+        desk.propose(Failed(record.id, attempt, "lost", LOST, now, instance.name, retries, ran_ns=ran_ns))
+        return
+    desk.counts["unseen"] += 1
+    wait_ns = round(min(UNSEEN_WAIT_MAX_NS, NS_PER_S << record.unseen - 1) * desk.dice.uniform(0.8, 1.2)) if record.unseen else 0
+    desk.propose(Failed(record.id, attempt, "unseen", UNSEEN, now, instance.name, retries, now + wait_ns))
 
 
 def stop(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding, reason: str) -> None:

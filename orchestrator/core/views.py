@@ -15,7 +15,8 @@ from orchestrator.core.families import Outline
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
-from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId, TaskType, plain_vector, seconds
+from orchestrator.resources import APART
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId, TaskType, Vector, plain_vector, seconds
 
 
 def status(desk: Desk, now: Nanos) -> dict[str, Any]:
@@ -114,8 +115,8 @@ def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
         "incarnation": one.incarnation,
         "state": one.state,
         "holds": len(one.holdings),
-        "capacity": plain_vector(one.capacity),
-        "free": plain_vector(one.free),
+        "capacity": _told(one.capacity),
+        "free": _told(one.free),
         "heard_s": round(seconds(now - one.heard_ns), 3),
         "speed": round(desk.estimates.speeds.overall(one.service, one.name), 2),
         "version": one.announced.version if one.announced else "",
@@ -125,11 +126,18 @@ def _instance(desk: Desk, now: Nanos, one: Instance) -> dict[str, Any]:
     }
 
 
+def _told(amounts: Vector) -> dict[str, float]:
+    """Without what only we count."""
+    return {name: amount for name, amount in plain_vector(amounts).items() if name != APART}
+
+
 def resources(desk: Desk) -> list[dict[str, Any]]:
     """Every resource: capacity, granted, free, over all instances and per service."""
     rows: dict[tuple[str, str], list[int]] = {}
     for one in desk.registry.instances.values():
         for name, had in one.capacity.items():
+            if name == APART:
+                continue
             row = rows.setdefault((one.service, name), [0, 0, 0])
             row[0] += had
             row[1] += one.free.get(name, 0)

@@ -149,17 +149,18 @@ class Accounts:
 
     def _tried(self, task: str, offset: int, losses_max: int) -> str | None:
         """Why no further try may be made: decided with each failure, so what comes after the last one changes nothing."""
-        losses = 0
+        losses = unseen = 0
         for number, (at, fact) in enumerate(self.failed.get(task, {}).values(), 1):
             if at >= offset:
                 return None
             losses += fact.cause == "lost"
-            if losses >= losses_max:
-                return f"{losses} instances died under it"
+            unseen += fact.cause == "unseen"
+            if losses + unseen // 4 >= losses_max:
+                return f"{losses} instances died under it, {unseen} before it was seen to start"
             if fact.cause == "fatal":
                 return "its last failure is final"
-            if number - losses > fact.retries:
-                return f"it failed {number - losses} times and has {fact.retries} retries"
+            if (tries := number - losses - unseen) > fact.retries:
+                return f"it failed {tries} times and has {fact.retries} retries"
         return None
 
     def never(self, task: str) -> bool:

@@ -14,13 +14,10 @@ from typing import Any
 from orchestrator.sim.laws import Laws
 from orchestrator.sim.timeline import Act, Timeline
 from orchestrator.sim.workload import Try
-from orchestrator.vocabulary import NS_PER_MS, Attempt, Nanos
+from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Error
 from workers.core import commands as wc
 from workers.core import events as we
-
-LEAST_NS = 20 * NS_PER_MS
-"""Of what goes on from a checkpoint: one that killed its agent before it was seen to start would never count as lost."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +61,7 @@ class Jobs:
     def start(self, command: wc.StartJob, plan: Try, incarnation: str) -> None:
         """Call the handler, unless the permit runs out before."""
         item = command.assignment
-        lasts_ns = max(LEAST_NS, plan.lasts_ns - item.ran_ns) if item.ran_ns else plan.lasts_ns  # what is saved is not done again
+        lasts_ns = max(0, plan.lasts_ns - item.ran_ns)  # what is saved is not done again
         job = Job(item.task, command.attempt, incarnation, plan, item.number, lasts_ns)
         self.running[job.attempt] = job
         self._after(plan.starts_after_ns, partial(self._call, job))

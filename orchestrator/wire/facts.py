@@ -35,8 +35,9 @@ class Failed(Fact, frozen=True, tag="failed"):
 
     task: str
     attempt: Attempt
-    cause: Literal["error", "timeout", "lost", "fatal"]
-    """``error``/``timeout``: the attempt failed; ``lost``: its instance is gone; ``fatal``: another try cannot help."""
+    cause: Literal["error", "timeout", "lost", "unseen", "fatal"]
+    """``error``/``timeout``: the attempt failed; ``lost``: its instance is gone; ``unseen``: it is gone before the attempt was seen
+    to start; ``fatal``: another try cannot help."""
     error: Error
     at_ns: Nanos
     instance: str = ""

@@ -50,6 +50,8 @@ MUTANTS: dict[str, Broken] = {
         lambda record, losses_max, fatal: fatal or len(record.failures) > record.retries,
         "quarantine",
     ),
+    "R8: deaths before the start prove nothing": ("r8_deaths", lambda record: record.losses, "killers_unseen"),
+    "R8: neighbours die of what a killer does": ("r8_last_chance", lambda record, losses_max: False, "killers"),
     "R10: always fresh": ("r10_fresh", lambda now, proven, fresh_ns: True, "r10_not_fresh"),
     "R10: over a lease after the claim": (
         "r10_over_after_claim",

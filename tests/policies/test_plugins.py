@@ -92,7 +92,8 @@ def test_one_that_grants_what_is_not_there_is_set_down(found: Catalogue) -> None
     floor = Floor(lambda task, where: 1.0, found, allocation="generous")
     floor.instance("a", slots=1.0, cpu=4.0)
     floor.submit(Task("t", "s.h", need={"cpu": Range(1.0, 3.0)}))
-    assert floor.machine.desk.registry.instances["a"].free == {"slots": 0, "cpu": 3000}
+    free = floor.machine.desk.registry.instances["a"].free
+    assert (free["slots"], free["cpu"]) == (0, 3000)
     assert "too little, too much, or not free" in next(one.fields["why"] for one in floor.noted if one.what == "policy_failed")
 
 
