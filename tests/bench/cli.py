@@ -16,11 +16,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.bench import core as core_bench
-from tests.bench.environment import NoEnvironment, python_with_peers
+from tests.bench.environment import python_with_peers
 from tests.bench.machine import machine
 from tests.bench.report import tables
 from tests.bench.suite import Suite
 from tests.bench.workloads import ALL, BY_LETTER, CONTESTANTS, PEERS
+
+WIDTH = 132
+"""Of the report: narrower, the names of its columns are lost."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -56,43 +59,43 @@ def core(
 
 @app.command()
 def peers(
-    peer: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Only these: {', '.join(CONTESTANTS)}.")] = None,
-    workload: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LETTER", help="Only these: " + "; ".join(f"{one.letter}: {one.title}" for one in ALL) + "."),
-    ] = None,
+    names: Annotated[str, typer.Option("--peers", metavar="NAME,NAME", help=f"Only these: {', '.join(CONTESTANTS)}.")] = "",
+    letters: Annotated[
+        str,
+        typer.Option("--only", metavar="A,B", help="Only these: " + "; ".join(f"{one.letter}: {one.title}" for one in ALL) + "."),
+    ] = "",
     rounds: Annotated[int, typer.Option(help="Medians of so many.", min=1)] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="One round, smaller sizes: to see whether it works.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture too.")] = None,
 ) -> None:
     """Ours, what teams use instead, and the floor, side by side in one run on one broker."""
-    names = _chosen(peer, CONTESTANTS, "--peer")
-    letters = _chosen(workload, tuple(BY_LETTER), "--workload")
-    try:
-        python = python_with_peers(_say) if plot or any(name in PEERS for name in names) else sys.executable
-    except NoEnvironment as trouble:
-        _say(str(trouble))
-        raise typer.Exit(1) from None
-    suite = Suite([BY_LETTER[letter] for letter in letters], names, 1 if quick else rounds, quick, python, _say)
+    who = _chosen(names, CONTESTANTS, "--peers")
+    workloads = [BY_LETTER[letter] for letter in _chosen(letters, tuple(BY_LETTER), "--only")]
+    python, missing = python_with_peers([name for name in who if name in PEERS], _say, draw=plot is not None)
+    suite = Suite(workloads, who, 1 if quick else rounds, quick, python, _say, missing)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))  # told to end: in order, as by Ctrl-C
     report = asyncio.run(suite.run())
     text = json.dumps(report, indent=1)
     if as_json:
         print(text)
-    else:
-        Console().print(*tables(report), sep="\n")
+    console = Console(stderr=as_json)
+    console.width = max(console.width, WIDTH)
+    console.print(*tables(report), sep="\n")
     if plot:
         drawer = Path(__file__).with_name("plot.py")
-        subprocess.run([python, str(drawer), str(plot)], input=text, text=True, check=True)
-    raise typer.Exit(1 if report["failures"] else 0)
+        drawn = subprocess.run([python, str(drawer), str(plot)], input=text, text=True, stderr=subprocess.PIPE)
+        _say(f"drawn: {plot}" if not drawn.returncode else f"no picture could be drawn:\n{drawn.stderr[-1000:]}")
+    raise typer.Exit(1 if report["failures"] or missing else 0)
 
 
-def _chosen(given: list[str] | None, known: tuple[str, ...], option: str) -> list[str]:
-    for name in given or ():
+def _chosen(given: str, known: tuple[str, ...], option: str) -> list[str]:
+    """Of what is known those that were named; all, if none was."""
+    wanted = [name.strip() for name in given.split(",") if name.strip()]
+    for name in wanted:
         if name not in known:
             raise typer.BadParameter(f"{option} {name}: there is {', '.join(known)}")
-    return [name for name in known if not given or name in given]
+    return [name for name in known if not wanted or name in wanted]
 
 
 def _say(line: str) -> None:

@@ -7,51 +7,70 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LOCK = Path(__file__).with_name("requirements.lock")
-MODULES = ("celery", "dramatiq", "taskiq_aio_pika", "faststream", "distributed", "ray", "matplotlib")
+MODULES = {
+    "celery": ("celery",),
+    "dramatiq": ("dramatiq",),
+    "taskiq": ("taskiq_aio_pika", "uvloop"),
+    "faststream": ("faststream", "uvloop"),
+    "dask": ("distributed",),
+    "ray": ("ray",),
+}
+"""What each peer's file imports."""
+PICTURES = "matplotlib"
+
+_LOOK = "import sys, importlib.util as u; print(*(one for one in sys.argv[1:] if u.find_spec(one) is None))"
 
 
-class NoEnvironment(Exception):
-    """The peers cannot be had; the text says why and what to do."""
+def python_with_peers(peers: Sequence[str], say: Callable[[str], None], *, draw: bool = False) -> tuple[str, dict[str, str]]:
+    """The Python that can play these peers, and why it cannot play some.
 
-
-def python_with_peers(say: Callable[[str], None]) -> str:
-    """The Python that can play the peers; makes an environment for it when there is none. Raises NoEnvironment."""
-    if all(find_spec(module) for module in MODULES):
-        return sys.executable
+    Where this environment has them all it is this one; else one of their own, made once. Whatever cannot be installed is left out,
+    said, and tried again the next time.
+    """
+    needed = [module for name in peers for module in MODULES[name]] + [PICTURES] * draw
+    if not _absent(sys.executable, needed):
+        return sys.executable, {}
     home = _home()
-    python = home / "bin" / "python"
-    done = home / ".complete"
-    if not done.exists():
-        say(f"installing the peers into an environment of their own, {home} (about 500 MB, once)")
-        shutil.rmtree(home, ignore_errors=True)
-        home.parent.mkdir(parents=True, exist_ok=True)
-        _run([sys.executable, "-m", "venv", str(home)])
-        _run(
-            [
-                str(python),
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--no-input",
-                "--disable-pip-version-check",
-                "-c",
-                str(LOCK),
-                *pinned(),
-            ]
-        )
-        done.touch()
-    return str(python)
+    python = str(home / "bin" / "python")
+    wrong = ""
+    if not (home / ".complete").exists():
+        say(f"installing the peers into an environment of their own, {home} (about 500 MB, some minutes, once)")
+        wrong = _make(home, python)
+    if not Path(python).exists():
+        return sys.executable, dict.fromkeys(peers, wrong)
+    absent = _absent(python, needed)
+    missing = {name: f"it could not be installed: {wrong}" for name in peers if absent.intersection(MODULES[name])}
+    for name, why in missing.items():
+        say(f"{name} is left out: {why}")
+    return python, missing
+
+
+def _make(home: Path, python: str) -> str:
+    """Install all that can be; gives what went wrong. Together, as that is quick; where that fails each for itself."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    if not Path(python).exists() and (wrong := _run([sys.executable, "-m", "venv", str(home)])):
+        return wrong
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-c", str(LOCK)]
+    if not (wrong := _run([*pip, *pinned()])):
+        (home / ".complete").touch()
+        return ""
+    for one in pinned():
+        _run([*pip, one])
+    return wrong
+
+
+def _absent(python: str, modules: Sequence[str]) -> set[str]:
+    """Which of these modules that Python does not have."""
+    done = subprocess.run([python, "-c", _LOOK, *modules], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return set(done.stdout.split()) if not done.returncode else set(modules)
 
 
 def pinned() -> list[str]:
@@ -66,10 +85,7 @@ def _home() -> Path:
     return cache / "orchestrator" / f"bench-{what}"
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str]) -> str:
+    """Run it; gives the last it said if it failed, else nothing."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise NoEnvironment(
-            f"The peers could not be installed: `{' '.join(command[:4])} …` failed:\n{(done.stderr or done.stdout)[-2000:]}\n"
-            "Nothing was measured. Is a package index reachable? Or compare with the floor alone: --peer ours --peer relay"
-        )
+    return (done.stderr or done.stdout).strip()[-500:] or f"code {done.returncode}" if done.returncode else ""

@@ -24,15 +24,22 @@ def tables(report: dict[str, Any]) -> list[RenderableType]:
     told = report["machine"]
     out: list[RenderableType] = [
         f"{told['cores']} cores, {told['system']}, Python {told['python']}, RabbitMQ {told['rabbitmq']}, "
-        f"load {told['load_1min']:.1f}; medians of {report['rounds']} rounds{' (quick: small sizes)' if report['quick'] else ''}",
+        f"load {told['load_1min']:.1f}; {_rounds(report['rounds'])}{' (quick: small sizes)' if report['quick'] else ''}",
         ", ".join(f"{name} {version}" for name, version in told["peers"].items()),
     ]
     for workload in report["workloads"]:
         if workload["results"]:
             out += ["", _table(workload)]
     out += ["", _promises(report["contestants"])]
+    if report["claims"]:
+        out += ["", _claims(report["claims"])]
+    out += [f"not measured: {name}: {why}" for name, why in report["missing"].items()]
     out += [f"failed: {one['peer']} in round {one['round']} ({one['layout']}): {one['why']}" for one in report["failures"]]
     return out
+
+
+def _rounds(number: int) -> str:
+    return "one round" if number == 1 else f"medians of {number} rounds"
 
 
 def _table(workload: dict[str, Any]) -> Table:
@@ -54,6 +61,16 @@ def _promises(contestants: dict[str, Any]) -> Table:
     table = Table("", "set up so that", "cannot", title="What each was told to promise", title_justify="left")
     for name, about in contestants.items():
         table.add_row(name, about["promises"], about["lacks"])
+    return table
+
+
+def _claims(claims: list[dict[str, Any]]) -> Table:
+    table = Table("", "", "figure", "must be", "holds", title="What must be shown", title_justify="left")
+    for one in claims:
+        against = f" ({one['against']})" if one["against"] else ""
+        wanted = f"{'≥' if one['least'] else '≤'} {one['bound']:,g}"
+        holds = {True: "yes", False: "NO", None: "not measured"}[one["holds"]]
+        table.add_row(one["workload"], one["what"] + against, _figure(one["figure"]), wanted, holds)
     return table
 
 

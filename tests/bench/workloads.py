@@ -55,6 +55,8 @@ class Workload:
     usage: bool = False
     """Look at the processes afterwards."""
     rounds_max: int = 100
+    takes_s: float = 10.0
+    """How long a contestant needs for it, roughly, on two cores: for saying how long a run will take."""
 
 
 def heavy_tail(seed: int, tasks: int, mean_s: float, load: float, slots: int) -> list[tuple[float, float]]:
@@ -123,7 +125,7 @@ def _mix(who: str, quick: bool) -> dict[str, Any]:
 def _lame(who: str, quick: bool) -> dict[str, Any]:
     dice = Random(11)
     at, schedule = 0.0, []
-    for _ in range(300 if quick else 1_000):
+    for _ in range(600 if quick else 1_000):
         at += dice.expovariate(0.6 * 3 / 0.05)
         schedule.append((at, 0.05))
     return {"do": "play", "schedule": schedule}
@@ -143,15 +145,19 @@ def _rest(who: str, quick: bool) -> dict[str, Any]:
 
 ALL = (
     Workload("a", "no-op tasks with results, submitted concurrently", WIDE, (OURS, "relay", *PEERS), _many, _throughput,
-             "tasks_per_s", "more", usage=True),
-    Workload("a1", "the same, one task a message", WIDE, (OURS, "relay", *PEERS), _singly, _throughput, "tasks_per_s", "more"),
-    Workload("b", "a no-op on an idle system", WIDE, (OURS, "relay", *PEERS), _alone, _latency, "p50_ms", "less"),
+             "tasks_per_s", "more", usage=True, takes_s=5),
+    Workload("a1", "the same, one task a message", WIDE, (OURS, "relay", *PEERS), _singly, _throughput, "tasks_per_s", "more",
+             takes_s=9),
+    Workload("b", "a no-op on an idle system", WIDE, (OURS, "relay", *PEERS), _alone, _latency, "p50_ms", "less", takes_s=2),
     Workload("c", "heavy-tailed naps arriving at random on four slots, 90 % busy", FOUR, (OURS, *PEERS), _mix, _completion,
-             "mean_s", "less"),
-    Workload("d", "equal naps on four instances, one ten times slower", LAME, (OURS, *PEERS), _lame, _completion, "p99_s", "less"),
+             "mean_s", "less", takes_s=17),
+    Workload("d", "equal naps on four instances, one ten times slower", LAME, (OURS, *PEERS), _lame, _completion, "p99_s", "less",
+             takes_s=30),
     Workload("e", "a burst of no-ops, far more than there are slots", WIDE, (OURS, *PEERS), _burst, _throughput,
-             "tasks_per_s", "more", usage=True, rounds_max=1),
-    Workload("f", "hashing, two CPU-bound tasks at once", BUSY, (OURS, "bare", *PEERS), _hash, _seconds, "seconds", "less"),
-    Workload("idle", "nothing to do, ten instances", TEN, (OURS,), _rest, _cost, "coordinator_cores", "less", rounds_max=1),
+             "tasks_per_s", "more", usage=True, rounds_max=1, takes_s=90),
+    Workload("f", "hashing, two CPU-bound tasks at once", BUSY, (OURS, "bare", *PEERS), _hash, _seconds, "seconds", "less",
+             takes_s=7),
+    Workload("idle", "nothing to do, ten instances", TEN, (OURS,), _rest, _cost, "coordinator_cores", "less", rounds_max=1,
+             takes_s=20),
 )  # fmt: skip
 BY_LETTER = {workload.letter: workload for workload in ALL}
