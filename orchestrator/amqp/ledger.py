@@ -32,7 +32,7 @@ from orchestrator.amqp import topology
 from orchestrator.amqp.consumer import Consumer
 from orchestrator.amqp.delivery import Delivery, Published
 from orchestrator.amqp.errors import LedgerRewound, LinkLost
-from orchestrator.amqp.link import Link
+from orchestrator.amqp.link import Link, Role
 
 Place: TypeAlias = int | datetime | Literal["first", "last", "next"]
 
@@ -140,4 +140,5 @@ class LedgerTail:
         return consumer
 
     async def _consume(self, start: Place, sink: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
-        return await self._link.consume(self._queue, sink, prefetch=prefetch, arguments={"x-stream-offset": start})
+        over: Role = "ledger" if self._link.has("ledger") else "consume"
+        return await self._link.consume(self._queue, sink, prefetch=prefetch, arguments={"x-stream-offset": start}, over=over)

@@ -8,6 +8,9 @@ first cause in ``broken``. Nothing is repaired, nothing re-declared, no consumer
 Why not the library's "robust" objects: they hide the loss, re-create deleted queues (empty) in silence, keep channels
 in weak sets, and let a handle of before the loss be used after it.
 
+Why a connection for the ledger alone (``ledger``, coordinators have one): what a flood has put into the socket lies before the
+facts that a leader waits to read back, and every step of its work would take as long as reading all that.
+
 Why several connections: under a memory or disk alarm the broker stops reading from connections that publish. The
 acknowledgements of such a connection would wait too, and every message with it.
 
@@ -37,7 +40,7 @@ from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, Lin
 from orchestrator.amqp.requests import QueueStat, Requests, Subject, asking
 from orchestrator.amqp.topology import DEFAULT_SHARD, Binding, Topology, within
 
-Role: TypeAlias = Literal["consume", "publish", "beats"]
+Role: TypeAlias = Literal["consume", "publish", "beats", "ledger"]
 
 BODY_BYTES_MAX = 64 << 20
 """The longest body a consumer takes unless it says otherwise; a longer one arrives empty, with a flaw."""
@@ -108,7 +111,7 @@ class Link:
             on_bug=partial(self._bug, role),
         )
         self._connections[role] = connection
-        if role != "consume":
+        if role not in ("consume", "ledger"):
             async with asking(self._broken, self._timeout_s, Subject("Opening the channel to publish", "")):
                 channel = await connection.confirming_channel()
             publisher = PublishChannel(
@@ -149,6 +152,10 @@ class Link:
         """Resolves once, with the first cause; never with an exception. Yours to await and to cancel: each caller gets
         its own."""
         return asyncio.shield(self._broken)
+
+    def has(self, role: Role) -> bool:
+        """Whether it was opened with a connection for that."""
+        return role in self._connections
 
     @property
     def is_broken(self) -> bool:
@@ -226,13 +233,14 @@ class Link:
         exclusive: bool = False,
         arguments: Mapping[str, str | int | bool | datetime] | None = None,
         body_bytes_max: int = BODY_BYTES_MAX,
+        over: Role = "consume",
     ) -> Consumer:
         """Consume on a channel of its own. ``sink`` is called in order, synchronously; it must neither block nor raise.
 
         ``prefetch``: at most so many deliveries are unsettled (1 to 65,535; 0, no limit, only with ``no_ack``: on a
         quorum queue 0 would mean 2,000). Raises Missing, AccessRefused, QueueLocked, LinkLost.
         """
-        connection = self._connection("consume")
+        connection = self._connection(over)
         return await self._consumers.consume(
             connection, within(self.shard, queue), sink, prefetch=prefetch, no_ack=no_ack, exclusive=exclusive,
             arguments=arguments or {}, body_bytes_max=body_bytes_max,

@@ -62,7 +62,11 @@ class Daemon:
     async def _open(self) -> Link:
         assert self._settings.broker is not None, "the caller has found a broker"
         return await Link.open(
-            self._settings.broker, name=f"coordinator {self._settings.name}", heartbeat_s=HEARTBEAT_S, on_blocked=self._blocked
+            self._settings.broker,
+            name=f"coordinator {self._settings.name}",
+            connections=("consume", "publish", "ledger"),
+            heartbeat_s=HEARTBEAT_S,
+            on_blocked=self._blocked,
         )
 
     async def _serve(self, link: Link) -> NoReturn:

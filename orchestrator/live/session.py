@@ -49,8 +49,8 @@ from orchestrator.wire.messages import Announce, Beat, Control, Held, Leave, Not
 
 INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
-REPORTS_PREFETCH = 1000
-REGISTRY_PREFETCH = 500
+REPORTS_PREFETCH = 300
+REGISTRY_PREFETCH = 200
 """Soft words on their way to us, acknowledged once a turn: a flood of them waits (and is dropped, oldest first) in the broker,
 instead of filling the socket on which everything else comes."""
 CONTROL_PREFETCH = 8

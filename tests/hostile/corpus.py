@@ -66,7 +66,7 @@ KINDS: dict[Place, tuple[str, ...]] = {
 }
 SMALL_BYTES = 20_000
 """Bombs up to this size are as frequent as other things; larger ones are rare, or a million messages would be a terabyte."""
-LARGE_ONCE_IN = 400
+LARGE_ONCE_IN = 1_000
 
 
 class Blow(NamedTuple):

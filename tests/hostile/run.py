@@ -68,11 +68,12 @@ async def run(
     async with EmbeddedBroker(folder / "broker") as node:
         with Town(node.url, folder, agents=agents, **settings) as town:
             async with Client(node.url) as client:
-                await _ready(client, town, agents)
+                await ready(client, town, agents)
                 return await _measure(node, town, client, folder, messages, seed, quiet_s, window, say or (lambda *_: None))
 
 
-async def _ready(client: Client, town: Town, agents: int) -> None:
+async def ready(client: Client, town: Town, agents: int) -> None:
+    """Wait until all agents are ready for work."""
     async with asyncio.timeout(60):
         while sum(one["ready"] for one in await client.ask("services", timeout_s=60)) < agents:
             town.judge()
