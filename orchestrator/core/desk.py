@@ -158,6 +158,8 @@ class Desk:
         self.blocked = False
         self.echo_ns: Nanos = 0
         self.forget_ns: Nanos = 0
+        self.unheard: frozenset[str] = frozenset()
+        """Words that nobody would hear: what is said of every task is not even put together then."""
         # the out-tray of this step
         self.out: list[Command] = []
         self.settled: list[Handle] = []

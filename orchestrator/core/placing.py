@@ -227,5 +227,7 @@ def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Dem
     book.size += size
     desk.registry.touch(instance)
     desk.counts["assigned"] += 1
-    desk.note("assigned", task=task.id, attempt=str(attempt), instance=instance.name, waited_s=(now - record.at_ns) / 1e9)
+    if "assigned" not in desk.unheard:
+        waited_s = (now - record.at_ns) / 1e9
+        desk.note("assigned", task=task.id, attempt=str(attempt), instance=instance.name, waited_s=waited_s)
     return attempt

@@ -117,10 +117,11 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     if not desk.leading:
         return
     desk.post_owed(fact.task)
-    desk.note(
-        "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
-        instance=fact.instance or None, error=fact.error.kind if fact.error else None,
-    )  # fmt: skip
+    if "ended" not in desk.unheard:
+        desk.note(
+            "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
+            instance=fact.instance or None, error=fact.error.kind if fact.error else None,
+        )  # fmt: skip
 
 
 def learn(desk: Desk, record: Record, fact: Ended) -> None:

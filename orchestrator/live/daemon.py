@@ -52,7 +52,9 @@ class Daemon:
     def _new_machine(self) -> Coordinator:
         seed = secrets.randbits(64)  # chance enters here, once; the machine itself has none but these dice
         settings = self._settings
-        return Coordinator(settings.name, settings.core, Random(seed), settings.specs, catalogue(), settings.limits)
+        machine = Coordinator(settings.name, settings.core, Random(seed), settings.specs, catalogue(), settings.limits)
+        machine.desk.unheard = self._telemetry.unheard
+        return machine
 
     async def run(self) -> NoReturn:
         """Serve until cancelled."""

@@ -89,6 +89,11 @@ class Telemetry:
         self._logger = logger
         self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
 
+    @property
+    def unheard(self) -> frozenset[str]:
+        """Words that are too quiet for the level that was asked for."""
+        return frozenset(CATALOGUE.keys() - self._loud.keys())
+
     def say(self, what: str, fields: Mapping[str, Any]) -> None:
         """One line, if anybody listens."""
         line = self._loud.get(what)
