@@ -312,7 +312,6 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     billing.charge(desk, now, instance, record, holding)
     if state == "running":
         _guard(desk, now, instance, attempt, holding, record)
-    older = list(record.live)
     record.live[attempt] = instance.incarnation
     desk.withdraw(record)
     desk.doubtful.pop(task, None)
@@ -320,8 +319,8 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     record.follow("adopt")
     if record.cancelled:
         stop_live(desk, record, "cancelled")
-    elif older:  # two alive: the younger yields
-        younger = max([*older, attempt])
-        where = desk.registry.instances.get(record.live[younger])
-        if where is not None and (yielding := where.holdings.get(younger)) is not None:
-            stop(desk, where, younger, yielding, "another attempt of the task is alive")
+        return
+    wanted = sorted(one for one, where in record.live.items() if not desk.registry.instances[where].holdings[one].stopping)
+    for younger in wanted[1:]:  # two alive, or, if somebody lies, more: all but the oldest yield
+        where = desk.registry.instances[record.live[younger]]
+        stop(desk, where, younger, where.holdings[younger], "another attempt of the task is alive")

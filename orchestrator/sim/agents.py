@@ -16,8 +16,8 @@ from orchestrator.sim.queues import Message
 from orchestrator.sim.surroundings import Surroundings
 from orchestrator.sim.timeline import dice
 from orchestrator.sim.workload import Place, Workload
-from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
-from orchestrator.wire.messages import Echo, Notes, Orders
+from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt, Nanos
+from orchestrator.wire.messages import Echo, Held, Holding, Notes, Orders
 from workers.core import Agent, Lane, Profile, invariants
 from workers.core import commands as wc
 from workers.core import events as we
@@ -66,6 +66,21 @@ class AgentProcess(Process):
         """SIGTERM."""
         self.post(we.DrainAsked(NS_PER_S * 3, "told to"))
 
+    def quit(self) -> None:
+        """Told a second time: end at once, whatever runs."""
+        self.post(we.QuitAsked())
+
+    def belie(self, ghosts: list[tuple[str, int]], of_this_reign: bool) -> None:
+        """A forged answer to a sync in its name: besides what it has these attempts, by task and number."""
+        mine = self.agent.incarnation
+        if mine is None or not mine.epoch or self.connection is None:
+            return
+        epoch = mine.epoch if of_this_reign else max(1, mine.epoch - 1)
+        false = [Holding(task, Attempt(epoch, n), "running", {"slots": 1.0}) for task, n in ghosts]
+        self.say("is lied about", *false)
+        held = Held(mine.name, mine.window.seq, mine.epoch, mine.drained, self.agent.work.held() + false)
+        self.broker.registry(held)
+
     @property
     def connected(self) -> bool:
         """Whether the broker has its queue."""
@@ -106,7 +121,8 @@ class AgentProcess(Process):
             case wc.Publish():
                 self._publish(command)
             case wc.StartJob(assignment=assignment):
-                self.jobs.start(command, self.work.tries(assignment.task, assignment.number), self._incarnation)
+                uncalled = self.faults.strikes("uncalled", self.chance)
+                self.jobs.start(command, self.work.tries(assignment.task, assignment.number), self._incarnation, uncalled)
             case wc.StopJob():
                 self.jobs.stop(command)
             case wc.Connect():

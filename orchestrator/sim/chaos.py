@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.sim.faults import RATES
 from orchestrator.sim.process import Process
@@ -37,6 +37,10 @@ class Chaos:
             "deafen": self._deafen,
             "stall": self._stall,
             "drain": self._drain,
+            "quit": self._quit,
+            "clog": self._clog,
+            "lie": self._lie,
+            "will": self._will,
         }
         for kind in RATES:
             self._plan(kind)
@@ -121,6 +125,38 @@ class Chaos:
             if agent is one:
                 agent.drain()
 
+    def _quit(self, one: Process) -> None:
+        for agent in self.world.agents:
+            if agent is one:
+                agent.quit()
+
+    def _clog(self, one: Process) -> None:
+        span_ns = self._span(8)
+        for connection in one.host.connections:
+            connection.stall("inbox", True, False)
+            self.world.timeline.after(span_ns, partial(connection.stall, "inbox", False, False))
+
+    def _lie(self, one: Process) -> None:
+        """It is said to hold, besides what it has, attempts of tasks that live: of this reign or an older one, all made up."""
+        living = sorted(self.world.laws.accounts.living())
+        for agent in self.world.agents:
+            if agent is one and living:
+                some = self.chance.sample(living, min(len(living), self.chance.choice([1, 1, 2, 5])))
+                agent.belie([(task, 1_000_000 + self.chance.randrange(1000)) for task in some], self.chance.random() < 0.7)
+
+    def _will(self, one: Process) -> None:
+        chance, world = self.chance, self.world
+        living = sorted(world.laws.accounts.living()) or ["nothing"]
+        wills: list[tuple[str, dict[str, Any]]] = [
+            ("drain", {"instance": chance.choice(world.agents).name}),
+            ("priority", {"task": chance.choice(living), "priority": chance.choice([-5, 0, 5])}),
+            ("policy", {"ordering": chance.choice(["fifo", "priority", "sjf", "srtf", "fair", "edf"])}),
+        ]
+        op, args = chance.choice(wills)
+        for producer in world.producers:
+            if producer is one:
+                producer.want(op, args)
+
     def heal(self) -> None:
         """The storm is over: everything is whole, and stays so."""
         world = self.world
@@ -139,4 +175,5 @@ class Chaos:
             for connection in process.host.connections:
                 connection.stall("ledger", False, True)
                 connection.stall("ledger", False, False)
+                connection.stall("inbox", False, False)
             process.start()

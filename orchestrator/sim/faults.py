@@ -31,6 +31,10 @@ RATES: dict[str, tuple[float, float]] = {
     "deafen_coordinator": (0.01, 0.1),
     "alarm": (0.01, 0.03),
     "drain_agent": (0.01, 0.05),
+    "quit_agent": (0.01, 0.1),
+    "clog_agent": (0.02, 0.2),
+    "lie_agent": (0.02, 0.3),
+    "will_producer": (0.02, 0.3),
 }
 ODDS: dict[str, tuple[float, float]] = {
     # per occasion, least and most
@@ -44,6 +48,7 @@ ODDS: dict[str, tuple[float, float]] = {
     "echo_lost": (0.01, 0.5),
     "unconfirmed": (0.01, 0.3),
     "resubmitted": (0.01, 0.2),
+    "uncalled": (0.01, 0.2),
 }
 
 
@@ -71,6 +76,14 @@ class Faults:
     """What agents say softly does not reach one coordinator for a while."""
     alarm: float = 0.0
     drain_agent: float = 0.0
+    quit_agent: float = 0.0
+    """An agent is told to end at once."""
+    clog_agent: float = 0.0
+    """What the broker has for an agent does not reach it for a while, though it is heard: it is deaf."""
+    lie_agent: float = 0.0
+    """Somebody says in its name that it holds attempts which it never had."""
+    will_producer: float = 0.0
+    """An operator wants an instance drained, a task hurried, another policy."""
     # odds
     crash_in_step: float = 0.0
     """A coordinator dies with a part of a step's commands done."""
@@ -86,6 +99,8 @@ class Faults:
     """A durable publish arrives and its publisher is told that it did not."""
     resubmitted: float = 0.0
     """A producer says the same twice."""
+    uncalled: float = 0.0
+    """A handler fails before it is called (it cannot be loaded, there is no process for it)."""
     # the weather's constants
     delay_ns: Nanos = NS_PER_MS // 5
     """Usual time on the wire."""

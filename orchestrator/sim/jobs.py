@@ -30,6 +30,7 @@ class Job:
     plan: Try
     number: int
     lasts_ns: Nanos
+    uncalled: bool
     called: bool = False
     stopping: bool = False
     over: bool = False
@@ -58,11 +59,11 @@ class Jobs:
         self._kill = kill
         self._late: list[Act] = []
 
-    def start(self, command: wc.StartJob, plan: Try, incarnation: str) -> None:
-        """Call the handler, unless the permit runs out before."""
+    def start(self, command: wc.StartJob, plan: Try, incarnation: str, uncalled: bool) -> None:
+        """Call the handler, unless the permit runs out before; ``uncalled``: it fails before that."""
         item = command.assignment
         lasts_ns = max(0, plan.lasts_ns - item.ran_ns)  # what is saved is not done again
-        job = Job(item.task, command.attempt, incarnation, plan, item.number, lasts_ns)
+        job = Job(item.task, command.attempt, incarnation, plan, item.number, lasts_ns, uncalled)
         self.running[job.attempt] = job
         self._after(plan.starts_after_ns, partial(self._call, job))
 
@@ -101,6 +102,9 @@ class Jobs:
         incarnation, until_ns = self._permit()
         if incarnation != job.incarnation or self.timeline.now_ns >= until_ns:
             self._end(job, we.JobLate(job.attempt))
+            return
+        if job.uncalled:
+            self._end(job, we.JobFailed(job.attempt, Error("ImportError", "the handler cannot be loaded")))
             return
         job.called = True
         self.laws.job_called(self.agent, job.task, job.attempt, job.incarnation)

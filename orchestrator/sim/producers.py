@@ -55,10 +55,14 @@ class Producer(Process):
             self._publish(tasks)
 
     def cancel(self, task: str) -> None:
-        """Want this task cancelled; asked until answered."""
+        """Want this task cancelled."""
+        self.want("cancel", {"task": task})
+
+    def want(self, op: str, args: dict[str, Any]) -> None:
+        """A will; asked until answered."""
         self._asked += 1
         name = f"{self.name}.{self._asked}"
-        self.wills[name] = Control(name, "cancel", {"task": task})
+        self.wills[name] = Control(name, op, args)
         self._will(name)
 
     def _publish(self, tasks: tuple[Task, ...]) -> None:

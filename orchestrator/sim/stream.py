@@ -33,6 +33,8 @@ class Stream:
         """None: a note of the stream's own, or cut off."""
         self._segments = deque([Segment(0)])
         self._bytes = 0
+        self.written = 0
+        """Bytes that were ever written."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -46,6 +48,7 @@ class Stream:
         self.entries.append((size, entry))
         self._segments[-1].bytes += size
         self._bytes += size
+        self.written += size
         while self._bytes > self.cap_bytes and len(self._segments) > 1:
             self._drop_segment()
         return len(self.entries) - 1, size

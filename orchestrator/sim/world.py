@@ -30,7 +30,10 @@ from orchestrator.vocabulary import NS_PER_S, seconds
 START_NS = 1_000_000 * NS_PER_S
 LIMIT_S = 120
 """After healing: the longest of leases, back-offs, deadlines and run times that can follow each other without an end, with room."""
-EVENTS_MAX = 2_000_000
+EVENTS_MAX = 150_000
+WRITTEN_MAX = 64_000_000
+"""A world that does more things, or writes more bytes into its ledger, never rests: sound ones stay far below both."""
+LONG_LEASE_NS = 15 * NS_PER_S
 LEDGER_BYTES_LEAST = 1_000_000
 """In a shorter ledger what lives must end soon, or carrying it forward never comes to rest: no limits slow it down there."""
 
@@ -69,7 +72,7 @@ class World:
         self.journal = Journal(START_NS)
         self.faults = faults if faults is not None else draw(seed)
         self.rage_ns = round(NS_PER_S * (rage_s if rage_s is not None else chance.choice([10, 25, 40])))
-        self.config = config if config is not None else _config(chance.random())
+        self.config = config if config is not None else _config(chance.random(), dice(seed, "world", "lease").random())
         roomy = self.config.ledger_bytes_max >= LEDGER_BYTES_LEAST
         self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4, limited=roomy)
         self.laws = Laws(self.timeline, self.work.limits)
@@ -105,19 +108,25 @@ class World:
         self._begin()
         healed_ns = START_NS + self.rage_ns
         while self.timeline.now_ns < healed_ns and self.timeline.go_on():
-            pass
+            self._rests()
         self.chaos.heal()
-        progress, since_ns, done = self._progress(), self.timeline.now_ns, self.timeline.count
+        progress, since_ns = self._progress(), self.timeline.now_ns
         while not self.quiet():
             until_ns = self.timeline.now_ns + NS_PER_S // 2
             while self.timeline.now_ns < until_ns and self.timeline.go_on():
-                pass
+                self._rests()
             if self._progress() != progress:
                 progress, since_ns = self._progress(), self.timeline.now_ns
-            if self.timeline.now_ns > since_ns + LIMIT_S * NS_PER_S or self.timeline.count > done + EVENTS_MAX:
+            if self.timeline.now_ns > since_ns + LIMIT_S * NS_PER_S:
                 self.laws.broken(self._stuck())
         for node in self.coordinators:
             self.laws.books(node)
+
+    def _rests(self) -> None:
+        if self.timeline.count > EVENTS_MAX or self.broker.stream.written > WRITTEN_MAX:
+            self.laws.broken(
+                f"after {self.timeline.count} things done and {self.broker.stream.written} bytes written it never rests"
+            )
 
     def _begin(self) -> None:
         chance = dice(self.seed, "begin")
@@ -183,7 +192,9 @@ class World:
         return "; ".join(parts)
 
 
-def _config(drawn: float) -> Config:
-    """Mostly the defaults; at times a ledger so short that everything must be carried forward, and hardly a result is kept."""
-    short = replace(Config(), ledger_bytes_max=160_000, reserve_bytes=20_000, results_bytes_max=3_000)
-    return short if drawn < 0.3 else Config()
+def _config(drawn: float, lease: float) -> Config:
+    """Mostly the defaults; at times a ledger so short that everything must be carried forward, and hardly a result is kept; at
+    times a lease so long that an instance can be deaf and hear again before it is over.
+    """
+    config = replace(Config(), lease_ns=LONG_LEASE_NS) if lease < 0.2 else Config()
+    return replace(config, ledger_bytes_max=160_000, reserve_bytes=20_000, results_bytes_max=3_000) if drawn < 0.3 else config

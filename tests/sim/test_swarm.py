@@ -16,6 +16,9 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    54: "told twice in one turn of its loop to end at once, an agent raised",
+    92: "three attempts that an agent was said to hold: of the two that were wanted none was recalled",
+    100_101: "a task that killed its agent an instant after it was resumed was never seen to start, and never counted as lost",
     1391: "a standby that had missed a part of the ledger led with its old books; intake closed when too much had been taken in",
     5000: "a beat that did not list a stopped attempt overtook the word that said what it had saved: that work was done again",
     35: "asked again in the message that brought its first assignment, an agent said it held nothing; the task ran twice",

@@ -252,6 +252,8 @@ class Agent:
             self._out.do(CloseConnection("drained"))
 
     def _quit(self) -> None:
+        if self.phase == "finished":
+            return  # it came to its end in this very step
         self._end_incarnation("told to end at once")
         if self.phase in ("connecting", "announcing", "serving"):
             self._out.do(CloseConnection("told to end at once"))

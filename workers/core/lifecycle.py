@@ -39,7 +39,7 @@ starting   the job runner was told to start it (it may run already)
 running    its handler was called
 stopping   it was told to stop; it answers when nothing of it runs
 abandoned  its incarnation ended while it was unfinished: it is being stopped and will never be spoken of
-finished   its report is kept until released
+finished   what is left of it is its report, kept by the outbox until released
 gone       forgotten
 """
 
@@ -49,7 +49,7 @@ STATES: dict[State, frozenset[State]] = {
     "running": frozenset({"stopping", "finished", "abandoned"}),
     "stopping": frozenset({"finished", "gone", "abandoned"}),
     "abandoned": frozenset({"gone"}),
-    "finished": frozenset({"gone"}),
+    "finished": frozenset(),
 }
 
 MAY_RUN: frozenset[State] = frozenset({"starting", "running", "stopping", "abandoned"})

@@ -131,6 +131,13 @@ def test_quit_ends_everything_in_one_step() -> None:
     assert stage.agent.next_deadline() is None
 
 
+def test_quit_twice_in_one_turn_ends_once() -> None:
+    """The first has ended it (swarm seed 54)."""
+    stage = busy()
+    stage.step(QuitAsked(), QuitAsked())
+    assert [type(command) for command in stage.commands].count(Finish) == 1
+
+
 def test_a_start_that_came_too_late_during_a_drain_is_handed_back() -> None:
     """It never ran here."""
     stage = busy()
