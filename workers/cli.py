@@ -58,6 +58,14 @@ def run(
         str | None,
         typer.Option(metavar="NAME", envvar="WORKERS_INSTANCE", help="Name of the instance [default: service@host-pid]"),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="WORKERS_SHARD",
+            help="Take tasks of this shard [default: the one that is meant for the service]",
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=0, metavar="N", help="CPU-bound handlers that run at once; 0: one for each CPU")
     ] = 0,
@@ -80,6 +88,7 @@ def run(
         options = Options(
             broker=broker or running_broker(),
             instance=instance or "",
+            shard=shard or "",
             capacity=dict(_amount(text) for text in capacity or ()),
             devices=dict(_devices(text) for text in device or ()),
             processes=processes,

@@ -83,6 +83,9 @@ def coordinator(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="What it is called in logs [default: host and process id]")
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Serve this shard only [default: all, each by a process of its own]")
+    ] = None,
     log_level: Log = None,
     ordering: Ordering = None,
     placement: Placement = None,
@@ -90,23 +93,23 @@ def coordinator(
 ) -> None:
     """Run one coordinator, until SIGTERM or Ctrl-C.
 
-    Run several, anywhere, for failover: one leads, the others stand by and know what it knows.
+    Run several, anywhere, for failover: one leads, the others stand by and know what it knows. Where there are shards ([shards]
+    in the settings), each has a leader, and coordinators share them out among themselves.
     """
-    from orchestrator.live.daemon import run
-
-    settings = _settings(call, name=name, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
+    flags = {"name": name, "shard": shard, "log_level": log_level}
+    flags |= {"ordering": ordering, "placement": placement, "allocation": allocation}
+    settings = _settings(call, **flags)
     if settings.broker is None:
-        settings = _settings(
-            call,
-            broker=call.found.url,
-            name=name,
-            log_level=log_level,
-            ordering=ordering,
-            placement=placement,
-            allocation=allocation,
-        )
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run(settings))
+        settings = _settings(call, broker=call.found.url, **flags)
+    if settings.shard is None and not settings.rule.alone:
+        from orchestrator.live.shards import run_all
+
+        asyncio.run(until_told(run_all(settings)))
+    else:
+        from orchestrator.live.daemon import run
+
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run(settings))
     if call.json:
         call.answer({"coordinator": settings.name, "stopped": True}, list)
 

@@ -30,6 +30,7 @@ from orchestrator.client.handle import Handle
 from orchestrator.client.lanes import Limits
 from orchestrator.client.shell import Shell
 from orchestrator.client.workflow import Workflow
+from orchestrator.shards import DEFAULT
 
 Inputs = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 """The arguments of many calls, one mapping each."""
@@ -142,14 +143,18 @@ class Client:
 
     # --- questions --------------------------------------------------------------------------------------------------
 
-    async def ask(self, op: str, /, *, timeout_s: float = 5.0, **args: Any) -> Any:
-        """Ask the coordinator, or tell it: ``status``, ``services``, ``tasks``, ``task``, ``why``, ``cancel``,
+    async def shards(self, timeout_s: float = 5.0) -> tuple[str, ...]:
+        """The names of all shards, ``default`` first. Raises NoCoordinator, ClientClosed, ClientMisused."""
+        return await self._shell.shards(timeout_s)
+
+    async def ask(self, op: str, /, *, timeout_s: float = 5.0, shard: str = DEFAULT, **args: Any) -> Any:
+        """Ask the coordinator of a shard, or tell it: ``status``, ``services``, ``tasks``, ``task``, ``why``, ``cancel``,
         ``drain``, ``policy`` ….
 
         Raises NoCoordinator if nobody answered in time (it says why, and whether it may have been carried out),
         AskRefused if the answer is no, ClientClosed, ClientMisused.
         """
-        return await self._shell.ask(op, args, timeout_s)
+        return await self._shell.ask(op, args, timeout_s, shard)
 
     def _plain(self, task_type: str) -> Template:
         known = self._templates.get(task_type)

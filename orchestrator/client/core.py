@@ -51,9 +51,10 @@ from orchestrator.client.events import (
     Withdrawn,
 )
 from orchestrator.client.footing import Footing
-from orchestrator.client.lanes import Held, Lane, LaneKey, Limits, Place
-from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId
-from orchestrator.wire.messages import Result
+from orchestrator.client.lanes import Divided, Held, Lane, LaneKey, Limits, Place, lane_key
+from orchestrator.shards import ALONE
+from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId, service_of
+from orchestrator.wire.messages import Result, Task
 
 GRAIN_NS = 10 * NS_PER_MS
 """Times of giving up are rounded up to this, so that a busy producer keeps few of them."""
@@ -94,6 +95,8 @@ class Producer:
         self._limits = limits or Limits()
         self._rng = rng
         self._footing = Footing()
+        self.rule = ALONE
+        """Where tasks belong, as the last session found it."""
         self._owed: dict[TaskId, Held] = {}  # every task somebody waits for, oldest first
         self._lanes: dict[LaneKey, Lane] = {}  # those with anything pending, under way or refused
         self._flights: dict[int, _Flight] = {}
@@ -118,6 +121,11 @@ class Producer:
     def outstanding(self) -> int:
         """Tasks whose confirm or result somebody waits for."""
         return len(self._owed)
+
+    def shard_of(self, task: Task) -> str:
+        """Where it was sent, if somebody waits for it here; else where it belongs."""
+        held = self._owed.get(task.id)
+        return held.key[0] if held is not None and held.key is not None else self.rule.of(service_of(task.type), task.tenant)
 
     def step(self, now: Nanos, event: Event) -> list[Command]:
         """Take one event in and say what to do, in that order."""
@@ -174,6 +182,7 @@ class Producer:
         """Everything unanswered is said again, to the new reply queue; first what nobody confirmed."""
         self._ground()
         self._footing.heed(event)
+        self.rule = event.rule
         waiting = dict.fromkeys(self._owed.values())
         for accepted in (False, True):
             for held in waiting:
@@ -235,9 +244,15 @@ class Producer:
     # --- what follows -----------------------------------------------------------------------------------------------
 
     def _queue(self, held: Held) -> None:
-        lane = self._lanes.get(held.key)
+        if (key := held.key) is None:
+            try:
+                key = held.key = lane_key(held.parcel, self.rule)
+            except Divided as fault:
+                self._give_up(held, Cause.DIVIDED, str(fault))
+                return
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[held.key] = Lane(held.key)
+            lane = self._lanes[key] = Lane(key)
         lane.push(held)
 
     def _accept(self, parcels: Iterable[Held]) -> None:
@@ -277,9 +292,9 @@ class Producer:
                 self._give_up(held)
             del self._alarms[heappop(self._alarm_times)]
 
-    def _give_up(self, held: Held, cause: Cause | None = None) -> None:
+    def _give_up(self, held: Held, cause: Cause | None = None, detail: str = "") -> None:
         """Nobody waits for this unconfirmed parcel any more; without a ``cause`` it is what is in the way now."""
-        why, detail = (cause, "") if cause is not None else self.trouble(held.key)
+        why, detail = (cause, detail) if cause is not None else self.trouble(held.key)
         may_run = held.doubt or held.place is Place.FLYING
         self._out.append(GaveUp(held.ids(), Problem(why, detail, may_run)))
         self.unconfirmed -= len(held.parcel.tasks)
@@ -294,7 +309,7 @@ class Producer:
         held.over = True
         for task in held.parcel.tasks:
             self._owed.pop(task.id, None)
-        if held.place is Place.QUEUED:
+        if held.place is Place.QUEUED and held.key is not None:
             self._lanes[held.key].discard(held)
 
     def _ground(self) -> None:

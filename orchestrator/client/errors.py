@@ -44,6 +44,10 @@ class BacklogFull(SubmitTimeout):
     """The backlog of this service has reached its limit: the broker refused the submission until the time was up."""
 
 
+class ShardsDiffer(OrchestratorError, ValueError):
+    """Tasks that were submitted together belong to several shards."""
+
+
 # --- the task did not succeed ---------------------------------------------------------------------------------------
 
 
@@ -122,6 +126,7 @@ _WHY = {
     Cause.UNROUTED: "the message came back: no queue is bound where it should go",
     Cause.BACKLOG_FULL: "the backlog of this service has reached its limit and the broker refuses more",
     Cause.SILENT: "the broker has not confirmed it yet",
+    Cause.DIVIDED: "its tasks belong to several shards",
     Cause.WITHDRAWN: "whoever submitted it was cancelled",
     Cause.CLOSED: "the client was closed",
 }
@@ -133,6 +138,7 @@ _DO = {
     Cause.UNROUTED: "Start a coordinator: it declares the queues that are missing.",
     Cause.BACKLOG_FULL: "Submit less, or later, or run more workers (`orchestrator services` lists them).",
     Cause.SILENT: "The broker is slow or overloaded: look at its queues, or allow more time.",
+    Cause.DIVIDED: "",
     Cause.WITHDRAWN: "",
     Cause.CLOSED: "",
 }
@@ -153,6 +159,12 @@ def not_submitted(task: str, task_type: str, within_s: float, problem: Problem) 
         means = "It was not accepted and will not run."
     if problem.cause is Cause.CLOSED:
         return ClientClosed(f"Task {task} ({task_type}) was not confirmed before the client was closed. {means}")
+    if problem.cause is Cause.DIVIDED:
+        return ShardsDiffer(
+            f"Task {task} ({task_type}) was submitted together with tasks of other shards ({problem.detail}): a workflow lives in "
+            "one shard. Nothing was submitted. Submit them apart, or let the rule of the shards ([shards] in the coordinators' "
+            "settings) put their services, or this tenant, into one."
+        )
     what = f"Task {task} ({task_type}) was not confirmed within {within_s:g} s: {_why(problem)}."
     kind = BacklogFull if problem.cause is Cause.BACKLOG_FULL else SubmitTimeout
     return kind(" ".join((what, means, _DO[problem.cause])).strip(), task, problem)

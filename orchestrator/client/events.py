@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from orchestrator.shards import ALONE, DEFAULT, Rule
 from orchestrator.vocabulary import Nanos, TaskId
 from orchestrator.wire.messages import Answer, Control, Result, Task
 
@@ -42,6 +43,8 @@ class Cause(Enum):
     """The broker refused the message: the queue for this service has reached its limit."""
     SILENT = "silent"
     """Sent, and no answer yet."""
+    DIVIDED = "divided"
+    """Tasks that were submitted together belong to several shards."""
     WITHDRAWN = "withdrawn"
     """Whoever submitted it was cancelled."""
     CLOSED = "closed"
@@ -53,7 +56,7 @@ class Problem(Struct, frozen=True):
 
     cause: Cause
     detail: str
-    """The broker's own words, or empty."""
+    """The broker's own words, or the shards; or empty."""
     may_run: bool
     """Whether it may have arrived all the same. False: it certainly has not."""
 
@@ -92,6 +95,7 @@ class Asked(Struct, frozen=True):
 
     question: Control
     by_ns: Nanos
+    shard: str = DEFAULT
 
 
 class Dropped(Struct, frozen=True):
@@ -101,7 +105,10 @@ class Dropped(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
-    """A session is ready: exchanges seen, new reply queue bound and consumed."""
+    """A session is ready: exchanges seen, new reply queue bound in every shard and consumed."""
+
+    rule: Rule = ALONE
+    """By which tasks find their shard from now on; those that were sent before stay in theirs."""
 
 
 class Ended(Struct, frozen=True):
@@ -156,6 +163,7 @@ class Publish(Struct, frozen=True):
     """Send these tasks as one ``Submit``; say ``Published(number, …)`` once the broker has answered."""
 
     number: int
+    shard: str
     key: str
     """Routing key: the service of all of them, or empty if they are of several."""
     reply: bool
@@ -194,6 +202,7 @@ class Say(Struct, frozen=True):
     question: Control
     by_ns: Nanos
     """Nobody waits for an answer after that: let it expire."""
+    shard: str = DEFAULT
 
 
 class Reply(Struct, frozen=True):

@@ -97,7 +97,7 @@ class Gate(Signal):
 class Handle(Signal):
     """One task that was submitted. ``await handle`` is its value, or raises why there is none."""
 
-    __slots__ = ("_end", "_shell", "gate", "id", "reply", "task", "type")
+    __slots__ = ("_end", "_shell", "_tenant", "gate", "id", "reply", "task", "type")
 
     def __init__(self, shell: Shell, task: Task, reply: bool, gate: Gate) -> None:
         """Made by ``Client``."""
@@ -109,6 +109,7 @@ class Handle(Signal):
         """Until it has ended."""
         self.gate = gate
         self._shell = shell
+        self._tenant = task.tenant
         self._end: Result | Lost | None = None
 
     def __repr__(self) -> str:
@@ -178,7 +179,7 @@ class Handle(Signal):
 
         Raises NoCoordinator if nobody answered in time.
         """
-        answer = await self._shell.ask("cancel", {"task": self.id}, 5.0)
+        answer = await self._shell.ask("cancel", {"task": self.id}, 5.0, self._shard())
         return bool(answer.get("cancelled")) if isinstance(answer, dict) else False
 
     async def prioritise(self, priority: int) -> None:
@@ -186,7 +187,10 @@ class Handle(Signal):
 
         Raises AskRefused if it has ended or is not known, NoCoordinator if nobody answered in time.
         """
-        await self._shell.ask("priority", {"task": self.id, "priority": priority}, 5.0)
+        await self._shell.ask("priority", {"task": self.id, "priority": priority}, 5.0, self._shard())
+
+    def _shard(self) -> str:
+        return self._shell.producer.shard_of(self.task or Task(self.id, self.type, tenant=self._tenant))
 
     def when_done(self, call: Callable[[Handle], None]) -> None:
         """Call back, once, from the loop, as soon as the end is known."""

@@ -14,11 +14,12 @@ from enum import Enum
 from msgspec import Struct
 
 from orchestrator.client.events import Cause, Parcel
+from orchestrator.shards import DEFAULT, Rule
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos, TaskId, service_of
 from orchestrator.wire.messages import Task
 
-LaneKey = tuple[str, bool]
-"""The routing key, and whether results are wanted."""
+LaneKey = tuple[str, str, bool]
+"""The shard, the routing key, and whether results are wanted."""
 
 
 class Limits(Struct, frozen=True):
@@ -59,14 +60,26 @@ def weight(tasks: Sequence[Task]) -> int:
     return size
 
 
-def lane_key(parcel: Parcel) -> LaneKey:
-    """Where a parcel goes: the service of all its tasks (empty if they are of several), and whether results are
-    wanted.
+def lane_key(parcel: Parcel, rule: Rule) -> LaneKey:
+    """Where a parcel goes: the shard and the service of all its tasks (empty if they are of several), and whether results
+    are wanted. Raises Divided.
     """
     service = service_of(parcel.tasks[0].type)
     if len(parcel.tasks) > 1 and any(service_of(task.type) != service for task in parcel.tasks):
         service = ""
-    return service, parcel.reply
+    if rule.alone:
+        return DEFAULT, service, parcel.reply
+    shards = dict.fromkeys(rule.of(service_of(task.type), task.tenant) for task in parcel.tasks)
+    if len(shards) > 1:
+        raise Divided(list(shards))
+    return next(iter(shards)), service, parcel.reply
+
+
+class Divided(Exception):
+    """Tasks that must travel together belong to several shards."""
+
+    def __init__(self, shards: list[str]) -> None:
+        super().__init__(", ".join(shards))
 
 
 class Place(Enum):
@@ -85,7 +98,8 @@ class Held:
 
     def __init__(self, parcel: Parcel, by: Nanos) -> None:
         self.parcel = parcel
-        self.key = lane_key(parcel)
+        self.key: LaneKey | None = None
+        """Once it was queued: it stays there, for its shard alone knows its tasks."""
         self.weight = parcel.weight or weight(parcel.tasks)
         self.by = by
         self.left = len(parcel.tasks)

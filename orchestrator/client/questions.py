@@ -48,6 +48,7 @@ class _Open(Struct):
 
     question: Control
     by: Nanos
+    shard: str
     number: int = 0
     """The message with it that is under way; 0: none."""
     until: Nanos = 0
@@ -102,7 +103,7 @@ class Questions:
         return min(times, default=None)
 
     def _asked(self, now: Nanos, event: Asked) -> None:
-        self._open[event.question.id] = _Open(event.question, event.by_ns)
+        self._open[event.question.id] = _Open(event.question, event.by_ns, event.shard)
 
     def _dropped(self, now: Nanos, event: Dropped) -> None:
         self._open.pop(event.question, None)
@@ -160,4 +161,4 @@ class Questions:
     def _say(self, each: _Open) -> None:
         self._number -= 1
         each.number = self._number
-        self._out.append(Say(each.number, each.question, each.by))
+        self._out.append(Say(each.number, each.question, each.by, each.shard))

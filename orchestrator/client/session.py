@@ -18,10 +18,12 @@ from typing import Any
 from orchestrator.amqp import Delivery, Link, topology
 from orchestrator.amqp import Published as Fate
 from orchestrator.amqp.errors import AccessRefused, CannotConnect, LinkError, Missing
+from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
-from orchestrator.amqp.topology import Exchange, Topology
+from orchestrator.amqp.topology import Binding, Exchange, Topology, within
 from orchestrator.client import events
 from orchestrator.client.events import Cause, Event, Verdict
+from orchestrator.shards import DEFAULT, Rule, UnreadableRule, read
 from orchestrator.wire import codec
 from orchestrator.wire.messages import Answer, Control, Results, Submit
 
@@ -78,20 +80,22 @@ class Sessions:
             self._keeper.cancel()
             await asyncio.wait((self._keeper,))
 
-    def publish(self, number: int, exchange: str, key: str, message: Submit | Control, *, reply: bool = True, **how: Any) -> None:
+    def publish(
+        self, number: int, shard: str, exchange: str, key: str, message: Submit | Control, *, reply: bool = True, **how: Any
+    ) -> None:
         """Send a message; ``Published(number, …)`` is told once the broker has answered. Only within a session."""
         link = self._link
         assert link is not None, "the machines publish only in a session"
         reply_to = self._reply_to if reply else None
-        sent = link.send(exchange, key, codec.encode(message), reply_to=reply_to, user_id=link.user, **how)
+        sent = link.send(within(shard, exchange), key, codec.encode(message), reply_to=reply_to, user_id=link.user, **how)
         sent.add_done_callback(partial(self._published, number))
 
-    async def nobody_answers(self) -> bool:
-        """Whether it is certain that no coordinator takes questions."""
+    async def nobody_answers(self, shard: str) -> bool:
+        """Whether it is certain that no coordinator of the shard takes questions."""
         if self._link is None:
             return False
         try:
-            return (await self._link.stat(topology.CONTROL)).consumers == 0
+            return (await self._link.stat(within(shard, topology.CONTROL))).consumers == 0
         except LinkError:
             return False
 
@@ -101,10 +105,10 @@ class Sessions:
         """Everything that happens within one session; ends when it is cancelled."""
         nonce = f"{self._nonce}-{link.session}"
         reply_to = topology.results_queue(nonce)
-        await self._until_declared(link, topology.results_inbox(nonce))
+        rule = await self._until_declared(link, nonce)
         await link.consume(reply_to, self._delivered, prefetch=0, no_ack=True, body_bytes_max=codec.MAX_LONG_BODY_BYTES)
         self._link, self._reply_to = link, reply_to
-        self._tell(events.Opened())
+        self._tell(events.Opened(rule))
         self._tried.set()
         try:
             await asyncio.get_running_loop().create_future()
@@ -114,17 +118,20 @@ class Sessions:
             reason = why.result().reason if why.done() and not why.cancelled() else ""
             self._tell(events.Ended(Cause.AWAY, reason))
 
-    async def _until_declared(self, link: Link, inbox: Topology) -> None:
-        """Our own queue, once the exchanges are there that it is bound to."""
+    async def _until_declared(self, link: Link, nonce: str) -> Rule:
+        """Our own queue, once the exchanges are there that it is bound to: those of every shard; and the rule."""
+        queue = topology.results_queue(nonce)
         pause_s = LOOK_FIRST_S
         while True:
             try:
                 await link.check(SHARED)
-                await link.declare(inbox)
-                return
+                rule = read(await last_rule(link))
+                others = [Binding(within(shard, topology.RESULTS), queue, queue) for shard in rule.names if shard != DEFAULT]
+                await link.declare(topology.results_inbox(nonce) + Topology(bindings=tuple(others)))
+                return rule
             except Missing:
                 self._tell(events.Ended(Cause.NO_COORDINATOR))
-            except AccessRefused as refused:
+            except (AccessRefused, UnreadableRule) as refused:
                 self._tell(events.Ended(Cause.AWAY, str(refused)))
             self._tried.set()
             await asyncio.sleep(pause_s)  # the broker has no signal for what comes into being

@@ -37,6 +37,7 @@ from orchestrator.client.lanes import Limits, weight
 from orchestrator.client.questions import Questions
 from orchestrator.client.room import Room
 from orchestrator.client.session import Sessions
+from orchestrator.shards import DEFAULT
 from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId, ns, seconds
 from orchestrator.wire import codec
 from orchestrator.wire.messages import Answer, Control, Submit
@@ -71,6 +72,8 @@ class Shell:
         self._closed = False
         self._room = Room(unconfirmed_max)
         self._calm: asyncio.Future[None] | None = None
+        self._met: asyncio.Future[None]
+        """Once open: there has been a session."""
         self._handles: dict[TaskId, Handle] = {}
         self._asked: dict[str, asyncio.Future[Answer | Problem]] = {}
         self._arrivals: list[Parcel] = []
@@ -86,6 +89,7 @@ class Shell:
         if self._loop is not None:
             raise ClientMisused("This client was opened before. Make a new Client for each `async with`.")
         self._loop = asyncio.get_running_loop()
+        self._met = self._loop.create_future()
         self._pid = os.getpid()
         try:
             await self.sessions.start()
@@ -217,25 +221,34 @@ class Shell:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    async def ask(self, op: str, args: dict[str, Any], timeout_s: float) -> Any:
-        """The coordinator's answer. Raises NoCoordinator, AskRefused, ClientClosed."""
+    async def shards(self, timeout_s: float) -> tuple[str, ...]:
+        """All shards, as the last session found them. Raises NoCoordinator if there is none in time."""
+        self.judge_use()
+        if not self._met.done():
+            await asyncio.wait((self._met,), timeout=timeout_s)
+        if not self._met.done():
+            raise not_answered("shards", timeout_s, Problem(*self.producer.trouble(), may_run=False))
+        return self.producer.rule.names
+
+    async def ask(self, op: str, args: dict[str, Any], timeout_s: float, shard: str = DEFAULT) -> Any:
+        """The answer of the shard's coordinator. Raises NoCoordinator, AskRefused, ClientClosed."""
         self.judge_use()
         question = Control(self.fresh_id(), op, args)
         codec.encode(question)  # raises for what has no bytes, before anything is sent
-        answer = await self._answer(question, time.monotonic_ns() + ns(timeout_s))
+        answer = await self._answer(question, time.monotonic_ns() + ns(timeout_s), shard)
         if isinstance(answer, Problem):
-            if answer.cause is Cause.SILENT and await self.sessions.nobody_answers():
+            if answer.cause is Cause.SILENT and await self.sessions.nobody_answers(shard):
                 answer = Problem(Cause.UNROUTED, "", may_run=False)  # it has expired where it waited
             raise not_answered(op, timeout_s, answer)
         if not answer.ok:
             raise not_possible(op, answer.error or codec.error("unknown", "it did not say why"))
         return answer.value
 
-    async def _answer(self, question: Control, by: Nanos) -> Answer | Problem:
+    async def _answer(self, question: Control, by: Nanos, shard: str) -> Answer | Problem:
         asker: asyncio.Future[Answer | Problem] = asyncio.get_running_loop().create_future()
         self._asked[question.id] = asker
         try:
-            self._step(events.Asked(question, by))
+            self._step(events.Asked(question, by, shard))
             return await asker
         finally:
             if self._asked.pop(question.id, None) is not None:
@@ -263,6 +276,8 @@ class Shell:
             self._obey(self.producer.step(now, event))
         if not isinstance(event, _TASK_EVENTS):
             self._obey(self._questions.step(now, event))
+            if isinstance(event, events.Opened) and not self._met.done():
+                self._met.set_result(None)
         self._set_timer(now)
         if self._calm is not None and not self._calm.done() and not self.producer.unconfirmed:
             self._calm.set_result(None)
@@ -270,8 +285,8 @@ class Shell:
     def _obey(self, commands: Sequence[events.Command]) -> None:
         for command in commands:
             match command:
-                case events.Publish(number, key, reply, tasks):
-                    self.sessions.publish(number, topology.TASKS, key, Submit(tasks), reply=reply)
+                case events.Publish(number, shard, key, reply, tasks):
+                    self.sessions.publish(number, shard, topology.TASKS, key, Submit(tasks), reply=reply)
                 case events.Confirmed(names):
                     self._confirm(names)
                 case events.Deliver(results):
@@ -283,9 +298,9 @@ class Shell:
                     for name in names:
                         handle = self._handles.pop(name)
                         handle.end(partial(abandoned, handle.id, handle.type))
-                case events.Say(number, question, by):
+                case events.Say(number, question, by, shard):
                     left_ms = max(1, (by - time.monotonic_ns()) // NS_PER_MS)
-                    where = (topology.CONTROL, topology.KEY_CONTROL)
+                    where = (shard, topology.CONTROL, topology.KEY_CONTROL)
                     self.sessions.publish(number, *where, question, persistent=False, expiration_ms=left_ms)
                 case events.Reply(answer):
                     self._tell(answer.id, answer)

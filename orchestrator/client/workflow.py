@@ -195,7 +195,8 @@ class Workflow:
 
     async def cancel(self) -> int:
         """Cancel every task of it that has not ended; returns how many that were. Raises NoCoordinator, AskRefused if none has."""
-        answer = await self._shell.ask("cancel", {"workflow": self.id}, 5.0)
+        first = next(iter(self.nodes.values()))
+        answer = await self._shell.ask("cancel", {"workflow": self.id}, 5.0, self._shell.producer.shard_of(first.call.task))
         return int(answer["tasks"])
 
     def __iter__(self) -> Iterator[Node]:

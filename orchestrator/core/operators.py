@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from orchestrator.core import limiting, liveness, reasons, views
+from orchestrator.core import leadership, limiting, liveness, reasons, views
 from orchestrator.core.commands import Reply
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -240,6 +240,15 @@ def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     return {"draining": [one.name for one in found], "holds": sum(len(one.holdings) for one in found)}
 
 
+def hand_over(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    """Let the next coordinator in line lead: for whoever spreads leaders over coordinators. Nothing accepted is touched."""
+    if args.get("epoch") != desk.epoch:
+        raise Unanswerable("other_epoch", f"this is epoch {desk.epoch}, not {args.get('epoch')!r}: its leader goes on.")
+    desk.note("will", will="hand_over", by=by)
+    leadership.resign(desk, "asked to hand over to the next coordinator in line", desk.config.wait_ns)
+    return {"epoch": args["epoch"], "coordinator": desk.name}
+
+
 OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
     "status": status,
     "services": services,
@@ -253,4 +262,5 @@ OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
     "policy": policy,
     "limit": limit,
     "drain": drain,
+    "hand_over": hand_over,
 }

@@ -6,6 +6,7 @@ anywhere else.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -228,6 +229,13 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
         raise SettingsError("\n".join(["the settings are not right; nothing was started:", *lines])) from None
     except ValueError as fault:  # the TOML itself
         raise SettingsError(f"the settings file {config_file} cannot be read: {fault}. Nothing was started.") from None
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """What a process of ours is told, so that it has the settings that were given here, and ``more``: by its environment, for
+    arguments can be read by anybody."""
+    given = settings.model_dump(mode="json", include=settings.model_fields_set - {"name"}) | more
+    return {f"ORCHESTRATOR_{name.upper()}": value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
 
 
 def _shown(fault: Any) -> str:

@@ -78,6 +78,11 @@ CATALOGUE: Mapping[str, Line] = {
     "dead_letter_refused": Line(ERROR, "a dead letter was refused by the broker and is kept in memory only"),
     "deaths_watched": Line(INFO, "the broker tells of lost connections at once"),
     "deaths_unwatched": Line(INFO, "no event exchange on this virtual host: a lost instance is noticed when its lease is over"),
+    "child_ended": Line(
+        ERROR, "the coordinator of a shard ended by itself; it is started again, and whoever stands by leads its shard meanwhile"
+    ),
+    "handing_over": Line(INFO, "we lead more shards than others: the next coordinator in line is given this one"),
+    "unbalanced": Line(WARNING, "a shard that was handed over came back to us: give each coordinator a name of its own"),
     "stopping": Line(INFO, "stopping; the next coordinator goes on from the ledger"),
 }
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.live.children import Children, Process
 from orchestrator.live.embedded import EmbeddedBroker
-from orchestrator.live.settings import Settings
+from orchestrator.live.settings import Settings, environment
 
 UP_FILE = "up.json"
 AGENT_GRACE_S = 15.0
@@ -78,7 +78,7 @@ async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say =
     note = settings.data_dir / UP_FILE
     try:
         _write_private(note, {"url": url, "pid": os.getpid()})
-        told = _environment(url, settings)
+        told = environment(settings, broker=url, log=settings.log)
         coordinator = await children.start("-m", "orchestrator", "coordinator", environment=told)
         for spec in workers:
             agent = await children.start("-m", "workers", "run", spec, environment=told)
@@ -111,12 +111,3 @@ def _write_private(path: Path, content: dict[str, object]) -> None:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(content, file)
     fresh.replace(path)
-
-
-def _environment(url: str, settings: Settings) -> dict[str, str]:
-    """What our processes are told: by their environment, for arguments can be read by anybody."""
-    told = settings.model_dump(mode="json", include=settings.model_fields_set - {"broker", "name"})
-    environment = {
-        f"ORCHESTRATOR_{name.upper()}": value if isinstance(value, str) else json.dumps(value) for name, value in told.items()
-    }
-    return environment | {"ORCHESTRATOR_BROKER": url, "ORCHESTRATOR_LOG": settings.log}

@@ -67,6 +67,7 @@ class Agency:
         self._profile = options.profile(service)
         self._limits = options.limits()
         self._url = options.broker
+        self._shard = options.shard
         self._owns_process = owns_process
         self._permit = Permit()
         self._jobs: Jobs | None = None
@@ -147,7 +148,7 @@ class Agency:
 
     async def _agent(self, main: asyncio.AbstractEventLoop) -> str:
         agent = Agent(self._profile, Random(randbits(64)), self._limits)
-        shell = Shell(agent, self._url, self.logbook, self._permit)
+        shell = Shell(agent, self._url, self.logbook, self._permit, self._shard)
         self._jobs = jobs = Jobs(self._service.handlers, self._signatures, self._profile.instance, main, self._permit, shell.post)
         self._post = shell.post
         for event in self._early:

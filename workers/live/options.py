@@ -28,6 +28,8 @@ class Options:
     """AMQP URL. With its password, so it is never shown."""
     instance: str = ""
     """Name of the instance; empty: ``service@host-pid``."""
+    shard: str = ""
+    """Whose tasks it takes; empty: those of the shard that the coordinators' rule gives for its service."""
     capacity: Mapping[str, float] = field(default_factory=dict)
     """Resources of this instance, over those that the service declares."""
     devices: Mapping[str, Iterable[str | int]] = field(default_factory=dict)
@@ -62,6 +64,8 @@ class Options:
         for name, amount in capacity.items():
             if not is_name(name) or not 0 <= amount <= 1e12:
                 raise ServiceError(f"An instance cannot have {name!r}: {amount!r}.")
+        if self.shard and not is_name(self.shard):
+            raise ServiceError(f"A shard cannot be called {self.shard!r}: one word of letters, digits, _ and -.")
         if self.processes < 0:
             raise ServiceError(f"processes is {self.processes}; it must be 1 or more (0: one for each CPU).")
         profile = Profile(

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.amqp.errors import OPERATOR_MUST_ACT, Broken, BrokenBy, CannotConnect, LinkError, Missing
+from orchestrator.amqp.rule import last_rule
+from orchestrator.amqp.topology import Exchange, Topology
+from orchestrator.shards import DEFAULT, UnreadableRule, read
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.codec import MAX_LONG_BODY_BYTES, Malformed, decode, encode
 from orchestrator.wire.messages import Echo, Notes, Orders
@@ -48,6 +51,10 @@ LAST_WORDS_S = 1.0
 """How long a connection that is closed on purpose waits for what was said last to be confirmed."""
 
 
+class NoSuchShard(Exception):
+    """We were told to serve a shard that is not there: it is waited for."""
+
+
 class Runner(Protocol):
     """Who runs jobs: ``workers.jobs.Jobs``, or somebody who only seems to. Both answer as the commands promise."""
 
@@ -58,9 +65,11 @@ class Runner(Protocol):
 class Shell:
     """One agent's life. Everything but ``post`` belongs to the agent's own loop."""
 
-    def __init__(self, agent: Agent, url: str, logbook: Logbook, permit: Permit) -> None:
+    def __init__(self, agent: Agent, url: str, logbook: Logbook, permit: Permit, shard: str = "") -> None:
         self._agent = agent
         self._url = url
+        self._shard = shard
+        """Empty: not known yet. Asked for once; tasks that wait in a shard count on the agents that are there."""
         self._logbook = logbook
         self._permit = permit
         self._loop = asyncio.get_running_loop()
@@ -176,11 +185,12 @@ class Shell:
                 heartbeat_s=HEARTBEAT_S,
                 on_blocked=self._blocked,
             )
+            link.shard = self._shard = await self._find_shard(link)
             await link.declare(topology.agent_inbox(incarnation))
             queue = topology.agent_queue(incarnation)
             sink = partial(self._delivered, link)
             await link.consume(queue, sink, prefetch=0, no_ack=True, body_bytes_max=MAX_LONG_BODY_BYTES)
-        except LinkError as trouble:
+        except (LinkError, UnreadableRule, NoSuchShard) as trouble:
             self._unreachable(trouble)
             if link is not None:
                 await link.close()
@@ -194,11 +204,24 @@ class Shell:
         self._opening = None
         self._link = link
         self._incarnation = incarnation
-        self._logbook.say("connected", incarnation=incarnation, broker=link.server_version)
+        shard = link.shard if link.shard != DEFAULT else None
+        self._logbook.say("connected", incarnation=incarnation, broker=link.server_version, shard=shard)
         self.post(Connected(incarnation))
         link.broken.add_done_callback(partial(self._broke, link))
 
-    def _unreachable(self, trouble: LinkError) -> None:
+    async def _find_shard(self, link: Link) -> str:
+        """Where tasks for our service go, or where we were told to be.
+
+        Raises LinkError (Missing: no coordinator has ever run), UnreadableRule, NoSuchShard.
+        """
+        await link.check(Topology(exchanges=(Exchange(topology.AGENTS, "direct"),)))
+        rule = read(await last_rule(link))
+        shard = self._shard or rule.of(self._agent.profile.service)
+        if shard not in rule.names:
+            raise NoSuchShard(f"there is no shard {shard!r}; the coordinators have: {', '.join(rule.names)}")
+        return shard
+
+    def _unreachable(self, trouble: Exception) -> None:
         if self._trouble == str(trouble) and steady_ns() < self._told_again_ns:
             return
         self._trouble, self._told_again_ns = str(trouble), steady_ns() + SAME_TROUBLE_NS
