@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.faults import BAD_USAGE, Fault
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.look import TaskArgument
 from orchestrator.cli.words import Unclear
 
@@ -19,10 +19,10 @@ PANEL = "Act"
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    command(app, "cancel", example="orchestrator cancel 0190c2f3a7", panel=PANEL)(cancel)
-    command(app, "priority", example="orchestrator priority 0190c2f3a7 5", panel=PANEL)(priority)
-    command(app, "drain", example="orchestrator drain gpu-a", panel=PANEL)(drain)
-    command(app, "policy", example="orchestrator policy sjf --set ageing=10m --service thumbs", panel=PANEL)(policy)
+    command(app, "cancel", example="orchestrator cancel 0190c2f3a7", panel=PANEL, common=ASKING)(cancel)
+    command(app, "priority", example="orchestrator priority 0190c2f3a7 5", panel=PANEL, common=ASKING)(priority)
+    command(app, "drain", example="orchestrator drain gpu-a", panel=PANEL, common=ASKING)(drain)
+    command(app, "policy", example="orchestrator policy sjf --set ageing=10m --service thumbs", panel=PANEL, common=ASKING)(policy)
 
 
 def cancel(
@@ -108,8 +108,8 @@ def policy(
                 )
             wanted[kind] = name
     asked = {"set": pairs(set or []) or None, "service": service, "reset": reset or None, "explain": explain or None}
-    found = call.ask("policy", **wanted, **asked)
-    call.answer(found, lambda: explain_view(found) if explain else policy_view(found))
+    found = call.ask_all("policy", will=True, **wanted, **asked)
+    call.answer_each(found, explain_view if explain else policy_view)
 
 
 def pairs(words: list[str]) -> dict[str, str]:

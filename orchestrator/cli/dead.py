@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "dead", example="orchestrator dead --limit 5", panel="Look")(dead)
+    command(app, "dead", example="orchestrator dead --limit 5", panel="Look", common=ASKING)(dead)
 
 
 def dead(
@@ -27,19 +27,26 @@ def dead(
 ) -> None:
     """List what failed for good or made no sense, and why.
 
-    These are the dead letters; they stay in the queue orchestrator.dead.
+    These are the dead letters; they stay in the queue orchestrator.dead of their shard.
     """
     import asyncio
 
-    letters, total = asyncio.run(peek(call.found.url, limit))
-    call.answer(letters, lambda: dead_view(letters, total))
+    from orchestrator.cli.rule import rule_of
+
+    async def looked() -> dict[str, tuple[list[dict[str, Any]], int]]:
+        names = [call.shard] if call.shard else (await rule_of(call.found.url)).names
+        return {name: await peek(call.found.url, limit, name) for name in names}
+
+    found = asyncio.run(looked())
+    totals = iter([total for _, total in found.values()])
+    call.answer_each({name: letters for name, (letters, _) in found.items()}, lambda letters: dead_view(letters, next(totals)))
 
 
-async def peek(url: str, limit: int) -> tuple[list[dict[str, Any]], int]:
-    """The first letters, readable, and how many lie there in all. Raises LinkError."""
+async def peek(url: str, limit: int, shard: str) -> tuple[list[dict[str, Any]], int]:
+    """The first letters of a shard, readable, and how many lie there in all. Raises LinkError."""
     from orchestrator.amqp import Link, topology
 
-    link = await Link.open(url, name="orchestrator dead", connections=("consume",))
+    link = await Link.open(url, name="orchestrator dead", connections=("consume",), shard=shard)
     try:
         total = (await link.stat(topology.DEAD)).messages
         bodies = [delivery.body for delivery in await link.peek(topology.DEAD, min(limit, total))] if total else []

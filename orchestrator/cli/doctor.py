@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.amqp import Link
+    from orchestrator.client import Client
+    from orchestrator.shards import Rule
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_BROKER = (3, 9)
@@ -77,10 +79,15 @@ async def examine(call: Call) -> list[Check]:
         return [*checks, Check("broker reachable", "fail", *_split(fault))]
     try:
         checks.append(Check("broker reachable", "ok", f"as user {link.user}, virtual host {link.vhost}"))
-        checks += [_version(link.server_version), await _events(link), await _permission(link), *await _queues(link)]
+        checks += [_version(link.server_version), await _events(link), await _permission(link)]
+        rule, about = await _rule(link)
+        checks += about
+        for shard in rule.names:
+            link.shard = shard
+            checks += [_of(rule, shard, one) for one in await _queues(link)]
     finally:
         await link.close()
-    return [*checks, *await _coordinator(found.url)]
+    return [*checks, *await _coordinators(found.url, rule)]
 
 
 def _python() -> Check:
@@ -123,6 +130,24 @@ async def _permission(link: Link) -> Check:
     return Check("permission to declare", "ok", f"user {link.user} may declare queues orchestrator.*")
 
 
+async def _rule(link: Link) -> tuple[Rule, list[Check]]:
+    """Which shards there are. If that cannot be told, only ``default`` is looked at."""
+    from orchestrator.amqp.errors import LinkError
+    from orchestrator.amqp.rule import last_rule
+    from orchestrator.shards import ALONE, UnreadableRule, read
+
+    try:
+        rule = read(await last_rule(link))
+    except (LinkError, UnreadableRule) as fault:
+        return ALONE, [Check("shards", "fail", *_split(fault))]
+    return rule, [] if rule.alone else [Check("shards", "ok", f"{len(rule.names)}: {', '.join(rule.names)}")]
+
+
+def _of(rule: Rule, shard: str, check: Check) -> Check:
+    """The same, of this shard."""
+    return check if rule.alone else check._replace(check=f"{check.check} of {shard}")
+
+
 async def _queues(link: Link) -> list[Check]:
     from orchestrator.amqp import topology
     from orchestrator.amqp.errors import BrokerRefused, Missing
@@ -143,16 +168,21 @@ async def _queues(link: Link) -> list[Check]:
     return checks
 
 
-async def _coordinator(url: str) -> list[Check]:
+async def _coordinators(url: str, rule: Rule) -> list[Check]:
     from orchestrator.client import Client
+
+    async with Client(url) as client:
+        return [_of(rule, shard, one) for shard in rule.names for one in await _coordinator(client, rule, shard)]
+
+
+async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
     from orchestrator.client.errors import OrchestratorError
 
     try:
-        async with Client(url) as client:
-            asked_ns = time.time_ns()
-            status: dict[str, Any] = await client.ask("status", timeout_s=ANSWER_WITHIN_S)
-            answered_ns = time.time_ns()
-            services: list[dict[str, Any]] = await client.ask("services", timeout_s=ANSWER_WITHIN_S)
+        asked_ns = time.time_ns()
+        status: dict[str, Any] = await client.ask("status", timeout_s=ANSWER_WITHIN_S, shard=shard)
+        answered_ns = time.time_ns()
+        services: list[dict[str, Any]] = await client.ask("services", timeout_s=ANSWER_WITHIN_S, shard=shard)
     except OrchestratorError as fault:
         return [Check("coordinator", "fail", *_split(fault))]
     took_ms = (answered_ns - asked_ns) / 1e6
@@ -162,9 +192,20 @@ async def _coordinator(url: str) -> list[Check]:
     if not status["intake_open"]:
         checks.append(Check("intake", "warn", "closed: the backlog is full, submissions wait in the broker", "Run more workers."))
     checks += _dependencies(services)
+    checks += _astray(services, rule, shard)
     if "now_ns" in status:
         checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
     return checks
+
+
+def _astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Check]:
+    """Tasks that were submitted under another rule: they wait here for agents, which by now go elsewhere."""
+    idle = [one["service"] for one in services if one["waiting"] and not one["ready"]]
+    left = {service: home for service in idle if (home := rule.of(service)) != shard}
+    if not left or any(each.name == shard and each.tenants for each in rule.shards):
+        return []
+    told = "; ".join(f"{name} waits here, and its new tasks go to {home}" for name, home in left.items())
+    return [Check("rule", "warn", told, f"Run what was left: workers run MODULE:SERVICE --shard {shard}")]
 
 
 def _dependencies(services: list[dict[str, Any]]) -> list[Check]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SHAPE = 'write {"tasks": [{"id": "a", "type": "etl.load", "args": {…}}, {"id":
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "workflow", example="orchestrator workflow nightly-0190c2f3 --mermaid", panel="Look")(workflow)
+    command(app, "workflow", example="orchestrator workflow nightly-0190c2f3 --mermaid", panel="Look", common=ASKING)(workflow)
 
 
 def workflow(

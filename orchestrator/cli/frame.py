@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from orchestrator.cli import questions
 from orchestrator.cli.faults import FAILED, complain, explain
 from orchestrator.cli.words import Unclear
 
@@ -42,9 +43,17 @@ COMMON = {
         typer.Option(metavar="DIR", help="Where `orchestrator up` keeps its data [env: ORCHESTRATOR_DATA_DIR]", file_okay=False),
     ],
     "config": Annotated[Path | None, typer.Option(metavar="FILE", help="Settings file (TOML); flags and environment go before it")],
+    "shard": Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where there are shards: only this one [default: all, or the one that knows]")
+    ],
     "json": Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show where an error comes from")],
 }
+
+ASKING = tuple(COMMON)
+"""What a command that asks coordinators can be told."""
+BROKER = tuple(name for name in COMMON if name != "shard")
+"""Those of other commands that need a broker."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Call:
     config: Path | None = None
     json: bool = False
     debug: bool = False
+    shard: str | None = None
 
     def load(self, **flags: Any) -> Settings:
         """Settings, with further flags. Raises SettingsError."""
@@ -70,23 +80,37 @@ class Call:
 
         return find_broker(self.load())
 
-    def ask(self, op: str, **args: Any) -> Any:
-        """A coordinator's answer to one question; arguments that are None are left out.
+    def ask(self, op: str, /, **args: Any) -> Any:
+        """The answer to a question that one coordinator can answer, whatever the shards: about a task, a workflow, an instance.
+        Arguments that are None are left out.
 
         Raises OrchestratorError, and as ``found``.
         """
+        return questions.of_one(self._answers(op, args))
+
+    def ask_all(self, op: str, /, *, will: bool = False, **args: Any) -> dict[str, Any]:
+        """The answer of each shard; None of one that nobody leads (for people it is told). Raises as ``ask``; for a ``will`` also
+        if a single shard does not answer."""
+        return questions.of_all(self._answers(op, args), will=will)
+
+    @cached_property
+    def shards(self) -> list[str]:
+        """The shards that are meant. Raises as ``ask``."""
+        return list(self._answers("", {}))
+
+    def _answers(self, op: str, args: dict[str, Any]) -> questions.Answers:
         import asyncio
 
-        url = self.found.url
-        from orchestrator.client import Client
+        said = {name: value for name, value in args.items() if value is not None}
+        return asyncio.run(questions.answers(self.found.url, self.shard, op, said, ANSWER_WITHIN_S))
 
-        async def asked() -> Any:
-            async with Client(url) as client:
-                return await client.ask(
-                    op, timeout_s=ANSWER_WITHIN_S, **{name: value for name, value in args.items() if value is not None}
-                )
-
-        return asyncio.run(asked())
+    def answer_each(self, found: dict[str, Any], view: Callable[[Any], Sequence[RenderableType]]) -> None:
+        """What each shard answered: with no shards but ``default`` as if there were none."""
+        if len(found) == 1:
+            (only,) = found.values()
+            self.answer(only, lambda: view(only))
+        else:
+            self.answer({"shards": found}, lambda: questions.each_view(found, view))
 
     def answer(self, data: Any, view: Callable[[], Sequence[RenderableType]]) -> None:
         """The answer, to stdout: ``data`` as JSON if that is wanted, else what ``view`` makes of it."""
@@ -98,9 +122,7 @@ class Call:
             show.show(*view())
 
 
-def command(
-    app: typer.Typer, name: str, *, example: str, panel: str, common: Sequence[str] = tuple(COMMON)
-) -> Callable[[Body], Body]:
+def command(app: typer.Typer, name: str, *, example: str, panel: str, common: Sequence[str] = BROKER) -> Callable[[Body], Body]:
     """Register a function as the command ``name``. Its first parameter is the Call, the others are its own options.
 
     ``common``: those that it shares with others; a command that asks no broker need not take where it is.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ SAID = ("at_once", "capacity", "rate", "burst", "key", "on", "tenant", "labels",
 
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
-    command(app, "limit", example="orchestrator limit api --on 'pay.*' --at-once 5 --rate 50 --key tenant", panel=PANEL)(limit)
+    command(
+        app, "limit", example="orchestrator limit api --on 'pay.*' --at-once 5 --rate 50 --key tenant", panel=PANEL, common=ASKING
+    )(limit)
 
 
 def limit(
@@ -51,7 +54,8 @@ def limit(
     """Limit what the cluster shares: licences, connections, calls a second, tenants.
 
     What is not said of a limit that exists stays as it is. A limit stands in the ledger: every coordinator keeps it, also after a
-    failover. Attempts that run already are counted, not stopped.
+    failover. Attempts that run already are counted, not stopped. Where there are shards each has the limit to itself: --shard NAME
+    sets it in one.
     """
     asked = {
         "at_once": at_once, "rate": rate, "burst": burst, "capacity": capacity, "of": of or None, "on": on or None,
@@ -62,18 +66,28 @@ def limit(
     if name is None or not (said or remove):
         if said or remove:
             raise Unclear("which limit? Name it: orchestrator limit NAME --at-once 5")
-        found = call.ask("limit")["limits"]
-        shown = [one for one in found if name in (None, one["limit"])]
-        call.answer(shown, lambda: limits_view(shown))
+        found = _in_force(call)
+        call.answer_each(
+            {shard: [one for one in told if name in (None, one["limit"])] for shard, told in found.items()}, limits_view
+        )
     elif remove:
         if said:
             raise Unclear("a limit is either changed or removed")
-        told = call.ask("limit", name=name, remove=True)
-        call.answer(told, lambda: limit_view(told))
+        having = [shard for shard, told in _in_force(call).items() if any(one["limit"] == name for one in told)]
+        told = {shard: replace(call, shard=shard).ask("limit", name=name, remove=True) for shard in having or call.shards[:1]}
+        call.answer_each(told, limit_view)
     else:
-        known: dict[str, Any] = next((one for one in call.ask("limit")["limits"] if one["limit"] == name), {})
-        told = call.ask("limit", name=name, set={field: known[field] for field in SAID if field in known} | said)
-        call.answer(told, lambda: limit_view(told))
+        told = {}
+        for shard, limits in _in_force(call).items():
+            known: dict[str, Any] = next((one for one in limits if one["limit"] == name), {})
+            whole = {field: known[field] for field in SAID if field in known} | said
+            told[shard] = replace(call, shard=shard).ask("limit", name=name, set=whole)
+        call.answer_each(told, limit_view)
+
+
+def _in_force(call: Call) -> dict[str, list[dict[str, Any]]]:
+    """The limits of each shard: each counts for itself."""
+    return {shard: told["limits"] for shard, told in call.ask_all("limit", will=True).items()}
 
 
 def _pair(word: str) -> tuple[str, str]:

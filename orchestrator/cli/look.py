@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ TaskArgument = Annotated[str, typer.Argument(metavar="ID", help="The task's id, 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``, in the order in which help shows them."""
-    command(app, "status", example="orchestrator status", panel=PANEL)(status)
-    command(app, "services", example="orchestrator services --graph", panel=PANEL)(services)
-    command(app, "resources", example="orchestrator resources", panel=PANEL)(resources)
-    command(app, "tasks", example="orchestrator tasks --state waiting --service thumbs --limit 20", panel=PANEL)(tasks)
-    command(app, "task", example="orchestrator task 0190c2f3a7", panel=PANEL)(task)
-    command(app, "why", example="orchestrator why 0190c2f3a7", panel=PANEL)(why)
+    command(app, "status", example="orchestrator status", panel=PANEL, common=ASKING)(status)
+    command(app, "services", example="orchestrator services --graph", panel=PANEL, common=ASKING)(services)
+    command(app, "resources", example="orchestrator resources", panel=PANEL, common=ASKING)(resources)
+    command(app, "tasks", example="orchestrator tasks --state waiting --service thumbs --limit 20", panel=PANEL, common=ASKING)(
+        tasks
+    )
+    command(app, "task", example="orchestrator task 0190c2f3a7", panel=PANEL, common=ASKING)(task)
+    command(app, "why", example="orchestrator why 0190c2f3a7", panel=PANEL, common=ASKING)(why)
 
 
 def status(call: Call) -> None:
@@ -33,8 +35,7 @@ def status(call: Call) -> None:
 
     The coordinator, its backlog, its policies, and what it has counted since it started.
     """
-    found = call.ask("status")
-    call.answer(found, lambda: status_view(found))
+    call.answer_each(call.ask_all("status"), status_view)
 
 
 def services(
@@ -52,11 +53,11 @@ def services(
         raise Unclear(f"{format!r} is no format; there are: {', '.join(drawing.FORMATS)}")
     if format is not None and not graph:
         raise Unclear(f"{format} is a format of the graph; write: --graph {format}")
-    found = call.ask("services")
+    found = call.ask_all("services")
     if not graph and not mermaid:
-        call.answer(found, lambda: services_view(found))
+        call.answer_each(found, services_view)
         return
-    drawn = drawing.graph(found)
+    drawn = drawing.graph([one for told in found.values() for one in told or ()])
     if call.json:
         call.answer(drawn.plain(), list)
     elif mermaid or format == "mermaid":
@@ -67,8 +68,7 @@ def services(
 
 def resources(call: Call) -> None:
     """List resources: what there is, granted, free."""
-    found = call.ask("resources")
-    call.answer(found, lambda: resources_view(found))
+    call.answer_each(call.ask_all("resources"), resources_view)
 
 
 def tasks(
@@ -85,8 +85,8 @@ def tasks(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many")] = 100,
 ) -> None:
     """List tasks that wait or run, oldest first."""
-    found = call.ask("tasks", state=state, service=service, workflow=workflow, limit=limit)
-    call.answer(found, lambda: tasks_view(found, limit))
+    found = call.ask_all("tasks", state=state, service=service, workflow=workflow, limit=limit)
+    call.answer_each(found, lambda told: tasks_view(told, limit))
 
 
 def task(call: Call, id: TaskArgument) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.faults import BAD_USAGE, Fault
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.words import instant_ns
+from orchestrator.shards import DEFAULT
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,7 +29,7 @@ HOUR_NS = 3600 * 10**9
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "record", example="orchestrator record last-week.csv.gz --since 7d", panel="What if")(record)
+    command(app, "record", example="orchestrator record last-week.csv.gz --since 7d", panel="What if", common=ASKING)(record)
 
 
 def record(
@@ -47,19 +48,18 @@ def record(
 
     Every task that ended, with its arrival, run time, demand, tenant, priority, estimate, parents: what `orchestrator simulate` and
     `orchestrator replay` read. A .csv keeps all of that, workflows too; a .jsonl is a line per workflow and keeps less. The ledger
-    is bounded: what it does not have any more is said.
+    is bounded: what it does not have any more is said. Each shard has a ledger: without --shard it is that of the shard default.
     """
     import asyncio
 
     since_ns = instant_ns(since, time.time_ns()) if since else 0
     if file.exists():
         raise Fault(f"The file {file} is there already.", "Nothing was written.", "Name another one, or remove it.", code=BAD_USAGE)
-    url = call.found.url
-    told = asyncio.run(_recorded(url, file, since_ns, follow=follow))
+    told = asyncio.run(_recorded(call.found.url, call.shard or DEFAULT, file, since_ns, follow=follow))
     call.answer(told, lambda: record_view(told))
 
 
-async def _recorded(url: str, file: Path, since_ns: int, *, follow: bool) -> dict[str, Any]:
+async def _recorded(url: str, shard: str, file: Path, since_ns: int, *, follow: bool) -> dict[str, Any]:
     """Read, and write in a thread of its own: packing must not keep the broker waiting. Raises as ``read_ledger``, BadTrace."""
     import asyncio
     from queue import SimpleQueue
@@ -73,7 +73,7 @@ async def _recorded(url: str, file: Path, since_ns: int, *, follow: bool) -> dic
     files.form(file)  # a name that says no form is told before anything is read
     recorder = Recorder(since_ns)
     told: SimpleQueue[TraceTask | None] = SimpleQueue()
-    link = await Link.open(url, name="orchestrator record", connections=("consume",))
+    link = await Link.open(url, name="orchestrator record", connections=("consume",), shard=shard)
     writing = asyncio.ensure_future(asyncio.to_thread(write, file, iter(told.get, None)))
 
     def tell(task: TraceTask) -> None:
@@ -86,7 +86,7 @@ async def _recorded(url: str, file: Path, since_ns: int, *, follow: bool) -> dic
             read = await read_ledger(link, recorder, tell, since_ns=since_ns, follow=stop, progress=progress)
     except Missing:
         raise Fault(
-            "There is no ledger on this virtual host: no coordinator has run here yet.", "Nothing was recorded.",
+            "There is no ledger of this shard on this virtual host: no coordinator has run here yet.", "Nothing was recorded.",
             "Name the broker of the orchestrator that you mean (--broker).",
         ) from None  # fmt: skip
     finally:

@@ -143,7 +143,7 @@ async def _ended(client: Client, handle: Handle, patience_s: float | None) -> di
         "story": [],
     }
     if result.attempts > 1:  # the attempts that failed on the way
-        told["story"] = (await client.ask("task", task=handle.id, timeout_s=ANSWER_WITHIN_S)).get("story", [])
+        told["story"] = (await client.ask("task", task=handle.id, shard=handle.shard, timeout_s=ANSWER_WITHIN_S)).get("story", [])
     return told
 
 

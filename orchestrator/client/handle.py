@@ -179,7 +179,7 @@ class Handle(Signal):
 
         Raises NoCoordinator if nobody answered in time.
         """
-        answer = await self._shell.ask("cancel", {"task": self.id}, 5.0, self._shard())
+        answer = await self._shell.ask("cancel", {"task": self.id}, 5.0, self.shard)
         return bool(answer.get("cancelled")) if isinstance(answer, dict) else False
 
     async def prioritise(self, priority: int) -> None:
@@ -187,9 +187,11 @@ class Handle(Signal):
 
         Raises AskRefused if it has ended or is not known, NoCoordinator if nobody answered in time.
         """
-        await self._shell.ask("priority", {"task": self.id, "priority": priority}, 5.0, self._shard())
+        await self._shell.ask("priority", {"task": self.id, "priority": priority}, 5.0, self.shard)
 
-    def _shard(self) -> str:
+    @property
+    def shard(self) -> str:
+        """Where it was sent; of one that has ended, or has not been sent yet, where it belongs."""
         return self._shell.producer.shard_of(self.task or Task(self.id, self.type, tenant=self._tenant))
 
     def when_done(self, call: Callable[[Handle], None]) -> None:

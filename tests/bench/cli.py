@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.bench import core as core_bench
+from tests.bench import shards as shards_bench
 from tests.bench.environment import python_with_peers
 from tests.bench.machine import machine
 from tests.bench.report import tables
@@ -54,6 +55,22 @@ def core(
             f"{row['instances']:,}", f"{row['waiting']:,}", f"{row['accepted_per_s']:,.0f}", f"{row['decisions_per_s']:,.0f}",
             f"{row['decision_us']:.1f}", f"{row['bytes_per_waiting']:,.0f}",
         )  # fmt: skip
+    Console().print(table)
+
+
+@app.command()
+def shards(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    rounds: Annotated[int, typer.Option(help="Medians of so many.", min=1)] = 5,
+) -> None:
+    """Decisions of the pure core: one shard in one process, and two in two at the same time."""
+    found = shards_bench.measure(rounds)
+    if as_json:
+        print(json.dumps({"machine": machine(), **found}, indent=1))
+        return
+    table = Table("", "one shard /s", "two shards /s", "times as many")
+    for by, what in (("clock", "by the clock"), ("cpu", "by CPU time given")):
+        table.add_row(what, f"{found[by]['one_per_s']:,.0f}", f"{found[by]['two_per_s']:,.0f}", f"{found[by]['ratio']:.2f}")
     Console().print(table)
 
 

@@ -1,0 +1,87 @@
+"""Questions to the coordinators of all shards, and one answer out of theirs.
+
+Law: where there are no shards it is as if there were no such thing. A question about one thing (a task, a workflow, an instance)
+is answered by the shard that knows it; one about the whole by each; a will about the whole is every shard's, or it fails and
+says where.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from orchestrator.cli.faults import BAD_USAGE, Fault
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.client import OrchestratorError
+
+Answers: TypeAlias = "dict[str, Any | OrchestratorError]"
+
+
+async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any], within_s: float) -> Answers:
+    """What each shard answers, or why it does not; without ``op`` only which there are. Raises OrchestratorError, Fault."""
+    import asyncio
+
+    from orchestrator.client import Client, OrchestratorError
+
+    async with Client(url) as client:
+        names = await client.shards(within_s)
+        if shard is not None and shard not in names:
+            raise Fault(f"There is no shard {shard!r}.", "Nothing was asked.", f"There are: {', '.join(names)}.", code=BAD_USAGE)
+        wanted = (shard,) if shard is not None else names
+        if not op:
+            return dict.fromkeys(wanted)
+
+        async def ask(name: str, op: str) -> Any:
+            try:
+                return await client.ask(op, timeout_s=within_s, shard=name, **args)
+            except OrchestratorError as fault:
+                return fault
+
+        async def ask_all(op: str) -> Answers:
+            return dict(zip(wanted, await asyncio.gather(*(ask(name, op) for name in wanted)), strict=True))
+
+        if len(wanted) > 1 and op == "cancel" and "task" in args:  # who does not know a task remembers that it shall not run
+            known = await ask_all("task")
+            wanted = tuple(name for name, told in known.items() if not isinstance(told, OrchestratorError)) or wanted
+        return await ask_all(op)
+
+
+def of_one(found: Answers) -> Any:
+    """The answer of who has one. Raises what the others say if nobody has; first those that could not be asked: they may know."""
+    from orchestrator.client import AskRefused, OrchestratorError
+
+    known = [told for told in found.values() if not isinstance(told, OrchestratorError)]
+    if known:
+        return known[0]
+    faults = [told for told in found.values() if isinstance(told, OrchestratorError)]
+    raise min(faults, key=lambda fault: isinstance(fault, AskRefused))
+
+
+def of_all(found: Answers, *, will: bool) -> dict[str, Any]:
+    """All answers; None for a shard that did not answer. Raises if none did; for a ``will``, if one did not."""
+    from orchestrator.client import OrchestratorError
+
+    faults = {name: told for name, told in found.items() if isinstance(told, OrchestratorError)}
+    if faults and (will or len(faults) == len(found)):
+        name, fault = next(iter(faults.items()))
+        if len(found) == 1 or len(faults) == len(found):
+            raise fault
+        done = ", ".join(one for one in found if one not in faults)
+        raise Fault(f"In shard {name}: {fault}", f"It holds in: {done}.", "Say it again once that is cured: twice is harmless.")
+    for name in faults:
+        print(f"shard {name}: no coordinator answered; what it has is not shown", file=sys.stderr)
+    return {name: None if name in faults else told for name, told in found.items()}
+
+
+def each_view(found: Mapping[str, Any], view: Callable[[Any], Sequence[RenderableType]]) -> list[RenderableType]:
+    """For people: shard by shard."""
+    from orchestrator.cli.show import cell
+
+    shown: list[RenderableType] = []
+    for name, told in found.items():
+        shown += [cell(f"shard {name}"), *([cell("nobody leads it at present")] if told is None else view(told)), ""]
+    return shown[:-1]

@@ -1,0 +1,89 @@
+"""The command line where there are shards: it asks all of them, finds the one that knows, and ``--shard`` narrows."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tests.cli.conftest import Start, Type, Typed
+
+pytestmark = pytest.mark.broker
+
+RULE = json.dumps({"letters": {"services": ["letters"]}})
+
+
+@pytest.fixture
+def ask(amqp_url: str, start: Start, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """A coordinator of two shards runs; type commands at it."""
+    monkeypatch.setitem(os.environ, "ORCHESTRATOR_SHARDS", RULE)
+    start("orchestrator", "coordinator", "--name", "one")
+    monkeypatch.delitem(os.environ, "ORCHESTRATOR_SHARDS")
+
+    def asked(*words: str) -> Typed:
+        return typed(*words, ORCHESTRATOR_BROKER=amqp_url)
+
+    for shard in ("default", "letters"):  # waits until they are led
+        answer = typed("status", "--json", "--shard", shard, ORCHESTRATOR_BROKER=amqp_url)
+        assert answer.code == 0, answer.err
+    return asked
+
+
+def test_what_is_asked_about_the_whole_is_answered_shard_by_shard(ask: Type) -> None:
+    """status, tasks, services, dead: each under its shard; with --shard as if there were no other."""
+    for kind, name in (("numbers.double", "n1"), ("letters.upper", "l1")):
+        assert ask("submit", kind, "--id", name).code == 0
+    while (seen := ask("tasks", "--json").json["shards"]) != {} and not all(seen.values()):
+        pass  # accepted by the broker; read by its coordinator in a moment
+    assert {shard: [one["task"] for one in told] for shard, told in seen.items()} == {"default": ["n1"], "letters": ["l1"]}
+    assert [one["task"] for one in ask("tasks", "--shard", "letters", "--json").json] == ["l1"]
+    status = ask("status", "--json").json["shards"]
+    assert {shard: (told["coordinator"], told["waiting"]) for shard, told in status.items()} == {
+        "default": ("one", 1), "letters": ("one", 1),
+    }  # fmt: skip
+    shown = ask("status").out
+    assert shown.index("shard default") < shown.index("shard letters")
+    assert ask("dead", "--json").json == {"shards": {"default": [], "letters": []}}
+    assert {shard: [one["service"] for one in told] for shard, told in ask("services", "--json").json["shards"].items()} == {
+        "default": ["numbers"], "letters": ["letters"],
+    }  # fmt: skip
+    wrong = ask("status", "--shard", "gpu")
+    assert (wrong.code, "default, letters" in wrong.err) == (2, True)
+
+
+def test_what_is_asked_about_one_thing_is_answered_by_the_shard_that_knows_it(ask: Type) -> None:
+    """why, task, priority, cancel: nobody has to know where a task is; a task that nobody knows is unknown, once."""
+    ask("submit", "letters.upper", "--id", "l1")
+    while ask("task", "l1", "--json").code != 0:
+        pass  # as above
+    assert "service 'letters' is missing" in ask("why", "l1").out
+    assert ask("priority", "l1", "7", "--json").json["priority"] == 7
+    assert ask("cancel", "l1", "--json").json["cancelled"] is True
+    assert [one["outcome"] for one in ask("tasks", "--state", "ended", "--shard", "letters", "--json").json] == ["cancelled"]
+    unknown = ask("why", "nobody")
+    assert (unknown.code, unknown.err.count("'nobody'")) == (1, 1)
+    assert ask("why", "l1", "--shard", "default").code == 1
+
+
+def test_a_will_about_the_whole_is_every_shards(ask: Type) -> None:
+    """policy and limit: in all, or with --shard in one; and the doctor looks at each."""
+    told = ask("policy", "fifo", "--json").json["shards"]
+    assert {shard: one["now"]["ordering"] for shard, one in told.items()} == {"default": "fifo", "letters": "fifo"}
+    ask("policy", "sjf", "--shard", "letters")
+    told = ask("policy", "--json").json["shards"]
+    assert {shard: one["now"]["ordering"] for shard, one in told.items()} == {"default": "fifo", "letters": "sjf"}
+    assert ask("limit", "api", "--on", "letters.*", "--at-once", "5").code == 0
+    assert ask("limit", "api", "--at-once", "3", "--shard", "letters").code == 0
+    limits = ask("limit", "--json").json["shards"]
+    assert {shard: one[0]["at_once"] for shard, one in limits.items()} == {"default": 5, "letters": 3}
+    assert ask("limit", "api", "--remove", "--shard", "default").code == 0
+    assert ask("limit", "api", "--remove").code == 0
+    assert ask("limit", "api", "--remove").code == 1
+    assert ask("limit", "--json").json == {"shards": {"default": [], "letters": []}}
+    doctor = ask("doctor", "--json")
+    assert doctor.code == 0, doctor.out
+    states = {one["check"]: one["state"] for one in doctor.json["checks"]}
+    assert {"shards", "queues of default", "queues of letters", "coordinator of default", "coordinator of letters"} <= {
+        name for name, state in states.items() if state == "ok"
+    }
