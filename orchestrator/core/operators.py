@@ -45,7 +45,8 @@ def asked(desk: Desk, now: Nanos, event: Arrived) -> None:
         answer = Answer(control.id, False, error=Error(fault.kind, str(fault)))
     if event.reply_to:
         desk.out.append(Reply(event.reply_to, answer))
-    desk.gate(event.handle)
+    if desk.leading:  # else it has just handed over: its handles are void, and the next leader is given the question
+        desk.gate(event.handle)
 
 
 def _text(args: Args, name: str) -> str:

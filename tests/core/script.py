@@ -271,12 +271,14 @@ class Script:
             args["priority"] = int(plain[2])
         if plain[0] == "drain":
             args["instance"] = plain[1]
+        if plain[0] == "hand_over":
+            args["epoch"] = int(plain[1])
         late = plain[-1:] == ["late"]
         known = len(self.stage.answers) - late
         self.only = plain[1].split(",") if plain[0] in ("status", "services") and plain[1:] else None
         self.stage.durable("control", Control("q", plain[0], args), "operator")
         self.stage.pump()
-        assert len(self.stage.answers) == known + 1, "nobody answered"
+        assert len(self.stage.answers) == known + 1 or plain[0] == "hand_over", "nobody answered"
 
     def do_limit(self, plain: list[str], named: dict[str, str]) -> None:
         args: dict[str, Any] = {"name": plain[0]} if plain else {}
