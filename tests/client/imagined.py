@@ -35,6 +35,7 @@ from orchestrator.client.events import (
     Withdrawn,
 )
 from orchestrator.client.lanes import Limits, weight
+from orchestrator.shards import ALONE, Rule
 from orchestrator.vocabulary import NS_PER_S, service_of
 from orchestrator.wire.messages import Result, Task
 
@@ -74,10 +75,10 @@ class World:
         self._check()
         return commands
 
-    def opened(self) -> list[Command]:
+    def opened(self, rule: Rule = ALONE) -> list[Command]:
         self._lose()
         self.open, self.alarm = True, False
-        return self.do(Opened())
+        return self.do(Opened(rule))
 
     def ended(self, cause: Cause = Cause.AWAY, taken: Iterable[int] = ()) -> list[Command]:
         """The session breaks; of the messages under way those in ``taken`` arrived all the same."""
@@ -163,7 +164,7 @@ class World:
                     assert name in self.waiting(), "who waits is told once"
                     if problem.cause is Cause.WITHDRAWN:
                         self.withdrawn.add(name)
-                    elif problem.cause is not Cause.CLOSED:
+                    elif problem.cause not in (Cause.CLOSED, Cause.DIVIDED):
                         by = self.parcels[name].by_ns
                         assert by <= self.now < by + GRAIN_NS, "neither before its time nor later"
                     self.gave_up[name] = problem

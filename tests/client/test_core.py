@@ -22,9 +22,10 @@ from orchestrator.client.events import (
     Verdict,
 )
 from orchestrator.client.lanes import Limits, weight
+from orchestrator.shards import Rule
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S
 from orchestrator.wire import codec
-from orchestrator.wire.messages import Edge, Range, Submit, Task
+from orchestrator.wire.messages import Edge, Range, Shard, Submit, Task
 from tests.client.imagined import World, task
 
 
@@ -361,3 +362,35 @@ def test_the_defaults_fit_what_a_coordinator_reads() -> None:
     """A message filled to our limits is far below the codec's."""
     assert Limits().bytes * 2 < codec.MAX_BODY_BYTES
     assert Limits().tasks <= 4096
+
+
+def shards(commands: list[object]) -> list[tuple[str, list[str]]]:
+    return [(command.shard, [each.id for each in command.tasks]) for command in commands if isinstance(command, Publish)]
+
+
+def test_each_task_goes_to_its_shard_and_stays_there() -> None:
+    """What is submitted before the rule is known waits for it; a session with another rule moves only what was never sent."""
+    world = World()
+    assert world.submit(task("a1", "a")) == []
+    assert shards(world.opened(Rule([Shard("gpu", services=["a"])]))) == [("gpu", ["a1"])]
+    assert shards(world.submit(task("b1", "b"), task("a2", "a"))) == [("default", ["b1"])]
+    world.ended()
+    again = world.opened(Rule([Shard("cpu", services=["*"])]))
+    assert shards(again) == [("gpu", ["a1", "a2"]), ("default", ["b1"])]
+    assert shards(world.submit(task("a3", "a"))) == [("cpu", ["a3"])]
+
+
+def test_what_must_travel_together_and_belongs_to_several_shards_is_given_up_at_once() -> None:
+    """Nothing of it was sent; the cause names the shards. It does not matter when the rule came."""
+    rule = Rule([Shard("gpu", services=["a"])])
+    pair = (Task("p", "a.h"), Task("c", "b.h", after=[Edge("p")]))
+    for early in (True, False):
+        world = World()
+        commands = [] if early else world.opened(rule)
+        commands += world.submit(*pair, together=True)
+        commands += world.opened(rule) if early else []
+        (gave_up,) = [each for each in commands if isinstance(each, GaveUp)]
+        assert gave_up.tasks == ["p", "c"]
+        assert (gave_up.problem.cause, gave_up.problem.detail, gave_up.problem.may_run) == (Cause.DIVIDED, "gpu, default", False)
+        assert not shards(commands)
+        assert world.machine.unconfirmed == 0

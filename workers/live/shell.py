@@ -68,8 +68,9 @@ class Shell:
     def __init__(self, agent: Agent, url: str, logbook: Logbook, permit: Permit, shard: str = "") -> None:
         self._agent = agent
         self._url = url
+        self._told_shard = shard
         self._shard = shard
-        """Empty: not known yet. Asked for once; tasks that wait in a shard count on the agents that are there."""
+        """Empty: not known yet. Found once; tasks that wait in a shard count on the agents that are there."""
         self._logbook = logbook
         self._permit = permit
         self._loop = asyncio.get_running_loop()
@@ -216,10 +217,11 @@ class Shell:
         """
         await link.check(Topology(exchanges=(Exchange(topology.AGENTS, "direct"),)))
         rule = read(await last_rule(link))
-        shard = self._shard or rule.of(self._agent.profile.service)
-        if shard not in rule.names:
-            raise NoSuchShard(f"there is no shard {shard!r}; the coordinators have: {', '.join(rule.names)}")
-        return shard
+        if self._shard in rule.names:
+            return self._shard
+        if self._told_shard:
+            raise NoSuchShard(f"there is no shard {self._told_shard!r}; the coordinators have: {', '.join(rule.names)}")
+        return rule.of(self._agent.profile.service)
 
     def _unreachable(self, trouble: Exception) -> None:
         if self._trouble == str(trouble) and steady_ns() < self._told_again_ns:
