@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from .distribution import Distribution
 from .memory import Identity, Running, port_is_free, write_private
 from .processes import Keeper, gone, kill_now, stop_stranger
 
-__all__ = ["LocalNode", "memory_limit_bytes", "write_configuration"]
+__all__ = ["LocalNode", "memory_limit_bytes", "start_port_mapper", "write_configuration"]
 
 _GIB = 1 << 30
 _SCHEDULERS_MAX = 4
@@ -28,12 +30,20 @@ _TABLES = {
 
 
 class LocalNode:
-    """Starts, stops and kills one node. One object serves many lives of the node, one at a time."""
+    """Starts, stops and kills one node. One object serves many lives of the node, one at a time.
 
-    def __init__(self, distribution: Distribution, directory: Path, identity: Identity) -> None:
+    Nodes of a cluster share a port mapper, which outlives each of them: ``port_mapper=False`` says that somebody else runs it.
+    ``more`` are further lines for the node's configuration.
+    """
+
+    def __init__(
+        self, distribution: Distribution, directory: Path, identity: Identity, *, port_mapper: bool = True, more: str = ""
+    ) -> None:
         self._distribution = distribution
         self._directory = directory
         self._identity = identity
+        self._port_mapper = port_mapper
+        self._more = more
         self._node: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         self._keeper: Keeper | None = None
@@ -68,25 +78,21 @@ class LocalNode:
         """Start the processes. They serve some seconds later."""
         log = self._directory / "log"
         log.mkdir(exist_ok=True)
-        write_configuration(self._directory, self._identity)
+        write_configuration(self._directory, self._identity, self._more)
         environment = self._environment()
         with (log / "console.log").open("wb") as console:
             self._keeper = Keeper()
-            # In the foreground and ours, where `erl` would start a daemon that nobody ends. Its name carries the mark.
-            self._epmd = subprocess.Popen(
-                [f"epmd-{self._identity.mark}", "-port", str(self._identity.epmd_port), "-address", "127.0.0.1"],
-                executable=self._distribution.epmd,
-                env=environment, cwd=self._directory, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+            if self._port_mapper:
+                self._epmd = start_port_mapper(self._distribution, self._identity, self._directory, environment, console)
             # A session of its own: Ctrl-C in the terminal is for us, who then stop the node in an orderly way.
             self._node = subprocess.Popen(
                 [str(self._distribution.server)],
                 env=environment, cwd=self._directory, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        Running(self._node.pid, self._epmd.pid).save(self._directory)
-        self._keeper.watch(self._node.pid, self._epmd.pid)
+        epmd = None if self._epmd is None else self._epmd.pid
+        Running(self._node.pid, epmd).save(self._directory)
+        self._keeper.watch(self._node.pid, epmd)
 
     async def ended(self, timeout_s: float | None = None) -> bool:
         """Wait until the node has ended; False when it still runs after `timeout_s`."""
@@ -169,8 +175,19 @@ class LocalNode:
         }  # fmt: skip
 
 
-def write_configuration(directory: Path, identity: Identity) -> None:
-    """The node's configuration, plugins and cookie, all readable by the owner alone."""
+def start_port_mapper(
+    distribution: Distribution, identity: Identity, directory: Path, environment: Mapping[str, str], console: BinaryIO
+) -> subprocess.Popen[bytes]:
+    """In the foreground and ours, where `erl` would start a daemon that nobody ends. Its name carries the mark."""
+    return subprocess.Popen(
+        [f"epmd-{identity.mark}", "-port", str(identity.epmd_port), "-address", "127.0.0.1"],
+        executable=distribution.epmd, env=environment, cwd=directory, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def write_configuration(directory: Path, identity: Identity, more: str = "") -> None:
+    """The node's configuration (``more``: further lines), plugins and cookie, all readable by the owner alone."""
     write_private(
         directory / "rabbitmq.conf",
         f"""\
@@ -190,7 +207,7 @@ disk_free_limit.absolute = 200MB
 log.file.level = info
 log.file.rotation.size = 10485760
 log.file.rotation.count = 2
-""",
+{more}""",
     )
     write_private(directory / "enabled_plugins", "[rabbitmq_event_exchange].\n")
     cookie = directory / ".erlang.cookie"

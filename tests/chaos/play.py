@@ -1,0 +1,118 @@
+"""One scenario, played: load, fault, calm, verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Any
+
+from tests.chaos import witness
+from tests.chaos.town import Load, Town
+
+
+@dataclass(slots=True)
+class Scene:
+    """What a scenario has at hand."""
+
+    town: Town
+    dice: Random
+    load: Load
+    short: bool
+    """In continuous integration: as short as shows it."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """What it measured besides."""
+
+    async def go_on(self, seconds: float) -> None:
+        """Let the load flow."""
+        await asyncio.sleep(seconds)
+
+    async def works_again(self, within_s: float = 60.0) -> None:
+        """Until a task that is submitted now is answered."""
+        since = time.monotonic_ns()
+        async with asyncio.timeout(within_s):
+            while not any(self.load.sent[task] > since for task in self.load.results):  # noqa: ASYNC110  the producer sends all along
+                await asyncio.sleep(0.05)
+
+
+Strike = Callable[[Scene], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A story: what is done, and how long at most nothing may move."""
+
+    name: str
+    imitates: str
+    strike: Strike
+    nodes: int = 1
+    silence_s: float = 3.0
+    """The longest time without any effect that is still as promised."""
+    loses: bool = False
+    """An operator throws confirmed tasks away: they are lost, and that is what he asked for."""
+    rate: float = 100.0
+    seconds: float = 0.03
+    """How long a task runs."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of it."""
+
+    scenario: str
+    seed: int
+    tasks: int = 0
+    lost: int = 0
+    wrong: int = 0
+    """Ended, but not with their value."""
+    twice: int = 0
+    again: int = 0
+    overlaps: int = 0
+    silence_s: float = 0.0
+    moved_s: float | None = None
+    took_s: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    """In words, what is not as promised; empty: all is."""
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False) -> Verdict:
+    """Play it once in this town, which is whole again afterwards. Raises nothing for a broken promise: it stands in the verdict."""
+    began = time.monotonic()
+    verdict = Verdict(scenario.name, seed)
+    from_ns = 0
+    await town.revive()
+    async with town.load(rate=scenario.rate, seconds=scenario.seconds) as load:
+        scene = Scene(town, Random(f"{scenario.name}{seed}"), load, short)
+        await scene.go_on(0.5)
+        from_ns = time.monotonic_ns()
+        try:
+            await scenario.strike(scene)
+            await scene.works_again()
+        except (AssertionError, TimeoutError) as fault:
+            verdict.faults.append(f"{type(fault).__name__}: {str(fault) or 'it does not work again'}\n{town.story()}")
+    account = witness.judge(witness.read(town.witness), set(load.sent), town.harms, from_ns, load.over_ns)
+    verdict.tasks, verdict.lost, verdict.wrong = len(load.sent), len(load.lost), len(load.wrong)
+    verdict.twice, verdict.again, verdict.overlaps = len(account.twice), len(account.again), len(account.overlaps)
+    verdict.silence_s = round(account.silence_s, 3)
+    verdict.moved_s = round(max(account.moved_s), 3) if account.moved_s else None
+    verdict.figures, verdict.took_s = scene.figures, round(time.monotonic() - began, 1)
+    if load.lost and not scenario.loses:
+        verdict.faults.append(f"{len(load.lost)} tasks were confirmed and never answered: {', '.join(load.lost[:5])} …")
+    if load.wrong:
+        verdict.faults.append(f"{len(load.wrong)} tasks ended wrongly: {list(load.wrong.items())[:3]}")
+    if account.effects < len(load.results):
+        verdict.faults.append(f"{len(load.results) - account.effects} tasks were answered without having run")
+    if account.twice:
+        verdict.faults.append(f"{len(account.twice)} tasks had their effect twice: {', '.join(account.twice[:5])} …")
+    if account.overlaps:
+        verdict.faults.append(f"{len(account.overlaps)} tasks ran twice at the same time: {', '.join(account.overlaps[:5])} …")
+    if account.silence_s > scenario.silence_s:
+        verdict.faults.append(f"nothing moved for {account.silence_s:.1f} s; promised are {scenario.silence_s} s")
+    return verdict
