@@ -13,7 +13,7 @@ from orchestrator.core.events import Arrived
 from orchestrator.core.offences import offend
 from orchestrator.core.records import Record
 from orchestrator.core.registry import QUEUE_PREFIX, Holding, Instance
-from orchestrator.core.settling import EXPIRED, stop, stop_live, vacate
+from orchestrator.core.settling import EXPIRED, let_go, settle_down, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire import messages
@@ -132,7 +132,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     said = event.message
     assert isinstance(said, Held)
     instance = desk.registry.instances.get(said.incarnation)
-    if instance is None or instance.state == "gone" or not credence.is_own(desk, instance, event, REGISTRY):
+    if instance is None or instance.state in ("missing", "gone") or not credence.is_own(desk, instance, event, REGISTRY):
         return
     if said.epoch == desk.epoch and instance.answered == desk.epoch and said.seq < instance.heard:
         return  # late: what has become of its attempts since then we know already
@@ -149,9 +149,16 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance.follow("answered")
     instance.orders.sync = False  # asked again in this very step: its answer would not count what else is in the same orders
     _drained(desk, now, instance, said.drained)
+    formers = [old for name in said.before if (old := desk.registry.instances.get(name)) is not None and _same(old, instance)]
+    handed = [record for former in formers for record in _hand_over(desk, former, said.attempts)]
     for one in said.attempts:
         if one.attempt not in instance.holdings:
             _adopt(desk, now, instance, one)
+    for record in handed:
+        if rules.r4_assignable(record) and record.state != "ended":
+            settle_down(desk, now, record)
+    for former in formers:
+        liveness.came_back(desk, now, former, instance)
     instance.early.clear()
     _reconcile(desk, now, instance, said.drained, [one.attempt for one in said.attempts])
     leadership.answered(desk, instance)
@@ -161,6 +168,22 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     dependencies.heed(desk, instance.service)
     dependencies.tell(desk, instance)
     desk.note("ready", instance=instance.name, service=instance.service, incarnation=instance.incarnation, holds=len(said.attempts))
+
+
+def _same(former: Instance, heir: Instance) -> bool:
+    """Whether the one may be the other under a former name: what an agent says of others is not heeded."""
+    alike = (former.service, former.name) == (heir.service, heir.name) and former.user in ("", heir.user)
+    return alike and former is not heir
+
+
+def _hand_over(desk: Desk, former: Instance, said: list[messages.Holding]) -> list[Record]:
+    """What its heir has of it belongs to the heir from now on. Returns the tasks whose attempts that are."""
+    found = []
+    for one in said:
+        holding = let_go(desk, former, one.attempt)
+        if holding is not None and holding.record is not None:
+            found.append(holding.record)
+    return found
 
 
 def notes(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -257,6 +280,8 @@ def _resync(desk: Desk, now: Nanos, instance: Instance) -> None:
         return
     if instance.state == "joining":
         instance.follow("joined")
+    elif instance.state == "missing":
+        instance.follow("resync")
     desk.order(instance).orders.sync = True
 
 

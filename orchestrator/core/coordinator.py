@@ -196,7 +196,7 @@ class Coordinator:
             desk.out.append(Settle(tuple(desk.settled)))
             desk.settled = []
         for instance in desk.touched.values():
-            if instance.orders and instance.state != "gone":
+            if instance.orders and instance.state not in ("missing", "gone"):
                 desk.send_orders(instance, now)
         desk.touched.clear()
         for reply_to, results in desk.results.items():
@@ -291,6 +291,8 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
             desk.stir(whom)
         case "lease":
             liveness.lease_due(desk, now, whom)
+        case "return":
+            liveness.return_over(desk, now, whom)
         case "fence":
             liveness.fence_over(desk, now, whom, n)
         case "tokens":

@@ -153,6 +153,8 @@ class Desk:
         """When any instance was last heard."""
         self.calm_ns: Nanos = 0
         """Nobody is declared dead by silence before this."""
+        self.deaths: dict[Incarnation, None] = {}
+        """Of the incarnations in the ledger, those whose connection we were told has ended: nothing of them comes back."""
         self.strangers: dict[Incarnation, Nanos] = {}
         """When incarnations that we do not know were last asked who they are."""
         self.blocked = False

@@ -82,9 +82,13 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class QueueDeleted:
-    """The broker says the exclusive queue of this incarnation is deleted: its connection is gone."""
+    """The broker says the exclusive queue of this incarnation is deleted.
+
+    Usually because its connection has ended. ``node_down``: because the broker's node that had it is gone: its agent may live.
+    """
 
     incarnation: str
+    node_down: bool = False
 
 
 @dataclass(frozen=True, slots=True)

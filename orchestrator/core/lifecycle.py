@@ -50,28 +50,34 @@ TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     ("doubtful", "end"): "ended",
 }
 
-InstanceState: TypeAlias = Literal["joining", "syncing", "ready", "draining", "deaf", "gone"]
-InstanceStep: TypeAlias = Literal["joined", "resync", "answered", "drain", "deafen", "hear", "lose"]
+InstanceState: TypeAlias = Literal["joining", "syncing", "ready", "draining", "deaf", "missing", "gone"]
+InstanceStep: TypeAlias = Literal["joined", "resync", "answered", "drain", "deafen", "hear", "miss", "lose"]
 
 INSTANCE: Mapping[tuple[InstanceState, InstanceStep], InstanceState] = {
     ("joining", "joined"): "syncing",  # its Joined is in the ledger
     ("joining", "lose"): "gone",
     ("syncing", "resync"): "syncing",
     ("syncing", "answered"): "ready",
+    ("syncing", "miss"): "missing",  # its queue is gone, and its broker's node may be why: it may come back
     ("syncing", "lose"): "gone",
     ("ready", "resync"): "syncing",
     ("ready", "answered"): "ready",
     ("ready", "drain"): "draining",
     ("ready", "deafen"): "deaf",  # beats, but does not drain its queue
+    ("ready", "miss"): "missing",
     ("ready", "lose"): "gone",
     ("draining", "resync"): "syncing",
     ("draining", "answered"): "draining",
     ("draining", "drain"): "draining",
+    ("draining", "miss"): "missing",
     ("draining", "lose"): "gone",
     ("deaf", "resync"): "syncing",
     ("deaf", "answered"): "ready",
     ("deaf", "hear"): "ready",
+    ("deaf", "miss"): "missing",
     ("deaf", "lose"): "gone",
+    ("missing", "resync"): "syncing",  # it is heard again, or somebody else leads now: ask
+    ("missing", "lose"): "gone",
 }
 
 

@@ -1,20 +1,25 @@
 """Who is still there: farewells, evidence of death, silence.
 
-Law: an instance is gone on evidence (its queue is deleted, orders for it come back), on its farewell, or when its lease is
-over. Nobody is declared dead because *we* cannot hear: while the broker is alarmed, or all are silent at once, leases stand
-still.
+Law: an instance is gone when a living broker says that its connection has ended, on its farewell, or when its lease is over.
+Nobody is declared dead because *we* cannot hear: while the broker is alarmed, or all are silent at once, leases stand still.
+
+A queue that is gone without that word is weaker evidence: it may have gone with the broker, or with a node of it, under an agent
+that lives, has finished work it could not report, and will be back in a moment under a new name. Such an instance is *missing*:
+what it held moves when its heir has said what of that is finished, when nobody has come back in time, or with its lease.
 """
 
 from __future__ import annotations
 
-from orchestrator.core import credence, dependencies, leadership
+from orchestrator.core import credence, dependencies, leadership, rules
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Returned
 from orchestrator.core.registry import Instance
-from orchestrator.core.settling import lose, stop
+from orchestrator.core.settling import lose, stop, vacate
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Parted
 from orchestrator.wire.messages import Leave
+
+CUT = "its connection to the broker is gone"
 
 
 def left(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -29,13 +34,64 @@ def left(desk: Desk, now: Nanos, event: Arrived) -> None:
 def returned(desk: Desk, now: Nanos, event: Returned) -> None:
     """Orders for it found no queue."""
     if (instance := desk.registry.instances.get(event.incarnation)) is not None:
-        gone(desk, now, instance, "its queue does not exist: orders for it came back")
+        miss(desk, now, instance, "its queue does not exist: orders for it came back")
 
 
 def queue_deleted(desk: Desk, now: Nanos, event: QueueDeleted) -> None:
-    """Its exclusive queue went with its connection."""
-    if (instance := desk.registry.instances.get(event.incarnation)) is not None:
-        gone(desk, now, instance, "its connection to the broker is gone")
+    """Its exclusive queue went with its connection, or with the node that had it. Who follows remembers, for its own reign."""
+    instance = desk.registry.instances.get(event.incarnation)
+    if event.node_down:
+        if instance is not None:
+            miss(desk, now, instance, "the broker's node that it was connected to is gone")
+        return
+    if event.incarnation in desk.custody.joined:
+        desk.deaths[event.incarnation] = None
+    if instance is not None:
+        gone(desk, now, instance, CUT)
+
+
+def heed_deaths(desk: Desk, now: Nanos) -> None:
+    """We lead from here, and saw some of those end whom the ledger still has: nobody waits for them."""
+    for incarnation in list(desk.deaths):
+        if (instance := desk.registry.instances.get(incarnation)) is not None:
+            gone(desk, now, instance, CUT)
+
+
+def miss(desk: Desk, now: Nanos, instance: Instance, why: str) -> None:
+    """Its queue is gone: it may be back as another incarnation in a moment, with what it had finished (R4)."""
+    if not desk.leading or instance.state in ("missing", "gone"):
+        return
+    until = rules.r4_may_return_until(now, instance.over_ns, desk.config.return_ns)
+    holds = instance.holdings or instance.incarnation in desk.registry.pool(instance.service).unanswered
+    if until <= now or not holds:
+        gone(desk, now, instance, why)
+        return
+    instance.follow("miss")
+    instance.answered = 0  # should it be heard again all the same, it is asked what it has
+    instance.return_ns = until
+    desk.timers.at(until, "return", instance.incarnation)
+    desk.registry.touch(instance)
+    desk.note("missing", instance=instance.name, service=instance.service, incarnation=instance.incarnation, why=why)
+
+
+def return_over(desk: Desk, now: Nanos, incarnation: str) -> None:
+    """Nobody has come back as its heir."""
+    instance = desk.registry.instances.get(incarnation)
+    if instance is not None and instance.state == "missing" and instance.return_ns <= now:
+        gone(desk, now, instance, "its queue is gone, and it has not come back")
+
+
+def came_back(desk: Desk, now: Nanos, former: Instance, heir: Instance) -> None:
+    """Its agent is here again under another name, and says itself that nothing of the former runs (R5). Nothing is held against
+    the tasks: it lives, so they did not kill it.
+    """
+    if former.state != "gone":
+        gone(desk, now, former, f"it has come back as {heir.incarnation}", back=True)
+        return
+    for attempt in list(former.holdings):
+        vacate(desk, now, former, attempt)
+    leadership.answered(desk, former)
+    _bury_instance(desk, former)
 
 
 def broker_blocked(desk: Desk, now: Nanos, event: BrokerBlocked) -> None:
@@ -45,22 +101,29 @@ def broker_blocked(desk: Desk, now: Nanos, event: BrokerBlocked) -> None:
     desk.note("broker_blocked" if event.blocked else "broker_unblocked")
 
 
-def gone(desk: Desk, now: Nanos, instance: Instance, why: str, *, lease_over: bool = False, farewell: bool = False) -> None:
+def gone(
+    desk: Desk, now: Nanos, instance: Instance, why: str,
+    *, lease_over: bool = False, farewell: bool = False, back: bool = False,
+) -> None:  # fmt: skip
     """This incarnation is no more: its attempts are not alive, its tasks move on at once (P3).
 
-    Tasks that must never overlap wait for the lease, whatever the evidence.
+    Tasks that must never overlap wait for the lease, whatever the evidence, unless its agent is ``back`` and says so itself.
     """
     if instance.state == "gone":
         return
     instance.follow("lose")
-    if not lease_over and now < instance.over_ns and instance.incarnation in desk.registry.pool(instance.service).unanswered:
+    over = lease_over or back or now >= instance.over_ns
+    if not over and instance.incarnation in desk.registry.pool(instance.service).unanswered:
         leadership.fence(desk, instance)
     leadership.answered(desk, instance)
     desk.counts["instances_lost"] += 1
     moved = 0
     for attempt, holding in list(instance.holdings.items()):
         record = holding.record
-        if record is not None and record.task.overlap == "never" and not lease_over and now < instance.over_ns:
+        if back:
+            vacate(desk, now, instance, attempt)
+            moved += 1
+        elif record is not None and record.task.overlap == "never" and not over:
             desk.timers.at(instance.over_ns, "fence", instance.incarnation, attempt.n)
         elif desk.leading:
             lose(desk, now, instance, attempt, holding)

@@ -23,7 +23,11 @@ from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskTy
 from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import LONGEST_NS, Assignment
 
-STATES = {"syncing": "has not answered this coordinator yet", "deaf": "beats but does not read its queue"}
+STATES = {
+    "syncing": "has not answered this coordinator yet",
+    "deaf": "beats but does not read its queue",
+    "missing": "its queue is gone with its broker; it may be back in a moment",
+}
 """What the state of an instance means, where its name does not say it."""
 
 NOTHING = Demand(())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import dependencies, leadership, limiting, rules, wills, workflows
+from orchestrator.core import dependencies, leadership, limiting, liveness, rules, wills, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -288,6 +288,7 @@ def parted(desk: Desk, now: Nanos, fact: Parted, offset: int) -> None:
     """This incarnation is gone for good, says its writer. We know better if it lives with us: then the ledger shall know too."""
     known = desk.custody.joined.get(fact.incarnation)
     desk.custody.part(fact)
+    desk.deaths.pop(fact.incarnation, None)
     instance = desk.registry.instances.get(fact.incarnation)
     if instance is None:
         return
@@ -319,6 +320,8 @@ def tombstone(desk: Desk, now: Nanos, fact: Tombstone, offset: int) -> None:
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
     """Someone leads from here."""
     leadership.claimed(desk, now, fact, offset)
+    if desk.leading and desk.claim == offset:
+        liveness.heed_deaths(desk, now)
 
 
 APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {

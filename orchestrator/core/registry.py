@@ -117,6 +117,8 @@ class Instance:
     """Last Orders.seq sent to it in this epoch."""
     sent_ns: Nanos = 0
     drained: int = 0
+    return_ns: Nanos = 0
+    """Missing: it is given up then, should nobody come back as its heir."""
     drained_ns: Nanos = 0
     """When it was last known to have drained all we had sent, or made progress with it."""
     synced_ns: Nanos = 0

@@ -64,6 +64,11 @@ def r4_finished_lives(record: Record | None, attempt: Attempt) -> bool:
     return record is not None and not record.live and all(failure.attempt != attempt for failure in record.failures)
 
 
+def r4_may_return_until(now: Nanos, over: Nanos, return_ns: Nanos) -> Nanos:
+    """Until when an agent whose queue is gone, and whose connection nobody saw end, may come back and say what it had finished."""
+    return min(now + return_ns, over)
+
+
 def r8_counts(record: Record, failed: Failed) -> bool:
     """Of each attempt the first ``Failed`` counts, whoever wrote it."""
     return all(failure.attempt != failed.attempt for failure in record.failures)

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from orchestrator.vocabulary import Nanos
 
-Reason: TypeAlias = Literal["due", "deadline", "backstop", "fence", "lease", "tokens", "saved", "yield", "ripe", "early"]
+Reason: TypeAlias = Literal["due", "deadline", "backstop", "fence", "lease", "tokens", "saved", "yield", "ripe", "early", "return"]
 Timer: TypeAlias = tuple[Reason, str, int]
 """Reason, of whom (task, incarnation, limit or service), and the number of the attempt or meter where that matters."""
 

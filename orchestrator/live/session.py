@@ -184,8 +184,8 @@ class Session:
             why, digest = f"a {type(message).__name__} is not for this queue", sha256(body).hexdigest()
             self._wake(Garbled(queue, why, body[:SAMPLE_BYTES], handle, reply_to, (), user, digest, "misplaced"))
 
-    def _queue_deleted(self, queue: str) -> None:
-        self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX)))
+    def _queue_deleted(self, queue: str, node_down: bool) -> None:
+        self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX), node_down))
 
     def _token_held(self, delivery: Delivery) -> None:
         self._token = delivery

@@ -44,6 +44,7 @@ CATALOGUE: Mapping[str, Line] = {
     "ready": Line(INFO, "an instance is ready for work"),
     "circle": Line(WARNING, "what an instance needs to start would close a circle of services: it is not made ready"),
     "circle_open": Line(INFO, "a circle of services is open again: the instance that closed it may be given work"),
+    "missing": Line(WARNING, "an instance's queue is gone with its broker: what it held waits a moment for it to come back"),
     "draining": Line(INFO, "an instance takes no new work and will leave"),
     "deaf": Line(WARNING, "an instance beats but does not read its queue: it gets nothing, and ends when its lease is over"),
     "stranger_gone": Line(DEBUG, "an instance announced itself, and never answered"),

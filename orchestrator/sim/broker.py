@@ -92,9 +92,10 @@ class Broker:
         for name in [name for name, (owner, _) in self.boxes.items() if owner is connection]:
             del self.boxes[name]
             if self.up and self.faults.deaths_told:
+                swept = self.faults.strikes("swept", self.chance)
                 for other, session in self.coordinators.items():
                     if other is not connection:
-                        other.down("soft", partial(session.hear, ce.QueueDeleted(name)))
+                        other.down("soft", partial(session.hear, ce.QueueDeleted(name, swept)))
         if connection in self.coordinators:
             held = next(iter(self.coordinators)) is connection
             del self.coordinators[connection]

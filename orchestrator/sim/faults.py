@@ -49,6 +49,7 @@ ODDS: dict[str, tuple[float, float]] = {
     "unconfirmed": (0.01, 0.3),
     "resubmitted": (0.01, 0.2),
     "uncalled": (0.01, 0.2),
+    "swept": (0.05, 0.9),
 }
 
 
@@ -101,6 +102,8 @@ class Faults:
     """A producer says the same twice."""
     uncalled: float = 0.0
     """A handler fails before it is called (it cannot be loaded, there is no process for it)."""
+    swept: float = 0.0
+    """A connection ends because a node of the broker went down with it, and that is how its end is told."""
     # the weather's constants
     delay_ns: Nanos = NS_PER_MS // 5
     """Usual time on the wire."""

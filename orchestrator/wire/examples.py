@@ -228,6 +228,11 @@ EXAMPLES: Final = (
     Example("orders_drain", "This is how it is told.", Orders(INCARNATION, EPOCH, 5, heard=8, drain=True)),
     Example("leave", "It has nothing left.", Leave(INCARNATION, "drained")),
     Example(
+        "held_back",
+        "The broker was killed: the agent is back as another incarnation, and says what it was. One task is finished, the rest moves.",
+        Held("thumbs-1.c0de", 2, 61, 1, [Holding("t9", Attempt(57, 12), "finished")], ["thumbs-1.7f3a"]),
+    ),
+    Example(
         "held_takeover",
         "Another day: the leader of epoch 57 took over and sent `sync` to an agent that was at work for epoch 42.",
         Held(

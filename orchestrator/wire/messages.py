@@ -44,6 +44,7 @@ from orchestrator.wire.types import (
     Tries,
     Type,
 )
+from orchestrator.wire.types import MOST_BEFORE as MOST_BEFORE
 from orchestrator.wire.types import MOST_LISTED as MOST_LISTED
 from orchestrator.wire.types import MOST_TASKS as MOST_TASKS
 
@@ -278,6 +279,9 @@ class Held(Message, frozen=True, tag="held"):
     drained: Count
     """At least the ``seq`` of the orders that asked."""
     attempts: Annotated[list[Holding], Meta(max_length=MOST_HELD)] = []
+    before: Annotated[list[Id], Meta(max_length=MOST_BEFORE)] = []
+    """Incarnations that this agent was before, oldest first: nothing of them runs any more, what they had finished is in
+    ``attempts``."""
 
 
 class Note(Part, frozen=True):

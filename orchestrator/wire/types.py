@@ -18,6 +18,8 @@ MOST_LISTED = 500
 """Attempts named by one ``beat``; an agent that has more names none."""
 MOST_HELD = 20_000
 """Attempts of one agent (it refuses new work long before)."""
+MOST_BEFORE = 16
+"""Former incarnations that an agent names."""
 MOST_BARE = 65_536
 """Entries of a list or map of bare numbers: three bytes make one, so the size of the body would allow too many."""
 MOST_RESOURCES = 32

@@ -27,7 +27,8 @@ class Names:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[str] = asyncio.Queue()
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, name: str, node_down: bool) -> None:
+        assert not node_down, "its connection has ended, and the node lives"
         self.queue.put_nowait(name)
 
     async def next(self) -> str:
@@ -74,6 +75,6 @@ async def test_deaths_in_other_virtual_hosts_are_not_ours(amqp_url: str, ears: L
 
 async def test_without_the_event_exchange_it_says_so_and_the_session_lives(link: Link) -> None:
     """In a virtual host of its own there is none: rely on returns and leases."""
-    assert await watch_deaths(link, lambda _: None) is None
+    assert await watch_deaths(link, lambda *_: None) is None
     await link.check(BASE)
     assert not link.is_broken

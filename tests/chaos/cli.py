@@ -67,11 +67,16 @@ def _progress(verdict: Verdict) -> None:
     mark = "BROKEN" if verdict.faults else "held"
     print(
         f"{verdict.scenario}, seed {verdict.seed}: {mark}; {verdict.tasks} tasks, lost {verdict.lost}, twice {verdict.twice}, "
-        f"again {verdict.again}, silence {verdict.silence_s:.2f} s, moved {verdict.moved_s}, {verdict.figures or ''} {verdict.took_s} s",
+        f"again {verdict.again}, silence {verdict.silence_s:.2f} s, moved {verdict.moved_s} s, {verdict.took_s} s in all"
+        f" {verdict.figures or ''}",
         file=sys.stderr,
     )
     for fault in verdict.faults:
         print(f"    {fault}", file=sys.stderr)
+    if verdict.story:
+        file = Path(tempfile.gettempdir()) / f"chaos.story.{verdict.scenario.replace(' ', '-')}.{verdict.seed}"
+        file.write_text(verdict.story)
+        print(f"    what they said: {file}", file=sys.stderr)
 
 
 def _show(verdicts: list[Verdict]) -> None:

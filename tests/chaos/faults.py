@@ -108,8 +108,13 @@ async def disk_alarm(town: Town, seconds: float) -> None:
 
 
 async def withdraw_permission(town: Town, seconds: float) -> None:
-    """The user may do nothing any more, for a while. An operator's mistake, an expired token."""
+    """The user may do nothing any more, for a while, and every connection is made anew. An operator's mistake, an expired token.
+
+    (A channel that is open goes on: the broker remembers what it was allowed.)
+    """
     await town.nodes.ctl("set_permissions", "-p", "/", town.nodes.user, "^$", "^$", "^$")
+    for actor in (*town.coordinators, *town.workers):
+        await reset(town, actor)
     await asyncio.sleep(seconds)
     await town.nodes.ctl("set_permissions", "-p", "/", town.nodes.user, ".*", ".*", ".*")
 

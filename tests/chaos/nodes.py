@@ -25,9 +25,10 @@ SERVES_WITHIN_S = 120.0
 STOPS_WITHIN_S = 60.0
 CLUSTER = """\
 net_ticktime = 8
-cluster_partition_handling = pause_minority
+cluster_partition_handling = autoheal
 """
-"""A node that falls silent is given up after some 8 s (60 is the default: nobody wants to watch that)."""
+"""A node that falls silent is given up after some 8 s (60 is the default: nobody wants to watch that). ``autoheal``: a node that
+was suspended and woke up believes the others gone; with ``pause_minority`` it stays apart until it is restarted (seen on 3.10.8)."""
 
 
 class Nodes:
@@ -39,7 +40,9 @@ class Nodes:
         ports = free_ports(2 * count + 1)
         shared = {"user": "town", "password": secrets.token_hex(16), "cookie": secrets.token_hex(16), "epmd_port": ports.pop()}
         self._identities = [
-            Identity(node_name=f"town{n}@localhost", amqp_port=ports.pop(), dist_port=ports.pop(), mark=secrets.token_hex(8), **shared)
+            Identity(
+                node_name=f"town{n}@localhost", amqp_port=ports.pop(), dist_port=ports.pop(), mark=secrets.token_hex(8), **shared
+            )
             for n in range(count)
         ]
         found = distribution.find()

@@ -74,6 +74,8 @@ class Verdict:
     moved_s: float | None = None
     took_s: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
+    story: str = ""
+    """What the processes said last, if something is not as promised."""
     faults: list[str] = field(default_factory=list)
     """In words, what is not as promised; empty: all is."""
 
@@ -96,7 +98,7 @@ async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False
             await scenario.strike(scene)
             await scene.works_again()
         except (AssertionError, TimeoutError) as fault:
-            verdict.faults.append(f"{type(fault).__name__}: {str(fault) or 'it does not work again'}\n{town.story()}")
+            verdict.faults.append(f"{type(fault).__name__}: {str(fault) or 'it does not work again'}")
     account = witness.judge(witness.read(town.witness), set(load.sent), town.harms, from_ns, load.over_ns)
     verdict.tasks, verdict.lost, verdict.wrong = len(load.sent), len(load.lost), len(load.wrong)
     verdict.twice, verdict.again, verdict.overlaps = len(account.twice), len(account.again), len(account.overlaps)
@@ -115,4 +117,6 @@ async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False
         verdict.faults.append(f"{len(account.overlaps)} tasks ran twice at the same time: {', '.join(account.overlaps[:5])} …")
     if account.silence_s > scenario.silence_s:
         verdict.faults.append(f"nothing moved for {account.silence_s:.1f} s; promised are {scenario.silence_s} s")
+    if verdict.faults:
+        verdict.story = town.story(200)
     return verdict

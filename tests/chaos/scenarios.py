@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
 from tests.chaos import faults
@@ -177,9 +176,9 @@ async def _agent_deleted(scene: Scene) -> None:
     incarnation = next(word["incarnation"] for word in reversed(victim.said) if word["what"] == "connected")
     before = victim.last("joined")
     scene.town.harm(victim, "queue deleted", time.monotonic_ns(), time.monotonic_ns())
-    name = f"rabbit_misc:r(<<\"/\">>, queue, <<\"orchestrator.agent.{incarnation}\">>)"
+    name = f'rabbit_misc:r(<<"/">>, queue, <<"orchestrator.agent.{incarnation}">>)'
     await scene.town.nodes.ctl(
-        "eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), rabbit_amqqueue:delete(Q, false, false, <<\"operator\">>)."
+        "eval", f'{{ok, Q}} = rabbit_amqqueue:lookup({name}), rabbit_amqqueue:delete(Q, false, false, <<"operator">>).'
     )
     await scene.town.until(lambda: victim.last("joined") > before, "it does not come back")
 
@@ -193,7 +192,7 @@ async def _reports_purged(scene: Scene) -> None:
 
 
 async def _permission(scene: Scene) -> None:
-    await faults.withdraw_permission(scene.town, 3)
+    await faults.withdraw_permission(scene.town, 4)
 
 
 # --- three nodes --------------------------------------------------------------------------------------------------------------
@@ -202,9 +201,10 @@ async def _permission(scene: Scene) -> None:
 async def _leader_node(scene: Scene, queue: str) -> int:
     """Number of the node where the leader of this queue or stream is."""
     nodes = scene.town.nodes
-    listing = json.loads(await nodes.ctl("list_queues", "name", "leader", "--formatter", "json", node=nodes.running[0]))
-    name = next(one["leader"] for one in listing if one["name"] == queue)
-    return next(n for n in range(nodes.count) if nodes.name(n) == name)
+    name = f'rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)'
+    where = "case amqqueue:get_pid(Q) of {_, Node} -> Node; Pid -> node(Pid) end"
+    found = (await nodes.ctl("eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {where}.")).strip().strip("'")
+    return next(n for n in range(nodes.count) if nodes.name(n) == found)
 
 
 async def _kill_node_of(scene: Scene, queue: str) -> None:
@@ -272,7 +272,7 @@ ONE_NODE = [
     Scenario("reports purged", "an operator purges it", _reports_purged),
     Scenario("token deleted", "an operator deletes the leader's token", _token_deleted),
     Scenario("agent's queue deleted", "an operator deletes the queue of a living worker", _agent_deleted),
-    Scenario("permission withdrawn", "the user may do nothing for three seconds", _permission, silence_s=15),
+    Scenario("permission withdrawn", "the user may do nothing for four seconds, and all come in anew", _permission, silence_s=15),
 ]
 
 THREE_NODES = [

@@ -60,8 +60,6 @@ def bomb(megabytes: int, context: Context) -> int:
 
     tell("start", context.task, context.attempt)
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
-    taken = []
-    for _ in range(megabytes):
-        taken.append(bytes(1 << 20))
+    taken = [bytes(1 << 20) for _ in range(megabytes)]
     os.kill(os.getpid(), signal.SIGKILL)
     return len(taken)

@@ -1,4 +1,4 @@
-"""A town: brokers, coordinators, workers, a producer with its load, a witness. What scenarios break, and what is looked at afterwards.
+"""A town: brokers, coordinators, workers, a producer with its load, a witness. What scenarios break, and look at afterwards.
 
 Law: a town waits for signals, not for time. Every process writes its log as JSON into a pipe that the town reads, so "it leads" and
 "it has work" are known when they are said.
@@ -216,7 +216,7 @@ class Town:
                     self._bell.clear()
                     await self._bell.wait()
         except TimeoutError:
-            raise AssertionError(f"{why}: not within {within_s:.0f} s\n{self.story()}") from None
+            raise AssertionError(f"{why}: not within {within_s:.0f} s") from None
 
     def story(self, lines: int = 12) -> str:
         """The end of what each of them said."""

@@ -29,7 +29,7 @@ from orchestrator.wire.messages import (
     Report,
     Reports,
 )
-from tests.core.stage import Stage
+from tests.core.stage import Evidence, Stage
 from workers.core import Agent, Limits, Profile
 from workers.core import commands as wc
 from workers.core import events as we
@@ -75,6 +75,8 @@ class Puppet:
     fences: bool = True
     """Ends its incarnation when its window is missed."""
     incarnation: str = ""
+    before: list[str] = field(default_factory=list)
+    """What this process was called before."""
     lives: int = 0
     epoch: int = 0
     drained: int = 0
@@ -88,6 +90,7 @@ class Puppet:
 
     def connect(self) -> None:
         """A new incarnation: what was unfinished is dropped, finished reports are kept (R5)."""
+        self.before = [f"{self.name}.{self.lives}", *self.before] if self.alive and self.lives else []
         self.lives += 1
         self.incarnation = f"{self.name}.{self.lives}"
         self.alive = True
@@ -102,7 +105,7 @@ class Puppet:
         said = Announce(self.name, self.incarnation, self.service, self.handlers, capacity, devices=self.devices)
         self._say(replace(said, depends_on=self.depends_on))
 
-    def die(self, *, evidence: bool = True) -> None:
+    def die(self, *, evidence: Evidence = True) -> None:
         """The process is killed; the broker drops its queue."""
         self.alive, self.jobs, self.beat_ns = False, {}, None
         self.stage.delete_queue(self, evidence=evidence)
@@ -169,7 +172,7 @@ class Puppet:
             Holding(job.task, job.attempt, job.state, dict(job.grant), dict(job.devices))  # type: ignore[arg-type]
             for job in self.jobs.values()
         ]
-        self._say(Held(self.incarnation, self.seq, self.epoch, self.drained, attempts))
+        self._say(Held(self.incarnation, self.seq, self.epoch, self.drained, attempts, self.before))
 
     def _count(self) -> None:
         self.seq += 1
@@ -324,7 +327,7 @@ class RealAgent:
     def checkpoint(self, attempt: Attempt, state: bytes) -> None:
         self.step(we.Checkpointed(attempt, state))
 
-    def drop(self, *, evidence: bool) -> None:
+    def drop(self, *, evidence: Evidence) -> None:
         """The broker drops its connection; it has not noticed."""
         if self.incarnation:
             self.stage.delete_queue(self, evidence=evidence)
@@ -334,7 +337,7 @@ class RealAgent:
         if not self.incarnation and self.machine.incarnation is not None:
             self.step(we.Disconnected("cut"))
 
-    def kill(self, *, evidence: bool) -> None:
+    def kill(self, *, evidence: Evidence) -> None:
         """The process dies and is started again at once, knowing nothing."""
         self.drop(evidence=evidence)
         self.paused, self.jobs, self._late = False, {}, []

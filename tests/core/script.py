@@ -8,7 +8,8 @@ they get and beat, unless their strings are cut.
     hold c1 append | free c1 append | move c1 append | miss a.1 c1 (loses the first)                           wires (see stage.py)
     agent a thumbs.resize,crop slots=2 [devices.gpu=G0,G1] [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
           [preemptible=resize]
-    a dies [unseen] | cut [unseen] | vanishes | returns | leaves | beats | drains | announces
+    a dies [unseen|swept] | cut [unseen|swept] (swept: with its broker's node) | misjudged (as if swept)
+    a vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1 | denies t1
     a lazy | silent | deaf | stubborn | unanswering | fearless | willing
@@ -52,11 +53,12 @@ from orchestrator.wire.messages import (
 )
 from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
-from tests.core.stage import START_NS, Stage
+from tests.core.stage import START_NS, Evidence, Stage
 
 NOTED = (
     "unyielding",
     "checkpoint_missing",
+    "missing",
     "instance_gone",
     "instance_left",
     "deaf",
@@ -68,6 +70,7 @@ NOTED = (
     "circle",
     "circle_open",
 )
+EVIDENCE: dict[tuple[str, ...], Evidence] = {(): True, ("unseen",): False, ("swept",): "swept"}
 STRINGS = {
     "lazy": "starts",
     "silent": "beats",
@@ -322,9 +325,12 @@ class Script:
             for string in STRINGS.values():
                 setattr(agent, string, True)
         elif verb == "dies":
-            agent.die(evidence=plain != ["unseen"])
+            agent.die(evidence=EVIDENCE[*plain])
         elif verb == "cut":
-            self.stage.delete_queue(agent, evidence=plain != ["unseen"])
+            self.stage.delete_queue(agent, evidence=EVIDENCE[*plain])
+        elif verb == "misjudged":
+            for node in self.stage.nodes.values():
+                self.stage.wire((node.name, "confirm")).append(e.QueueDeleted(agent.incarnation, node_down=True))
         elif verb == "vanishes":
             agent.alive = False
         elif verb == "returns":

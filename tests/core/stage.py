@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
@@ -32,6 +32,8 @@ from orchestrator.wire.messages import Answer, AnyMessage, Control, Echo, Orders
 from tests.core.witness import Witness
 
 Wire = tuple[str, str]
+Evidence: TypeAlias = bool | Literal["swept"]
+"""Whether the broker says that an agent's queue is deleted; ``swept``: because the node that had it is down."""
 START_NS = 1_000 * NS_PER_S
 DURABLE = ("reports", "intake", "control")
 
@@ -247,13 +249,13 @@ class Stage:
         self.wire((queue, "durable")).append(delivery)
         return delivery
 
-    def delete_queue(self, actor: Actor, *, evidence: bool = True) -> None:
-        """The broker has dropped an agent's connection and so its queue."""
+    def delete_queue(self, actor: Actor, *, evidence: Evidence = True) -> None:
+        """The broker has dropped an agent's connection and so its queue; ``swept``: it has lost the node that had both."""
         gone, actor.incarnation = actor.incarnation, ""
         for node in self.nodes.values():
             self.wires.pop((node.name, gone), None)
             if evidence and self.events_of_deaths and node.nonce:
-                self.wire((node.name, "confirm")).append(e.QueueDeleted(gone))
+                self.wire((node.name, "confirm")).append(e.QueueDeleted(gone, node_down=evidence == "swept"))
 
     # --- wires ---------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from orchestrator.vocabulary import NS_PER_S
+from tests.core.stage import Evidence
 from tests.core.world import MS, PRODUCERS, World
 
 which = st.integers(0, 5)
@@ -124,9 +125,14 @@ class CoordinatorStory(RuleBasedStateMachine):
         self.world.lose_word(which)
 
     @precondition(lambda self: "agents" in self.faults)
-    @rule(which=which, evidence=st.booleans())
-    def drop(self, which: int, evidence: bool) -> None:
+    @rule(which=which, evidence=st.sampled_from([True, False, "swept"]))
+    def drop(self, which: int, evidence: Evidence) -> None:
         self.world.drop(which, evidence)
+
+    @precondition(lambda self: "agents" in self.faults)
+    @rule(which=which)
+    def mislead(self, which: int) -> None:
+        self.world.mislead(which)
 
     @precondition(lambda self: "agents" in self.faults)
     @rule(which=which)
@@ -134,8 +140,8 @@ class CoordinatorStory(RuleBasedStateMachine):
         self.world.notice(which)
 
     @precondition(lambda self: "agents" in self.faults)
-    @rule(which=which, evidence=st.booleans())
-    def kill(self, which: int, evidence: bool) -> None:
+    @rule(which=which, evidence=st.sampled_from([True, False, "swept"]))
+    def kill(self, which: int, evidence: Evidence) -> None:
         self.world.kill(which, evidence)
 
     @precondition(lambda self: "pauses" in self.faults)

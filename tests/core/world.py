@@ -15,7 +15,7 @@ from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
 from orchestrator.wire.messages import Control, Edge, Error, Handler, Note, Notes, Range, Submit, Task
 from tests.core.actors import RealAgent
 from tests.core.replay import differences
-from tests.core.stage import Stage
+from tests.core.stage import Evidence, Stage
 
 MS = 1_000_000
 HANDLERS = [Handler("resize", retries=1, backoff_ns=NS_PER_S), Handler("crop", timeout_ns=2 * NS_PER_S)]
@@ -222,9 +222,16 @@ class World:
         if not agent.lives:
             agent.begin()
 
-    def drop(self, which: int, evidence: bool) -> None:
+    def drop(self, which: int, evidence: Evidence) -> None:
         """The broker drops an agent's connection; the agent has not noticed yet."""
         self.agents[which % 2].drop(evidence=evidence)
+
+    def mislead(self, which: int) -> None:
+        """A node of the broker wakes up, believes that all others are gone, and says so of an agent that lives."""
+        if incarnation := self.agents[which % 2].incarnation:
+            for node in self.stage.nodes.values():
+                if node.nonce:
+                    self.stage.wire((node.name, "confirm")).append(e.QueueDeleted(incarnation, node_down=True))
 
     def higher_epoch(self, which: int) -> None:
         """The ledger was made anew, or an agent lies: it refuses in the name of an epoch that nobody here has seen."""
@@ -238,7 +245,7 @@ class World:
     def notice(self, which: int) -> None:
         self.agents[which % 2].notice()
 
-    def kill(self, which: int, evidence: bool) -> None:
+    def kill(self, which: int, evidence: Evidence) -> None:
         agent = self.agents[which % 2]
         if agent.lives:
             agent.kill(evidence=evidence)

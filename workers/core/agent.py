@@ -38,7 +38,7 @@ from workers.core.events import (
     TimePassed,
     WallClock,
 )
-from workers.core.incarnation import Incarnation
+from workers.core.incarnation import Former, Incarnation
 from workers.core.lifecycle import Impossible, Phase, phase_step
 from workers.core.out import Out
 from workers.core.profile import Limits, Profile
@@ -63,6 +63,7 @@ class Agent:
         self.highest_epoch = 0
         """Ever obeyed by this process."""
         self._last_name = ""
+        self._former = Former()
         self._now_ns: Nanos = 0
         self._connect_ns: Nanos = 0
         self._failures = 0
@@ -159,7 +160,7 @@ class Agent:
         self._to("announcing")
         self._last_name = name
         self.incarnation = Incarnation(
-            name, self.highest_epoch, now_ns, self.profile, self.limits, self._random, self.work, self._out
+            name, self.highest_epoch, now_ns, self.profile, self.limits, self._random, self.work, self._out, self._former.names
         )
 
     def _disconnected(self, now_ns: Nanos, reason: str) -> None:
@@ -186,6 +187,8 @@ class Agent:
 
     def _end_incarnation(self, reason: str) -> int:
         """R5: what is unfinished is stopped and never spoken of; reports are kept. Returns how many were unfinished."""
+        if self.incarnation is not None:
+            self._former.was(self.incarnation.name, served=self.incarnation.epoch > 0)
         self.incarnation = None
         self.work.outbox.incarnation_ended()
         return self.work.abandon(reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from orchestrator.vocabulary import Attempt, Nanos
-from orchestrator.wire.messages import Beat, Echo, Held, Notes, Orders, Reports
+from orchestrator.wire.messages import MOST_BEFORE, Beat, Echo, Held, Notes, Orders, Reports
 from workers.core import rules
 from workers.core.commands import Publish
 from workers.core.out import Out
@@ -19,6 +19,24 @@ from workers.core.work import Work
 
 SYNC = "sync"
 """Stands for the task in the refusal of a sync, which concerns no task."""
+
+
+class Former:
+    """Names of an agent's earlier incarnations, so that it can say whose heir it is. Bounded: those that never served go first."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, bool] = {}
+
+    def was(self, name: str, *, served: bool) -> None:
+        """One more is over. ``served``: a leader had taken it in, so it may be waited for."""
+        self._names[name] = served
+        if len(self._names) > MOST_BEFORE:
+            del self._names[next((one for one, counted in self._names.items() if not counted), next(iter(self._names)))]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Oldest first."""
+        return tuple(self._names)
 
 
 class Incarnation:
@@ -34,8 +52,11 @@ class Incarnation:
         random: Random,
         work: Work,
         out: Out,
+        before: tuple[str, ...] = (),
     ) -> None:
         self.name = name
+        self.before = before
+        """What its agent was called before: nothing of these runs (R5)."""
         self.epoch = 0
         """The one that is obeyed; 0: no sync answered yet."""
         self.highest_epoch = highest_epoch
@@ -104,7 +125,7 @@ class Incarnation:
         """
         seq = self.window.number(now_ns)
         self._out.do(Publish(self._profile.announcement(self.name)))  # a new leader may never have heard it
-        self._out.do(Publish(Held(self.name, seq, self.epoch, self.drained, self._work.held())))
+        self._out.do(Publish(Held(self.name, seq, self.epoch, self.drained, self._work.held(), list(self.before))))
         self._work.outbox.owe_all()
 
     def echoed(self, echo: Echo) -> None:

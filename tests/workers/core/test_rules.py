@@ -282,7 +282,7 @@ def test_reconnects_for_ever_more_and_more_slowly() -> None:
             stage.step(TimePassed())
         gaps.append(stage.now_ns - before_ns)
     assert gaps[0] <= 100 * MS
-    assert all(5 * NS_PER_S <= gap <= 10 * NS_PER_S for gap in gaps[-4:])
+    assert all(1.5 * NS_PER_S <= gap <= 3 * NS_PER_S for gap in gaps[-4:])
 
 
 # --- R4: a stop is always answered --------------------------------------------------------------------------------------
