@@ -229,7 +229,7 @@ EXAMPLES: Final = (
     Example("leave", "It has nothing left.", Leave(INCARNATION, "drained")),
     Example(
         "held_back",
-        "The broker was killed: the agent is back as another incarnation, and says what it was. One task is finished, the rest moves.",
+        "The broker was killed: the agent is back as another incarnation, and says what it was. One task is finished.",
         Held("thumbs-1.c0de", 2, 61, 1, [Holding("t9", Attempt(57, 12), "finished")], ["thumbs-1.7f3a"]),
     ),
     Example(

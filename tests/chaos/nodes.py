@@ -28,7 +28,7 @@ net_ticktime = 8
 cluster_partition_handling = autoheal
 """
 """A node that falls silent is given up after some 8 s (60 is the default: nobody wants to watch that). ``autoheal``: a node that
-was suspended and woke up believes the others gone; with ``pause_minority`` it stays apart until it is restarted (seen on 3.10.8)."""
+was suspended and woke up believes the others gone; with ``pause_minority`` it stays so until it is restarted (seen on 3.10.8)."""
 
 
 class Nodes:
