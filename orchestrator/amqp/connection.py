@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import aiormq
 import aiormq.abc
-from aiormq.exceptions import AMQPError
 from yarl import URL
 
 from orchestrator.amqp.errors import CannotConnect, Fault, cannot_connect
@@ -56,11 +55,13 @@ class Connection:
         )
         try:
             await library.connect()
-        except (OSError, AMQPError) as error:
-            raise cannot_connect(shown(url), error, tap.close_code, tap.close_text) from error
-        except BaseException:
+        except BaseException as error:
             tap.abort()
-            raise
+            if was_cancelled(error):
+                raise
+            # Whatever it says: a socket that ends within the greeting leaves the library's own tasks with all kinds of
+            # exceptions (StopAsyncIteration; a cancellation that nobody asked for), and each means that it did not open.
+            raise cannot_connect(shown(url), error, tap.close_code, tap.close_text) from error
         return cls(library, tap, target.user or "guest")
 
     async def channel(self) -> aiormq.abc.AbstractChannel:
@@ -82,6 +83,14 @@ class Connection:
         finally:
             self.tap.abort()
         await self.library.close()
+
+
+def was_cancelled(error: BaseException) -> bool:
+    """Whether we ourselves were told to stop, rather than one of the library's own tasks, which cancels those who wait for it."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    return not isinstance(error, Exception)
 
 
 def shown(url: str) -> str:

@@ -92,7 +92,7 @@ class Link:
         except TimeoutError as error:
             await link.close()
             raise CannotConnect(Fault.TIMEOUT, shown(url), f"after {timeout_s} s") from error
-        except (LinkLost, NoAnswer) as error:
+        except (LinkLost, NoAnswer) as error:  # after the greeting
             await link.close()
             raise CannotConnect(Fault.PROTOCOL, shown(url), str(error)) from error
         except BaseException:

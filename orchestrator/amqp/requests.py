@@ -15,11 +15,14 @@ from aiormq.abc import AbstractChannel
 from aiormq.exceptions import AMQPConnectionError, AMQPError
 
 from orchestrator.amqp.channels import ConsumeChannel
-from orchestrator.amqp.connection import Connection
+from orchestrator.amqp.connection import Connection, was_cancelled
 from orchestrator.amqp.delivery import Delivery
 from orchestrator.amqp.errors import Broken, LinkLost, NoAnswer, broker_refused, refused_by_library
 from orchestrator.amqp.tap import DEAF
 from orchestrator.amqp.topology import Binding, Topology
+
+NOTICED_WITHIN_S = 1.0
+"""How long the news that a connection has ended may take from the library to the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,23 @@ async def asking(broken: asyncio.Future[Broken], timeout_s: float, subject: Subj
             "See whether the broker is overloaded or starting."
         ) from error
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if broken.done() and task is not None and not task.cancelling():
-            raise LinkLost(broken.result(), subject.what) from error  # not we were cancelled: the library's own tasks
-        raise
-    except (AMQPError, RuntimeError) as error:
-        if broken.done():
+        if was_cancelled(error) or not await _is_over(broken):
+            raise
+        raise LinkLost(broken.result(), subject.what) from error  # not we were cancelled: the library's own tasks
+    except (AMQPError, RuntimeError, StopAsyncIteration) as error:
+        of_connection = not isinstance(error, AMQPError) or isinstance(error, AMQPConnectionError)
+        if broken.done() or (of_connection and await _is_over(broken)):
             raise LinkLost(broken.result(), subject.what) from error
         if isinstance(error, AMQPError) and not isinstance(error, AMQPConnectionError):
             raise refused_by_library(error, subject.what, subject.name) from error
         raise
+
+
+async def _is_over(broken: asyncio.Future[Broken]) -> bool:
+    """Whether the session is over: what the library says of a connection it may say a moment before the session has noticed."""
+    if not broken.done():
+        await asyncio.wait((broken,), timeout=NOTICED_WITHIN_S)
+    return broken.done()
 
 
 class Requests:

@@ -14,7 +14,7 @@ class Config:
 
     lease_ns: Nanos = 5 * NS_PER_S
     """How long we believe in an instance without hearing it: five missed beats."""
-    return_ns: Nanos = 5 * NS_PER_S
+    return_ns: Nanos = 6 * NS_PER_S
     """An agent whose queue went with the broker, or a node of it, has so long to come back and say what it had finished; agents
     try at least every 3 s. Never longer than its lease."""
     beat_ns: Nanos = NS_PER_S

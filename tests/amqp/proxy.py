@@ -13,13 +13,15 @@ class Proxy:
     """Forwards to the broker at ``url``; its own address is ``.url``. Use as a context manager.
 
     ``hold()`` keeps back what the broker says until ``release()``; ``blackhole()`` loses everything both ways and tells
-    nobody; ``cut()`` resets every connection; ``crumb_bytes`` hands on so many bytes at a time.
+    nobody; ``cut()`` resets every connection; ``crumb_bytes`` hands on so many bytes at a time; ``told_bytes_max`` ends a
+    connection when the broker has said so much.
     """
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, crumb_bytes: int = 65_536) -> None:
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, crumb_bytes: int = 65_536, told_bytes_max: int = 1 << 62) -> None:
         self._target = urlsplit(url)
         self._tls = tls
         self._crumb_bytes = crumb_bytes
+        self._told_bytes_max = told_bytes_max
         self._held: dict[asyncio.StreamWriter, bytearray] | None = None
         self._lost = False
         self._writers: list[asyncio.StreamWriter] = []
@@ -69,8 +71,10 @@ class Proxy:
         self._tasks.append(asyncio.ensure_future(self._forward(there_reader, writer, told_by_broker=True)))
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, told_by_broker: bool) -> None:
+        left = self._told_bytes_max if told_by_broker else 1 << 62
         try:
-            while data := await reader.read(self._crumb_bytes):
+            while data := await reader.read(min(self._crumb_bytes, left)):
+                left -= len(data)
                 if told_by_broker and self._held is not None:
                     self._held.setdefault(writer, bytearray()).extend(data)
                 elif not self._lost:

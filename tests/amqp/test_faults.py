@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 import subprocess
 from pathlib import Path
@@ -30,6 +31,22 @@ async def test_a_reset_is_told_at_once(amqp_url: str) -> None:
         assert broken.by is BrokenBy.CONNECTION
         assert broken.where in ("the connection to consume", "the connection to publish")
         assert await answer is Published.LOST
+
+
+async def test_a_greeting_that_is_cut_short_anywhere_is_a_session_that_did_not_open(amqp_url: str) -> None:
+    """A broker that is stopped ends connections in the middle of their greeting: whatever the library makes of that, the caller
+    hears that it cannot connect, soon, and tries again. (An agent that heard anything else never came back.)"""
+    for told_bytes in itertools.count(0, 60):
+        async with Proxy(amqp_url, told_bytes_max=told_bytes) as proxy:
+            try:
+                async with asyncio.timeout(5):
+                    link = await Link.open(proxy.url, name="test")
+            except CannotConnect as error:
+                assert error.fault is Fault.PROTOCOL
+            else:
+                await link.close()
+                assert told_bytes > 500, "a greeting is longer"
+                break
 
 
 async def test_silence_is_given_up_after_three_heartbeats(amqp_url: str) -> None:

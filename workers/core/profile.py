@@ -59,7 +59,7 @@ class Limits(Struct, frozen=True):
     reconnect_ns: Nanos = 100 * NS_PER_MS
     """Wait before the first reconnect; doubles up to ``reconnect_max_ns``, each drawn between half and whole."""
     reconnect_max_ns: Nanos = 3 * NS_PER_S
-    """Well below the 5 s for which a coordinator waits for one whose queue went with the broker."""
+    """Well below the 6 s for which a coordinator waits for one whose queue went with the broker."""
     body_bytes_max: int = (1024 + 64) * 1024
     """Of one message, as the coordinator's codec allows it: the largest value, and room for what is around it."""
     items_max: int = 1000

@@ -100,6 +100,7 @@ class Logbook:
 
 def logbook(style: Style, level: Level, **bound: Any) -> Logbook:
     """A log on stderr; ``bound`` goes on every line."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # says again, less clearly, what our errors say
     number = logging.getLevelNamesMapping()[level.upper()]
     render: Any = structlog.processors.JSONRenderer()
     if style == "console":

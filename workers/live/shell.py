@@ -145,6 +145,7 @@ class Shell:
                 self._logbook.say(word, number=number, detail=text, attempt=str(attempt) if attempt else None)
             case Connect():
                 self._opening = self._loop.create_task(self._open())
+                self._opening.add_done_callback(self._opened)
             case CloseConnection():
                 self._close()
             case Finish(reason=reason):
@@ -209,6 +210,11 @@ class Shell:
         self._logbook.say("connected", incarnation=incarnation, broker=link.server_version, shard=shard)
         self.post(Connected(incarnation))
         link.broken.add_done_callback(partial(self._broke, link))
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        """Whatever else it ended with is a bug, and must be seen: nobody would ever connect again."""
+        if not opening.cancelled() and (bug := opening.exception()) is not None and not self._finished.done():
+            self._finished.set_exception(bug)
 
     async def _find_shard(self, link: Link) -> str:
         """Where tasks for our service go, or where we were told to be.
