@@ -17,7 +17,9 @@ class Proxy:
     connection when the broker has said so much.
     """
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None, crumb_bytes: int = 65_536, told_bytes_max: int = 1 << 62) -> None:
+    def __init__(
+        self, url: str, *, tls: ssl.SSLContext | None = None, crumb_bytes: int = 65_536, told_bytes_max: int = 1 << 62
+    ) -> None:
         self._target = urlsplit(url)
         self._tls = tls
         self._crumb_bytes = crumb_bytes

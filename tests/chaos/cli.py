@@ -8,6 +8,8 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,75 +17,101 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tests.chaos import trials
 from tests.chaos.play import Scenario, Verdict, play
 from tests.chaos.scenarios import ONE_NODE, THREE_NODES
 from tests.chaos.town import Town
 
 app = typer.Typer(add_completion=False, help=__doc__)
-ALL = [*ONE_NODE, *THREE_NODES]
 
 
 @app.command()
 def main(
-    only: Annotated[list[str] | None, typer.Option(help="Scenarios whose name has this in it; repeatable")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Scenarios and series whose name has this in it; repeatable")] = None,
     seed: Annotated[int, typer.Option(help="The first seed")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is played")] = 3,
-    short: Annotated[bool, typer.Option("--short", help="As in continuous integration")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each scenario is played")] = 3,
+    kills: Annotated[int, typer.Option(min=1, help="Figures of each series")] = 50,
+    short: Annotated[bool, typer.Option("--short", help="Scenarios as in continuous integration")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Say what there is, and play nothing")] = False,
 ) -> None:
-    """Break things, and let a witness count what came of it."""
-    chosen = [one for one in ALL if not only or any(word in one.name for word in only)]
+    """Break things, and let a witness count what came of it. Ends with 1 if a promise was broken."""
+    scenarios = [one for one in (*ONE_NODE, *THREE_NODES) if not only or any(word in one.name for word in only)]
+    series = [one for one in trials.ALL if not only or any(word in one.name for word in only)]
     if listing:
-        for one in chosen:
-            print(f"{one.name:28} {one.nodes} node{'s' if one.nodes > 1 else ' '}  {one.imitates}")
+        for one in scenarios:
+            print(f"{one.name:26} {one.nodes} node{'s' if one.nodes > 1 else ' '}  {one.imitates}")
+        for each in series:
+            print(f"{each.name:26} series   {each.imitates}")
         return
     for name in ("aiormq", "aio_pika", "orchestrator"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # that connections break is what we are here for
-    verdicts = asyncio.run(_play_all(chosen, seed, rounds, short))
-    print(json.dumps([one.plain() for one in verdicts], indent=1) if as_json else "", end="\n" if as_json else "")
-    if not as_json:
-        _show(verdicts)
-    raise typer.Exit(1 if any(one.faults for one in verdicts) else 0)
+    verdicts, tails = asyncio.run(_all(scenarios, series, seed, rounds, kills, short))
+    if as_json:
+        print(json.dumps({"scenarios": [one.plain() for one in verdicts], "series": [one.plain() for one in tails]}, indent=1))
+    else:
+        _show(verdicts, tails)
+    raise typer.Exit(1 if any(one.faults for one in verdicts) or not all(one.held for one in tails) else 0)
 
 
-async def _play_all(scenarios: list[Scenario], seed: int, rounds: int, short: bool) -> list[Verdict]:
-    verdicts = []
+async def _all(
+    scenarios: list[Scenario], series: list[trials.Series], seed: int, rounds: int, kills: int, short: bool
+) -> tuple[list[Verdict], list[trials.Tail]]:
+    verdicts, tails = [], []
+    for events in sorted({one.events for one in series}, reverse=True):
+        async with _town(workers=6, events=events, doors=False) as town:
+            for each in (one for one in series if one.events is events):
+                tail = await trials.run_series(town, each, kills, seed)
+                tails.append(tail)
+                _say(f"{tail.series}: {len(tail.seconds)} kills, p50 {tail.share(0.5):.3f} s, p99 {tail.share(0.99):.3f} s")
     for nodes in sorted({one.nodes for one in scenarios}):
-        folder = Path(tempfile.mkdtemp(prefix="chaos."))
-        try:
-            async with Town(folder, nodes=nodes) as town:
-                for scenario in (one for one in scenarios if one.nodes == nodes):
-                    for n in range(seed, seed + rounds):
-                        verdict = await play(town, scenario, n, short=short)
-                        verdicts.append(verdict)
-                        _progress(verdict)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    return verdicts
+        async with _town(nodes=nodes) as town:
+            for scenario in (one for one in scenarios if one.nodes == nodes):
+                for n in range(seed, seed + rounds):
+                    verdicts.append(await play(town, scenario, n, short=short))
+                    _tell(verdicts[-1])
+    return verdicts, tails
 
 
-def _progress(verdict: Verdict) -> None:
-    mark = "BROKEN" if verdict.faults else "held"
-    print(
-        f"{verdict.scenario}, seed {verdict.seed}: {mark}; {verdict.tasks} tasks, lost {verdict.lost}, twice {verdict.twice}, "
-        f"again {verdict.again}, silence {verdict.silence_s:.2f} s, moved {verdict.moved_s} s, {verdict.took_s} s in all"
-        f" {verdict.figures or ''}",
-        file=sys.stderr,
+@asynccontextmanager
+async def _town(*, nodes: int = 1, workers: int = 3, events: bool = True, doors: bool = True) -> AsyncIterator[Town]:
+    folder = Path(tempfile.mkdtemp(prefix="chaos."))
+    try:
+        async with Town(folder, nodes=nodes, workers=workers, events=events, doors=doors) as town:
+            yield town
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _tell(one: Verdict) -> None:
+    _say(
+        f"{one.scenario}, seed {one.seed}: {'BROKEN' if one.faults else 'held'}; {one.tasks} tasks, lost {one.lost}, "
+        f"twice {one.twice}, again {one.again}, silence {one.silence_s:.2f} s, {one.took_s} s in all {one.figures or ''}"
     )
-    for fault in verdict.faults:
-        print(f"    {fault}", file=sys.stderr)
-    if verdict.story:
-        file = Path(tempfile.gettempdir()) / f"chaos.story.{verdict.scenario.replace(' ', '-')}.{verdict.seed}"
-        file.write_text(verdict.story)
-        print(f"    what they said: {file}", file=sys.stderr)
+    for fault in one.faults:
+        _say(f"    {fault}")
+    if one.story:
+        file = Path(tempfile.gettempdir()) / f"chaos.story.{one.scenario.replace(' ', '-')}.{one.seed}"
+        file.write_text(one.story)
+        _say(f"    what they said: {file}")
 
 
-def _show(verdicts: list[Verdict]) -> None:
-    table = Table("what", "seed", "tasks", "lost", "twice", "again", "overlaps", "silence s", "moved s", "else")
-    for one in verdicts:
-        table.add_row(
-            one.scenario, str(one.seed), str(one.tasks), str(one.lost), str(one.twice), str(one.again), str(one.overlaps),
-            f"{one.silence_s:.2f}", "" if one.moved_s is None else f"{one.moved_s:.3f}", str(one.figures or ""),
-        )  # fmt: skip
-    Console(width=150).print(table)
+def _show(verdicts: list[Verdict], tails: list[trials.Tail]) -> None:
+    console = Console(width=130)
+    if tails:
+        table = Table("killed", "trials", "p50 s", "p99 s", "worst s", "promised p99 s")
+        for tail in tails:
+            row = (tail.share(0.5), tail.share(0.99), max(tail.seconds))
+            table.add_row(tail.series, str(len(tail.seconds)), *(f"{one:.3f}" for one in row), f"{tail.promised_p99_s}")
+        console.print(table)
+    if verdicts:
+        table = Table("what", "seed", "tasks", "lost", "twice", "again", "overlaps", "silence s", "moved s", "else")
+        for one in verdicts:
+            counts = (one.seed, one.tasks, one.lost, one.twice, one.again, one.overlaps)
+            moved = "" if one.moved_s is None else f"{one.moved_s:.3f}"
+            table.add_row(one.scenario, *map(str, counts), f"{one.silence_s:.2f}", moved, str(one.figures or ""))
+        console.print(table)

@@ -55,6 +55,8 @@ class Scenario:
     rate: float = 100.0
     seconds: float = 0.03
     """How long a task runs."""
+    short: bool = True
+    """It belongs to what continuous integration plays."""
 
 
 @dataclass(slots=True)

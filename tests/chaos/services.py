@@ -35,6 +35,13 @@ async def work(number: int, seconds: float, context: Context) -> int:
     return 2 * number
 
 
+@service.task("hold", retries=5)
+async def hold(seconds: float, context: Context) -> None:
+    """Holds its place, and has no effect."""
+    tell("start", context.task, context.attempt)
+    await asyncio.sleep(seconds)
+
+
 @service.task("poison", retries=5, backoff=0.1)
 async def poison(context: Context) -> None:
     """Kills its worker, a moment after it was seen to start."""

@@ -1,0 +1,58 @@
+"""Every scenario once, in its short form: nothing is lost, nothing is had twice while its worker lives, work goes on in time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos import scenarios, trials
+from tests.chaos.play import Scenario, play
+from tests.chaos.town import Town
+
+pytestmark = pytest.mark.broker
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """One node, two coordinators, three workers: every scenario leaves it whole."""
+    async with Town(tmp_path_factory.mktemp("town")) as one:
+        yield one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """Three nodes."""
+    async with Town(tmp_path_factory.mktemp("cluster"), nodes=3) as one:
+        yield one
+
+
+async def _holds(where: Town, scenario: Scenario) -> None:
+    verdict = await play(where, scenario, 1, short=True)
+    print(verdict.plain() | {"story": "", "faults": []})
+    assert not verdict.faults, "\n".join([*verdict.faults, verdict.story[-8000:]])
+
+
+def _named(one: Scenario | trials.Series) -> str:
+    return one.name
+
+
+@pytest.mark.parametrize("scenario", [one for one in scenarios.ONE_NODE if one.short], ids=_named)
+async def test_one_node(town: Town, scenario: Scenario) -> None:
+    """On a single broker node."""
+    await _holds(town, scenario)
+
+
+@pytest.mark.parametrize("series", [one for one in trials.ALL if one.events], ids=_named)
+async def test_how_soon(town: Town, series: trials.Series) -> None:
+    """A few kills of each kind; here, beside everything else that tests do, the median is held to what the tail is in peace."""
+    tail = await trials.run_series(town, series, 5, 1)
+    print(tail.plain())
+    assert tail.share(0.5) <= series.p99_s, tail.plain()
+
+
+@pytest.mark.parametrize("scenario", [one for one in scenarios.THREE_NODES if one.short], ids=_named)
+async def test_three_nodes(cluster: Town, scenario: Scenario) -> None:
+    """On a cluster of three."""
+    await _holds(cluster, scenario)
