@@ -140,5 +140,6 @@ class Door:
             if (wait_s := due - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             await self._passable(wire)
-            writer.write(data)
+            if not writer.is_closing():
+                writer.write(data)
             late.task_done()

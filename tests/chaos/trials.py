@@ -61,7 +61,7 @@ class Tail:
 async def _begun(town: Town, wanted: Callable[[list[witness.Run]], Any], within_s: float) -> Any:
     """Look at the witness until it has seen this."""
     async with asyncio.timeout(within_s):
-        while not (found := wanted(witness.read(town.witness))):
+        while not (found := wanted(witness.read(town.witness))):  # noqa: ASYNC110  a file rings no bell
             await asyncio.sleep(LOOK_S)
     return found
 
