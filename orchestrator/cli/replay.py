@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -182,9 +183,9 @@ async def _played(url: str, trace: Trace, told: Mapping[str, Any], here: int, of
         if min(there.values()) < told["instances"]:
             raise _too_few(there, told["instances"])
         scaled = {kind: pace.scaled(kind, spec, told["speed"]) for kind, spec in told["policies"].items()}
-        for service in offers:
-            stack.push_async_callback(client.ask, "policy", service=service, reset=True, timeout_s=ANSWER_WITHIN_S)
-            await client.ask("policy", service=service, timeout_s=ANSWER_WITHIN_S, **scaled)
+        for shard, service in product(await client.shards(), offers):
+            stack.push_async_callback(client.ask, "policy", service=service, shard=shard, reset=True, timeout_s=ANSWER_WITHIN_S)
+            await client.ask("policy", service=service, shard=shard, timeout_s=ANSWER_WITHIN_S, **scaled)
         with _shown(len(trace.tasks)) as tell:
             return await play(client, plan, tell)
 

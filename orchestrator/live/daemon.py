@@ -144,7 +144,8 @@ async def run(settings: Settings) -> None:
 
     Dying is always safe: what is accepted is in the ledger, and the next coordinator goes on from there.
     """
-    telemetry = configure(settings.log, settings.log_level, coordinator=settings.name)
+    shard = {} if settings.shard is None else {"shard": settings.shard}
+    telemetry = configure(settings.log, settings.log_level, coordinator=settings.name, **shard)
     for one in catalogue().broken:
         telemetry.say("policy_broken", {"kind": one.kind, "policy": one.name, "distribution": one.distribution, "why": one.why})
     gc.freeze()  # what was imported lives as long as we do: no need to look at it again and again

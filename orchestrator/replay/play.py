@@ -55,7 +55,8 @@ async def ready(client: Client, services: Sequence[Service], instances: int) -> 
     """Wait until so many instances of each service are ready; says how many there are. Gives up in the end: the caller judges."""
     until_s = time.monotonic() + READY_WITHIN_S
     while True:
-        known = {one["service"]: one["ready"] for one in await client.ask("services")}
+        told = [one for shard in await client.shards() for one in await client.ask("services", shard=shard)]
+        known = {one["service"]: one["ready"] for one in told}
         found = {name: known.get(name, 0) for name in services}
         if min(found.values(), default=0) >= instances or time.monotonic() >= until_s:
             return found

@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.client import AskRefused, Client, NoCoordinator, ShardsDiffer
 from tests.e2e.fleet import ROOT, Fleet, fleet
+from tests.processes import all_end, below, watched
 
 pytestmark = pytest.mark.broker
 
@@ -153,3 +154,20 @@ async def test_leaders_spread_over_coordinators_also_when_one_dies_and_comes_bac
         completed = ours.completed()
         print(f"{len(ids)} tasks; {sum(count > 1 for count in completed.values())} ran twice")
         assert completed == Counter(ids)
+
+
+async def test_up_runs_shards_too_and_leaves_nothing_behind(amqp_url: str, tmp_path: Path) -> None:
+    """One command: a coordinator for each shard, agents that find theirs; told to end, all of it ends."""
+    async with sharded(amqp_url, tmp_path) as ours:
+        words = ("--config", str(tmp_path / "settings.toml"), "--data-dir", str(tmp_path / "data"), "--broker", amqp_url)
+        await ours.start("up", "-m", "orchestrator", "up", *words, "--workers", NUMBERS, "--workers", LETTERS)
+        async with Client(amqp_url) as client, asyncio.timeout(PATIENCE_S):
+            await client.shards(30)
+            assert await asyncio.gather(client.run("numbers.double", number=2), client.run("letters.upper", text="u")) == [4, "U"]
+            assert set(await leaders(client)) == set(SHARDS)
+            everything = below(tmp_path)
+            assert len(everything) >= 1 + 1 + len(SHARDS) + 2, "up, a coordinator, its shards, two agents"
+            with watched(everything) as ends:
+                ours.processes["up"].terminate()
+                await ours.processes["up"].wait()
+                assert await asyncio.to_thread(all_end, ends, 15)
