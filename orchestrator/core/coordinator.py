@@ -27,6 +27,7 @@ from orchestrator.core import (
     reading,
     reports,
     rules,
+    tidying,
 )  # fmt: skip
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
@@ -156,7 +157,8 @@ class Coordinator:
             leadership.resign(desk, "the claim was not read back: the ledger does not answer", 0)
         if now >= desk.forget_ns:
             desk.forget_ns = now + NS_PER_S
-            desk.custody.forget(now, desk.config.dedup_ns)
+            desk.custody.forget(now, desk.config.dedup_ns, desk.config.remembered_max)
+            tidying.tidy(desk)
         out, desk.out = desk.out, []
         return out
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from orchestrator.core import rules
 from orchestrator.core.families import Families
 from orchestrator.core.records import TOLD_WHOLE, Grave, Owed, Record, letter_of, print_of, shortened
-from orchestrator.core.sizes import error_bytes
-from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId
+from orchestrator.core.sizes import error_bytes, failure_bytes
+from orchestrator.vocabulary import NS_PER_S, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import (
     Accepted,
     Asked,
@@ -31,6 +31,9 @@ from orchestrator.wire.facts import (
     Tombstone,
 )
 from orchestrator.wire.messages import Error, Result
+
+LEAST_WINDOW_NS: Nanos = 60 * NS_PER_S
+"""R11: no id is forgotten earlier, however many there are: it exceeds any deposed session's life (10 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class Custody:
         self._results_bytes = 0
         self._kept: deque[tuple[TaskId, int]] = deque()
         self._burials: deque[TaskId] = deque()
+        self.shortened = 0
+        """Ids that were forgotten before their window was over, since there were too many."""
         self.pinned: dict[TaskId, int] = {}
         """Parents that are over while children that need them live: kept whole (R13), with the bytes that takes in the ledger."""
         self.pinned_bytes = 0
@@ -145,7 +150,7 @@ class Custody:
         elif heirs:
             self._early[task] = None
         if grave.result is not None:
-            self._keep_result(task, grave.result)
+            self._keep_result(task, grave)
 
     def _pin(self, parent: TaskId) -> None:
         grave = self.graves.get(parent)
@@ -172,7 +177,7 @@ class Custody:
             grave = self.graves[parent]
             self._burials.appendleft(parent)
             if grave.result is not None:
-                self._keep_result(parent, grave.result)
+                self._keep_result(parent, grave)
 
     def ended(self, fact: Ended, offset: int) -> Record | None:
         """The task is over, if this is its first end; gives its record, if it was known alive."""
@@ -300,13 +305,17 @@ class Custody:
         grave = self.graves.get(self._burials[0])
         return 0 if grave is None else grave.at_ns
 
-    def forget(self, now: Nanos, window_ns: Nanos) -> None:
-        """Ids that ended longer ago than the dedup window."""
+    def forget(self, now: Nanos, window_ns: Nanos, most: int) -> None:
+        """Ids that ended longer ago than the dedup window; while there are more than ``most``, than the least such window."""
+        least_ns = min(window_ns, LEAST_WINDOW_NS)
         while self._burials:
             task = self._burials[0]
             grave = self.graves.get(task)
-            if grave is not None and not rules.r11_forgettable(grave, now, window_ns):
-                return
+            if grave is not None:
+                span_ns = window_ns if len(self.graves) <= most else least_ns
+                if not rules.r11_forgettable(grave, now, span_ns):
+                    break
+                self.shortened += span_ns < window_ns and not rules.r11_forgettable(grave, now, window_ns)
             self._burials.popleft()
             if task in self.pinned:
                 self._spared[task] = None
@@ -318,9 +327,14 @@ class Custody:
         for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
             del self.wills[task]
 
-    def _keep_result(self, task: TaskId, result: Result) -> None:
-        """Results of ended tasks stay at hand for producers that ask again, up to a bound in bytes; the oldest go first."""
-        size = len(result.value or b"") + 200
+    def _keep_result(self, task: TaskId, grave: Grave) -> None:
+        """Results of ended tasks, and the stories of failed ones, stay at hand for whoever asks again, up to a bound in bytes; the
+        oldest go first.
+        """
+        result = grave.result
+        size = 200 + sum(map(failure_bytes, grave.story or ()))
+        if result is not None:
+            size += len(result.value or b"") + error_bytes(result.error)
         self._kept.append((task, size))
         self._results_bytes += size
         while self._results_bytes > self._results_bytes_max:
@@ -328,8 +342,10 @@ class Custody:
             self._results_bytes -= size
             if oldest in self.pinned or oldest in self._early:
                 self._spared[oldest] = None
-            elif (grave := self.graves.get(oldest)) is not None:
-                grave.result = None
+            elif (other := self.graves.get(oldest)) is not None:
+                other.result = None
+                if other.story:
+                    other.story = other.story[:0]
 
 
 def _workflow(record: Record | None) -> str | None:

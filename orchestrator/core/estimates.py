@@ -120,6 +120,13 @@ class Estimates:
         kind = kind_of(task)
         self._publish(task.type, kind, self._history(kind))
 
+    def tidy(self) -> None:
+        """What handlers have said, and how long services' tasks run, is remembered of as many as all else; the oldest go first."""
+        for table in (self._said, self._scales):
+            if len(table) > KEYS_MAX:
+                for name in list(table)[:-KEYS_MAX]:
+                    del table[name]
+
     # --- expecting --------------------------------------------------------------------------------------------------------
 
     def expect(self, record: Record) -> Estimate:

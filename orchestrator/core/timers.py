@@ -6,7 +6,8 @@ is ever cancelled; a timer whose reason is gone wakes up, finds that, and is for
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from typing import Literal, TypeAlias
 
 from orchestrator.vocabulary import Nanos
@@ -27,6 +28,14 @@ class Timers:
         """Look again at ``when``."""
         self._count += 1
         heappush(self._heap, (when, self._count, (reason, whom, n)))
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def sweep(self, stands: Callable[[Timer], bool]) -> None:
+        """Forget those whose reason is gone: a task that ended at once may have had a deadline in a hundred years."""
+        self._heap = [one for one in self._heap if stands(one[2])]
+        heapify(self._heap)
 
     def next(self) -> Nanos | None:
         """The earliest moment, if any."""

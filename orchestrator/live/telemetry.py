@@ -1,17 +1,21 @@
 """The log: one line per decision, from a catalogue.
 
 Law: the core says *what* (a word and fields); here is how loud it is and what it means for the work. A word that is not in the
-catalogue is our mistake, and a test finds it. No arguments, results or secrets are ever logged.
+catalogue is our mistake, and a test finds it. No arguments, results or secrets are ever logged. Of each word no more than a hundred
+lines are said in ten seconds (``debug`` apart): what was left out is counted on the next.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import structlog
+
+from orchestrator.throttle import Throttle
 
 
 class Line(NamedTuple):
@@ -94,6 +98,7 @@ class Telemetry:
     def __init__(self, logger: Any, level: int) -> None:
         self._logger = logger
         self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
+        self._throttle = Throttle()
 
     @property
     def unheard(self) -> frozenset[str]:
@@ -106,7 +111,14 @@ class Telemetry:
         if line is None:
             assert what in CATALOGUE, f"{what!r} is not in the catalogue"
             return
-        self._logger.log(line.level, line.text, what=what, **{key: value for key, value in fields.items() if value is not None})
+        shown = {key: value for key, value in fields.items() if value is not None}
+        if line.level > DEBUG:
+            left_out = self._throttle.let(time.monotonic(), what)
+            if left_out is None:
+                return
+            if left_out:
+                shown["left_out"] = left_out
+        self._logger.log(line.level, line.text, what=what, **shown)
 
 
 def configure(style: Literal["console", "json"], level: str, **bound: Any) -> Telemetry:

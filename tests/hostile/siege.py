@@ -15,14 +15,16 @@ from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
-from orchestrator.wire.codec import Malformed, decode, encode
+from orchestrator.wire.codec import Malformed, decode
 from orchestrator.wire.messages import (
     Announce,
     AnyMessage,
     Beat,
+    Control,
     Handler,
     Held,
     Holding,
+    Leave,
     Note,
     Notes,
     Orders,
@@ -36,6 +38,13 @@ from tests.hostile.corpus import Corpus, Known, Place
 
 WHERE: dict[Place, str] = {"intake": "thumbs", "reports": "reports", "registry": "registry", "control": "control"}
 """Routing keys of what coordinators read."""
+HEARS: dict[Place, tuple[type, ...]] = {
+    "intake": (Submit,),
+    "reports": (Reports,),
+    "registry": (Announce, Beat, Held, Leave, Notes),
+    "control": (Control,),
+}
+"""What each queue is for."""
 DURABLE = ("intake", "reports", "control")
 AGENT_USER, ROGUE_USER = "agents", "rogue"
 
@@ -172,6 +181,7 @@ def arrival(body: bytes, place: Place, handle: object, user: str) -> e.Event:
     """As ``live.session`` makes an event of a delivery."""
     message = decode(body)
     if isinstance(message, Malformed):
-        return e.Garbled(WHERE[place], str(message), message.sample, handle, "nobody", message.tasks)
-    assert isinstance(encode(message), bytes)
+        return e.Garbled(WHERE[place], str(message), message.sample, handle, "nobody", message.tasks, user, message.digest)
+    if type(message) not in HEARS[place]:
+        return e.Garbled(WHERE[place], "not for this queue", body[:1024], handle, "nobody", (), user, "", "misplaced")
     return e.Arrived(message, handle, "nobody", user)

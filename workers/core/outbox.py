@@ -24,6 +24,8 @@ from workers.core.profile import Limits
 
 _ENVELOPE = 512
 """Bytes of a message beside its items, from above."""
+_URGENT_MAX = 50_000
+"""Answers that wait to be said. One message of a leader that is not obeyed may ask for twenty thousand."""
 _ITEM = 256
 """Bytes of a report or checkpoint beside its id and texts, from above."""
 
@@ -107,7 +109,9 @@ class Outbox:
             self._progress.pop(note.attempt, None)
             if note.what == "stopped" and self._checkpoint_pending(note.attempt):
                 self.behind[note.attempt] = note
-            else:
+            elif (
+                len(self._urgent) < _URGENT_MAX
+            ):  # of more than that somebody else is to blame: whoever misses an answer asks again
                 self._urgent.append(note)
 
     def release(self, attempt: Attempt) -> None:

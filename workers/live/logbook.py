@@ -1,16 +1,20 @@
 """An agent's log.
 
-One line per decision, from a catalogue, with what it means for the work. Never arguments, results or secrets.
+One line per decision, from a catalogue, with what it means for the work. Never arguments, results or secrets. Of each word no more
+than a hundred lines in ten seconds; what was left out is counted on the next.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import structlog
+
+from orchestrator.throttle import Throttle
 
 Style: TypeAlias = Literal["console", "json"]
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -81,6 +85,7 @@ class Logbook:
     def __init__(self, logger: Any, level: int) -> None:
         self._logger = logger
         self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
+        self._throttle = Throttle()
 
     def hears(self, what: str) -> bool:
         """Whether anybody listens to this word: for what is said thousands of times a second."""
@@ -95,6 +100,12 @@ class Logbook:
         if line.number:
             fields[line.number] = number
         shown = {name: value for name, value in fields.items() if value is not None and value != ""}
+        if line.level > DEBUG:
+            left_out = self._throttle.let(time.monotonic(), what)
+            if left_out is None:
+                return
+            if left_out:
+                shown["left_out"] = left_out
         self._logger.log(line.level, line.text, what=what, **shown)
 
 
