@@ -16,6 +16,7 @@ from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
 from orchestrator.wire.codec import Malformed, decode
+from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import (
     Announce,
     AnyMessage,
@@ -65,17 +66,29 @@ class Siege:
         self.results: dict[str, Result] = {}
         self.buried = 0
         self.opened: list[str] = []
+        self.silent = False
+        """Honest agents keep to themselves how attempts ended."""
         self._offsets, self._numbers, self._tasks = count(), count(1), count(1)
         self._agents = {f"honest-{number}.{number:032x}": 0 for number in range(agents)}
         self._seq: Counter[str] = Counter()
         self._held: dict[str, list[Attempt]] = {name: [] for name in self._agents}
         self.step(e.SessionOpened("n1"), e.TokenHeld())
-        for name in self._agents:
-            self.step(self._soft(self._announce(name)))
+        for name in list(self._agents):
+            self.settle_in(name)
         self.corpus.known.incarnations = tuple(self._agents)
         self.corpus.known.epoch = self.machine.desk.epoch
 
     # --- what happens ------------------------------------------------------------------------------------------------
+
+    def settle_in(self, name: str) -> None:
+        """An honest agent comes, with a queue of its own."""
+        self._agents.setdefault(name, 0)
+        self._held.setdefault(name, [])
+        self.step(self._soft(self._announce(name)))
+
+    def read(self, entry: Entry) -> None:
+        """Somebody wrote this into the ledger."""
+        self.step(e.Read(next(self._offsets), 500, entry))
 
     def blows(self, place: Place, number: int, *, large: bool = False) -> None:
         """So many hostile messages for one place, in one turn of the loop."""
@@ -154,7 +167,7 @@ class Siege:
             if released in held:
                 held.remove(released)
         answers: list[e.Event] = []
-        if orders.assign:
+        if orders.assign and not self.silent:
             attempts = [(item.task, Attempt(orders.epoch, item.n)) for item in orders.assign]
             held += [attempt for _, attempt in attempts]
             reports = [Report(task, attempt, "done", b"\x01", started_ns=5, ended_ns=6) for task, attempt in attempts]

@@ -1,0 +1,175 @@
+"""P6 for the coordinator's core: whatever comes, nothing raises, nothing grows without bound, honest work is done beside it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from orchestrator.core import credence, door, invariants
+from orchestrator.core import events as e
+from orchestrator.core.config import Config
+from orchestrator.vocabulary import NS_PER_S, Attempt
+from orchestrator.wire.messages import Announce, Beat, Handler, Leave, Note, Notes, Report, Reports, Submit, Task
+from tests.hostile.facts import Strange
+from tests.hostile.siege import AGENT_USER, ROGUE_USER, Siege
+
+PLACES = ("intake", "reports", "registry", "control")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_siege(seed: int) -> None:
+    """Twenty thousand hostile messages of all sorts for all queues: every honest task is done beside them, with its own result;
+    every delivery is settled; the books hold; what is remembered is bounded."""
+    siege = Siege(seed)
+    desk = siege.machine.desk
+    honest = []
+    for turn in range(200):
+        for place in PLACES:
+            siege.blows(place, 25, large=True)
+        honest += siege.honest(5)
+        if turn % 4 == 0:
+            siege.beat()
+        if turn % 20 == 0:
+            invariants.check(desk)
+    assert [name for name in honest if siege.results[name].outcome != "done"] == []
+    assert {siege.results[name].value for name in honest} == {b"\x01"}
+    assert siege.handed - len([one for one in siege.settled if one[0] == "hostile"]) <= credence.EARLY_MAX  # type: ignore[index]
+    assert desk.counts["malformed"] > 5_000
+    assert desk.counts["forged"] > 1_000
+    assert set(desk.custody.served) == {"thumbs"} == set(desk.registry.pools)
+    assert not desk.backlog.needs
+    assert len(desk.offences.rows) < 20
+    assert siege.said["offence"] < 60, "a line at the first, the tenth, the hundredth"
+    assert siege.buried < 2_000, "a few samples of each, and letters about refused tasks that nobody waits for"
+
+
+def test_liars_among_the_agents() -> None:
+    """The same by somebody who publishes as the agents' own user: he is believed what he says of them, so work may suffer; but
+    nothing raises and nothing grows."""
+    siege = Siege(3, rogue=AGENT_USER)
+    for turn in range(100):
+        for place in PLACES:
+            siege.blows(place, 25)
+        siege.honest(5)
+        if turn % 4 == 0:
+            siege.beat()
+    assert len(siege.machine.desk.registry.instances) < 2_000
+
+
+@pytest.mark.parametrize("first", range(0, 120, 40))
+def test_facts_that_nobody_would_write(first: int) -> None:
+    """A ledger with well-formed nonsense in it stops no coordinator that reads it, leading or not: it takes what it can."""
+    for seed in range(first, first + 40):
+        dice, siege = Random(seed), Siege(seed)
+        for _ in range(30):
+            if dice.random() < 0.3:
+                siege.honest(2)
+            if dice.random() < 0.2:
+                siege.beat()
+            strange = Strange(dice, siege.now_ns, siege.corpus.known.tasks, siege.corpus.known.incarnations)
+            siege.read(strange.entry(("n1", "evil")))
+            if siege.machine.desk.phase != "leading":
+                siege.step(e.SessionLost("another claimed"))
+                siege.step(e.SessionOpened("n1"), e.TokenHeld())
+
+
+def test_ten_thousand_services_are_announced_and_nobody_is_there() -> None:
+    """Names without anybody behind them cost a place for a moment, at a bounded rate; no queue is made for them, nothing that they
+    say of handlers counts, and an honest instance of another user comes in meanwhile."""
+    siege = Siege(4, agents=0)
+    desk = siege.machine.desk
+    crowd = [
+        e.Arrived(Announce(f"g{n}", f"g{n}.1", f"service{n}", [handler], {"slots": 9}), None, "", ROGUE_USER)
+        for n, handler in ((n, Handler(f"h{n}", need={"slots": 9})) for n in range(10_000))
+    ]
+    siege.step(*crowd)
+    assert desk.counts["crowded"] >= 10_000 - door.AT_ONCE - 100
+    assert not desk.registry.instances, "orders for them came back"
+    siege.step(*crowd)
+    assert not desk.registry.pools
+    assert not desk.custody.joined
+    assert not desk.custody.served
+    assert not desk.backlog.needs
+    assert not siege.opened
+    siege.settle_in("late-1.1")
+    assert desk.registry.instances["late-1.1"].state == "ready"
+    assert siege.opened == ["thumbs"]
+
+
+def test_nobody_speaks_for_another() -> None:
+    """A farewell, a beat, notes and an announcement in the name of an honest instance, by another user: counted, without effect."""
+    siege = Siege(5)
+    desk = siege.machine.desk
+    name = siege.corpus.known.incarnations[0]
+    before = desk.registry.instances[name].announced
+    for said in (
+        Leave(name, "bye"), Beat(name, 2**53, desk.epoch, 2**53, [], draining=True), Announce("evil", name, "thumbs", [], {}),
+        Notes(name, [Note("t", Attempt(1, 1), "stopped")]),
+    ):  # fmt: skip
+        siege.step(e.Arrived(said, None, "", ROGUE_USER))
+    assert desk.counts["forged"] == 4
+    assert desk.registry.instances[name].state == "ready"
+    assert desk.registry.instances[name].announced is before
+    assert [(row.what, row.where, row.user) for row in desk.offences.rows.values()] == [("forged", "registry", ROGUE_USER)]
+
+
+def test_results_of_others_are_not_believed() -> None:
+    """A task that runs on one instance is not ended by what another says, nor by one that nobody knows, nor under a number that was
+    never given out; by its own it is."""
+    siege = Siege(6, agents=2)
+    desk = siege.machine.desk
+    siege.silent = True
+    (task,) = siege.honest(1)
+    record = desk.custody.live[task]
+    ((attempt, where),) = record.live.items()
+    other = next(one for one in siege.corpus.known.incarnations if one != where)
+    for sender, number, user in (
+        (other, attempt.n, AGENT_USER), ("nobody.1", attempt.n, ROGUE_USER), (where, attempt.n, ROGUE_USER),
+        (where, attempt.n + 1, AGENT_USER), ("nobody.1", 1, AGENT_USER),
+    ):  # fmt: skip
+        report = Report(task, Attempt(attempt.epoch, number), "done", b"forged")
+        siege.step(e.Arrived(Reports(sender, [report]), ("forged", sender, number, user), "", user))
+    assert task in desk.custody.live
+    assert desk.counts["forged"] == 5
+    siege.step(e.Arrived(Reports(where, [Report(task, attempt, "done", b"own")]), ("own",), "", AGENT_USER))
+    assert siege.results[task].value == b"own"
+
+
+def test_marks_of_leaders_who_never_come() -> None:
+    """Empty reports as a later leader lays them are kept for it, a few and for a while: they must not fill what may be open."""
+    siege = Siege(7)
+    for number in range(1_000):
+        siege.step(e.Arrived(Reports(f"nonce.{10**6 + number}"), ("mark", number)))
+    unsettled = 1_000 - len([one for one in siege.settled if one[0] == "mark" and one[1] != siege.machine.desk.mark])  # type: ignore[index]
+    assert unsettled <= credence.EARLY_MAX
+    for _ in range(12):
+        siege.beat()
+    assert len([one for one in siege.settled if isinstance(one, tuple) and one[0] == "mark" and one[1] in range(1_000)]) == 1_000
+
+
+def test_no_timer_outlives_its_reason() -> None:
+    """Tasks with a deadline in a hundred years that end at once leave nothing in the heap of timers."""
+    siege = Siege(8)
+    desk = siege.machine.desk
+    far_ns = siege.now_ns + 100 * 365 * 86_400 * NS_PER_S
+    for start in range(0, 30_000, 1_000):
+        tasks = [Task(f"d{start + n}", "thumbs.resize", deadline_ns=far_ns) for n in range(1_000)]
+        siege.step(e.Arrived(Submit(tasks), ("deadlines", start), "replies"))
+        siege.beat()
+    assert desk.counts["done"] == 30_000
+    assert len(desk.timers) < 12_000
+
+
+def test_more_ended_tasks_than_are_remembered() -> None:
+    """Of more than the bound the oldest ids are forgotten early, but never within a minute."""
+    siege = Siege(9, config=Config(remembered_max=1_000))
+    desk = siege.machine.desk
+    for _ in range(50):
+        siege.honest(100)
+        siege.beat()
+    assert len(desk.custody.graves) == 5_000, "a minute has not passed"
+    for _ in range(120):
+        siege.beat()
+    assert len(desk.custody.graves) <= 1_000
+    assert desk.custody.shortened == 4_000
