@@ -1,4 +1,5 @@
-"""The dead letters: tasks that failed for good, with the story of every attempt; and messages that made no sense.
+"""The dead letters: tasks that failed for good, with the story of every attempt; and, in the quarantine, samples of what peers must
+not send.
 
 They are read where they lie, and stay there.
 """
@@ -24,10 +25,11 @@ def register(app: typer.Typer) -> None:
 def dead(
     call: Call,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the oldest first")] = 20,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="Instead: samples of what peers must not send")] = False,
 ) -> None:
-    """List what failed for good or made no sense, and why.
+    """List what failed for good, and why; or what was sent that makes no sense.
 
-    These are the dead letters; they stay in the queue orchestrator.dead of their shard.
+    The letters stay where they are, in the queues orchestrator.dead and orchestrator.quarantine of their shard.
     """
     import asyncio
 
@@ -35,21 +37,22 @@ def dead(
 
     async def looked() -> dict[str, tuple[list[dict[str, Any]], int]]:
         names = [call.shard] if call.shard else (await rule_of(call.found.url)).names
-        return {name: await peek(call.found.url, limit, name) for name in names}
+        return {name: await peek(call.found.url, limit, name, quarantine=quarantine) for name in names}
 
     found = asyncio.run(looked())
     totals = iter([total for _, total in found.values()])
     call.answer_each({name: letters for name, (letters, _) in found.items()}, lambda letters: dead_view(letters, next(totals)))
 
 
-async def peek(url: str, limit: int, shard: str) -> tuple[list[dict[str, Any]], int]:
+async def peek(url: str, limit: int, shard: str, *, quarantine: bool = False) -> tuple[list[dict[str, Any]], int]:
     """The first letters of a shard, readable, and how many lie there in all. Raises LinkError."""
     from orchestrator.amqp import Link, topology
 
     link = await Link.open(url, name="orchestrator dead", connections=("consume",), shard=shard)
     try:
-        total = (await link.stat(topology.DEAD)).messages
-        bodies = [delivery.body for delivery in await link.peek(topology.DEAD, min(limit, total))] if total else []
+        queue = topology.QUARANTINE if quarantine else topology.DEAD
+        total = (await link.stat(queue)).messages
+        bodies = [delivery.body for delivery in await link.peek(queue, min(limit, total))] if total else []
     finally:
         await link.close()
     return [letter(body) for body in bodies], total
@@ -79,6 +82,16 @@ def _unreadable(why: str, body: bytes) -> dict[str, Any]:
     return {"task": "", "type": "", "error": {"kind": "unreadable", "message": why}, "sample": body[:200]}
 
 
+def _origin(letter: dict[str, Any]) -> str | None:
+    """Where it came in, whose it was, and the how-manieth of its kind."""
+    where = letter.get("where")
+    if not where:
+        return None
+    user = f", user {letter['user']}" if letter.get("user") else ""
+    count = f", number {letter['count']:,} of its kind" if letter.get("count") else ""
+    return f"{where}{user}{count}"
+
+
 def dead_view(letters: list[dict[str, Any]], total: int) -> list[RenderableType]:
     """For people: one block per letter."""
     from orchestrator.cli.show import cell, facts, instant, state, to_json
@@ -96,7 +109,9 @@ def dead_view(letters: list[dict[str, Any]], total: int) -> list[RenderableType]
             ("outcome", state(str(one.get("outcome") or error.get("kind", "")))),
             ("error", f"{error.get('kind', '')}: {error.get('message', '')}" if error else None),
             ("at", instant(at) if isinstance(at, int) else None),
-            ("from", one.get("where")),
+            ("from", _origin(one)),
+            ("begins", repr(bytes(one["sample"][:64])) if isinstance(one.get("sample"), bytes) and one["sample"] else None),
+            ("SHA-256", one.get("digest")),
             ("args", to_json(one["args"]) if one.get("args") else None),
         ]))  # fmt: skip
         story = one.get("story")

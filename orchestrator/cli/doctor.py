@@ -157,6 +157,7 @@ async def _queues(link: Link) -> list[Check]:
         waiting = (await link.stat(topology.TASKS)).messages
         reports = (await link.stat(topology.REPORTS)).messages
         dead = (await link.stat(topology.DEAD)).messages
+        samples = (await link.stat(topology.QUARANTINE)).messages
     except Missing as fault:
         what = f"{fault.name} is not there: no coordinator has run on this virtual host yet"
         return [Check("queues", "fail", what, "Start one, it declares them: orchestrator coordinator (or: orchestrator up).")]
@@ -164,7 +165,10 @@ async def _queues(link: Link) -> list[Check]:
         return [Check("queues", "fail", *_split(fault))]
     checks = [Check("queues", "ok", f"all there; {waiting} submissions and {reports} reports wait in them")]
     if dead:
-        checks.append(Check("dead letters", "warn", f"{dead} failed for good or made no sense", "See why: orchestrator dead"))
+        checks.append(Check("dead letters", "warn", f"{dead} failed for good", "See why: orchestrator dead"))
+    if samples:
+        told = f"{samples} samples of what peers must not send lie there"
+        checks.append(Check("quarantine", "warn", told, "See what, and whose: orchestrator dead --quarantine"))
     return checks
 
 
@@ -191,6 +195,10 @@ async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
     ]
     if not status["intake_open"]:
         checks.append(Check("intake", "warn", "closed: the backlog is full, submissions wait in the broker", "Run more workers."))
+    checks += _offences(status.get("offences", []))
+    if early := status.get("forgotten_early"):
+        told = f"there were so many ended tasks that {early:,} ids were forgotten before the dedup window was over"
+        checks.append(Check("memory", "warn", told, "Submitted again, those would run again. Shorten the window, or run fewer."))
     checks += _dependencies(services)
     checks += _astray(services, rule, shard)
     if "now_ns" in status:
@@ -206,6 +214,18 @@ def _astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Chec
         return []
     told = "; ".join(f"{name} waits here, and its new tasks go to {home}" for name, home in left.items())
     return [Check("rule", "warn", told, f"Run what was left: workers run MODULE:SERVICE --shard {shard}")]
+
+
+def _offences(rows: list[dict[str, Any]]) -> list[Check]:
+    """What peers do that they must not, as the leader has counted it."""
+    checks = []
+    for one in rows[:5]:
+        who = f"user {one['user']}" if one["user"] else "somebody who does not say as whom"
+        told = f"{one['count']:,} {one['what']} messages in {one['where']} by {who}; the last: {one['why']}"
+        checks.append(
+            Check("peers", "warn", told, "Samples: orchestrator dead --quarantine. Mend or stop the sender; permissions help.")
+        )
+    return checks
 
 
 def _dependencies(services: list[dict[str, Any]]) -> list[Check]:

@@ -26,7 +26,7 @@ class Failed(Struct, frozen=True):
 
 
 class Letter(Struct, frozen=True, omit_defaults=True):
-    """A task that failed for good, or (with ``where`` and ``sample``) bytes that were no message."""
+    """A task that failed for good; or, from the quarantine (with ``where``), what a peer must not send."""
 
     task: str
     type: str
@@ -40,3 +40,6 @@ class Letter(Struct, frozen=True, omit_defaults=True):
     where: str = ""
     sample: bytes = b""
     at_ns: int = 0
+    user: str = ""
+    digest: str = ""
+    count: int = 0

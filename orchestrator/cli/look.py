@@ -123,6 +123,9 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
         ("results owed", found["owed_results"] or None),
         ("ledger", f"offset {found['ledger_offset']}, needed from {found['replay_from']}"),
     ]
+    for one in found.get("offences", [])[:5]:
+        user = f" by user {one['user']}" if one["user"] else ""
+        pairs.append(("offences", f"{one['count']:,} {one['what']} in {one['where']}{user}: {one['why']}"))
     counts = found["counts"]
     if counts:
         pairs.append(("so far", ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())))

@@ -12,6 +12,7 @@ from orchestrator.core import dependencies
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates import Estimate
 from orchestrator.core.families import Outline
+from orchestrator.core.offences import Offence
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
@@ -38,7 +39,17 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "replay_from": desk.keeping.replay_from(desk.custody),
         "run_times": _run_times(desk),
         "counts": dict(sorted(desk.counts.items())),
+        "offences": [_offence(row) for row in desk.offences.worst(10)],
+        "forgotten_early": desk.custody.shortened,
     }
+
+
+def _offence(row: Offence) -> dict[str, Any]:
+    """What somebody does that he must not."""
+    return {
+        "what": row.what, "where": row.where, "user": row.user, "count": row.count, "kept": row.kept, "first_ns": row.first_ns,
+        "last_ns": row.last_ns, "why": row.why, "digest": row.digest,
+    }  # fmt: skip
 
 
 def _run_times(desk: Desk) -> dict[str, Any]:

@@ -233,3 +233,20 @@ def test_what_was_learned_is_shown_with_its_error() -> None:
     for word in ("thumbs.resize", "± 31%", "57"):
         assert word in shown
     assert "by type, size, 57 runs, typically ± 31%" in seen(look.task_view({**ANSWERS["task_waiting"], "expected": expected}))
+
+
+def test_what_peers_must_not_send_is_explained() -> None:
+    """Where it came in, whose it was, how many there were before it, and how it begins: enough to find its sender."""
+    letter = {
+        "task": "", "type": "", "error": {"kind": "malformed", "message": "bytes: Input data was truncated"},
+        "where": "orchestrator.reports", "user": "rogue", "sample": b"\x81\xa4kind\x1b[2J", "digest": "ab" * 32, "count": 1234,
+        "at_ns": 5,
+    }  # fmt: skip
+    shown = seen(dead.dead_view([dead.letter(msgpack.packb(letter))], 1))
+    for word in ("orchestrator.reports", "rogue", "1,234", "abab", r"\x81\xa4kind\x1b[2J", "truncated"):
+        assert word in shown
+    offence = {"what": "forged", "where": "registry", "user": "rogue", "count": 9, "kept": 9, "first_ns": 1, "last_ns": 2,
+               "why": "a Leave in the name of thumbs-1", "digest": ""}  # fmt: skip
+    told = seen(doctor.doctor_view(doctor._offences([offence])))
+    for word in ("9 forged", "registry", "rogue", "in the name of thumbs-1", "dead --quarantine"):
+        assert word in told
