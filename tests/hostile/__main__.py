@@ -19,7 +19,10 @@ from tests.hostile.run import run
 def main(
     messages: Annotated[int, typer.Option(min=1000, help="Hostile messages, over all queues.")] = 1_000_000,
     seed: Annotated[int, typer.Option(help="The same seed, the same messages.")] = 1,
-    window: Annotated[int, typer.Option(min=10, help="Honest tasks that are open at any time.")] = 200,
+    rate: Annotated[float, typer.Option(min=1, help="Honest tasks a second.")] = 500.0,
+    window: Annotated[
+        int, typer.Option(min=0, help="Instead: so many honest tasks open at any time, as fast as they get done.")
+    ] = 0,
     quiet: Annotated[float, typer.Option(min=1, help="Seconds before and after the flood.")] = 30.0,
     agents: Annotated[int, typer.Option(min=1, help="Honest agents.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
@@ -32,7 +35,17 @@ def main(
             bar.update(line, description=what, completed=done, total=of)
 
         report = asyncio.run(
-            run(Path(folder), messages, seed=seed, window=window, quiet_s=quiet, agents=agents, say=say, dedup_window_s="60")
+            run(
+                Path(folder),
+                messages,
+                seed=seed,
+                rate=rate,
+                window=window,
+                quiet_s=quiet,
+                agents=agents,
+                say=say,
+                dedup_window_s="60",
+            )
         )
     if as_json:
         print(json.dumps(report, indent=1))

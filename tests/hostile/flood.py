@@ -28,8 +28,8 @@ ROUND = 200
 UNCONFIRMED_MAX = 5_000
 AIMS: tuple[tuple[str, Place], ...] = (
     ("intake", "intake"), ("intake", "intake"), ("unknown", "intake"), ("reports", "reports"), ("reports", "reports"),
-    ("registry", "registry"), ("registry", "registry"), ("control", "control"), ("agent", "orders"), ("agent", "echo"),
-    ("echo", "echo"), ("results", "results"), ("ledger", "reports"),
+    ("registry", "registry"), ("registry", "registry"), ("control", "control"), ("agent", "orders"), ("echo", "echo"),
+    ("results", "results"), ("ledger", "reports"),
 )  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """A coordinator and agents in processes of their own, as a user starts them; what they weigh, and what they say.
 
 Their logs are JSON lines. ``judge`` raises if one of them has ended, said something at the level of an error, said what is no line
-of the log (a traceback, say), or began a session twice.
+of the log (a traceback, say), or began a session twice. One thing an agent may do, and it is counted: miss its window, when what
+floods its queue (or this machine) keeps the leader's echo from it for five seconds; it stops what is unfinished and comes back, as
+it should.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 ONCE = {"leading": "it led", "connected": "it connected", "session": "it opened a session"}
+EXPECTED = frozenset({"unreadable_entry", "window_missed"})
+"""Said at the level of an error, and no fault of who says it."""
 
 
 class Town:
@@ -77,10 +81,10 @@ class Town:
             for line in self.lines(name):
                 assert isinstance(line, dict), f"{name} says what is no line of the log: {line}\n{tail}"
                 said[line["what"]] += 1
-                serious = line.get("level") in ("error", "critical") and line["what"] != "unreadable_entry"
+                serious = line.get("level") in ("error", "critical") and line["what"] not in EXPECTED
                 assert not serious, f"{name}: {line}"
             for word, what in ONCE.items():
-                assert said[word] <= 1, f"{what} {said[word]} times ({name}):\n{tail}"
+                assert said[word] <= 1 + said["window_missed"], f"{what} {said[word]} times ({name}):\n{tail}"
         return words
 
     def rss_mb(self) -> dict[str, float]:
