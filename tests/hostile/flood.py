@@ -65,14 +65,17 @@ class Flood:
             await heard.wait()
         await consumer.cancel()
 
-    def pool(self) -> dict[str, list[bytes]]:
+    async def pool(self) -> dict[str, list[bytes]]:
         """Bodies for each aim."""
         known = Known("honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, 20_000)], self._epoch)
         corpus = Corpus(self._dice.getrandbits(32), known)
         share = POOL // len(AIMS)
         bodies: dict[str, list[bytes]] = {}
         for aim, place in AIMS:
-            bodies.setdefault(aim, []).extend(corpus.blow(place).body for _ in range(share))
+            for number in range(share):
+                bodies.setdefault(aim, []).append(corpus.blow(place).body)
+                if number % 50 == 0:
+                    await asyncio.sleep(0)  # heartbeats
         return bodies
 
     def _address(self, aim: str) -> tuple[str, str]:
@@ -141,7 +144,7 @@ async def main(url: str, messages: int, seed: int, tasks: str, reply_to: str) ->
     async with await Link.open(url, name="flood") as link:
         flood = Flood(link, seed, tasks, reply_to)
         await flood.learn()
-        bodies = flood.pool()
+        bodies = await flood.pool()
         say(ready=True)
         sys.stdin.readline()  # told to begin
         began = time.monotonic()

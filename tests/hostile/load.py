@@ -34,6 +34,8 @@ class Load:
         self.open: dict[str, tuple[int, float]] = {}
         self.done = 0
         self.wrong: list[str] = []
+        self.squatted = 0
+        """Somebody had submitted another task under that id before us: ids that can be guessed can be taken."""
         self.waits_s: list[float] = []
         """From submission to result, since they were last taken."""
         self.strays: Counter[str] = Counter()
@@ -98,7 +100,9 @@ class Load:
                 self.strays["result"] += 1
                 continue
             number, since = known
-            if item.outcome != "done" or unpack(item.value or b"\xc0") != number:
+            if item.outcome == "refused" and item.error is not None and item.error.kind == "id_taken":
+                self.squatted += 1
+            elif item.outcome != "done" or unpack(item.value or b"\xc0") != number:
                 self.wrong.append(f"{item.task}: {item.outcome}, {item.error}")
             self.done += 1
             self.waits_s.append(now - since)

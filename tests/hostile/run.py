@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.amqp import Link, topology
 from orchestrator.client import Client
+from orchestrator.client.errors import OrchestratorError
 from orchestrator.live.embedded import EmbeddedBroker
 from tests.hostile.load import Load
 from tests.hostile.town import ROOT, Town, cpu_s, rss_mb
@@ -97,7 +98,7 @@ async def _measure(
     report: dict[str, Any] = {"messages": messages}
     assert await flood.stdout.readline(), (folder / "flood.log").read_text()  # it has learned who is there
     async with asyncio.TaskGroup() as group:
-        work = group.create_task(load.run())
+        work = group.create_task(_work(load, client))
         looks = group.create_task(meter.look_on())
         try:
             begun = meter.begin()
@@ -125,13 +126,29 @@ async def _measure(
             await flood.wait()
             looks.cancel()
         await work
-    assert said.get("done") == messages, f"the flood ended early: {said}\n{(folder / 'flood.log').read_text()}"
-    report["wrong"] = load.wrong
+    ended = f"the flood ended early: {said}\n{(folder / 'flood.log').read_text()}"
+    assert said.get("done") == messages, ended
+    assert not said["broken"], ended
+    report["wrong"], report["squatted"], report["strays"] = load.wrong, load.squatted, dict(load.strays)
     report["words"] = {name: dict(words) for name, words in town.judge().items()}
     report["status"] = await client.ask("status", timeout_s=60)
     report["broker_mb"] = round(rss_mb(node.pid or 0), 1)
     report["memory"] = _memory(meter)
     return report
+
+
+async def _work(load: Load, client: Client) -> None:
+    """Honest work, until it is stopped and done. Raises AssertionError if nothing comes back for a minute, with what is known."""
+    try:
+        await load.run()
+    except TimeoutError:
+        known = []
+        for task in list(load.open)[:5]:
+            try:
+                known.append(await client.ask("task", task=task, timeout_s=60))
+            except OrchestratorError as unknown:
+                known.append(f"{task}: {unknown}")
+        raise AssertionError(f"{len(load.open)} honest tasks are stuck; of the first is known: {known}") from None
 
 
 async def _rogue(node: EmbeddedBroker) -> str:
