@@ -231,6 +231,7 @@ class Queue:
     def set_aside(self) -> None:
         """Take everything out of the order until agents have answered (R3). Costs a step per class, not per task."""
         self.unreserve_all()
+        self.forget_freed()  # when they come back they may try everywhere
         self.take_back()
         self.aside, self.classes = self.classes, {}
         self._heads, self._blocked = Heads(), {}

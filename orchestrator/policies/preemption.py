@@ -27,7 +27,10 @@ IDLE_MIN = 1e-3
 
 
 FREE_MAX = 50
-"""Without cost a task may be asked this often: estimates that were overrun can have two tasks take turns for ever."""
+"""Without cost a task may be asked this often. What is expected of one that has outlived its estimate *grows* while it runs, and
+stands still while it waits. So of two such each overtakes the other as soon as it runs, and they take turns, ever faster. With
+nothing to pay for a turn that is right in the mean (what is left of long-tailed run times is best shared), and nothing in the
+reckoning ends it; but real turns cost messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,10 +183,15 @@ class Broker:
         """Orders for one agent; they come back if it has no queue."""
         found = self.boxes.get(incarnation)
         if found is None:
-            if connection in self.coordinators:
-                connection.down("confirm", partial(self.coordinators[connection].hear, ce.Returned(incarnation)))
+            late = self.faults.strikes("returned_late", self.chance)
+            after_ns = round(NS_PER_S * 5 * self.chance.random() ** 2) if late else 0
+            self.timeline.after(after_ns, partial(self._return, connection, incarnation))
         elif not self.faults.strikes("orders_lost", self.chance):
             found[0].down("inbox", partial(found[1], orders))
+
+    def _return(self, connection: Connection, incarnation: str) -> None:
+        if connection in self.coordinators:
+            connection.down("confirm", partial(self.coordinators[connection].hear, ce.Returned(incarnation)))
 
     def echo(self, echo: Echo) -> None:
         """An echo, to all agents."""
@@ -239,6 +244,12 @@ class Broker:
         self.alarm(False)
         for queue in self.queues.values():
             queue.shared = False
+
+    def delete(self, name: str) -> None:
+        """An operator deletes a queue; whoever consumed it loses its session."""
+        self.queues[name] = Queue(name)
+        for connection in list(self.coordinators):
+            connection.broker_drops(f"the queue {name} was deleted")
 
     def alarm(self, blocked: bool) -> None:
         """Memory or disk is short: publishers are not heard."""

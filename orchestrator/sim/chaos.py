@@ -66,9 +66,22 @@ class Chaos:
             world.timeline.after(self._span(15), partial(world.broker.alarm, False))
         elif kind == "second_token":
             world.broker.second_token()
+        elif whom == "queue":
+            self._upset(deed, self.chance.choice(["reports", "reports", "control"]))
         else:
             targets = self._targets["coordinator" if whom == "ledger" else whom]
             self._deeds[deed](self.chance.choice(targets))
+
+    def _upset(self, deed: str, name: str) -> None:
+        broker = self.world.broker
+        self.world.journal.say(self.world.timeline.now_ns, "operator", deed, name)
+        if deed == "purge":
+            broker.queues[name].purge()
+        elif deed == "delete":
+            broker.delete(name)
+        else:
+            for queue in broker.queues.values():
+                queue.redeliver()
 
     def _span(self, most_s: float) -> Nanos:
         """A while: mostly short, at times long."""

@@ -35,6 +35,9 @@ RATES: dict[str, tuple[float, float]] = {
     "clog_agent": (0.02, 0.2),
     "lie_agent": (0.02, 0.3),
     "will_producer": (0.02, 0.3),
+    "purge_queue": (0.005, 0.05),
+    "delete_queue": (0.005, 0.03),
+    "redeliver_queue": (0.01, 0.2),
 }
 ODDS: dict[str, tuple[float, float]] = {
     # per occasion, least and most
@@ -50,6 +53,7 @@ ODDS: dict[str, tuple[float, float]] = {
     "resubmitted": (0.01, 0.2),
     "uncalled": (0.01, 0.2),
     "swept": (0.05, 0.9),
+    "returned_late": (0.05, 0.5),
 }
 
 
@@ -85,6 +89,12 @@ class Faults:
     """Somebody says in its name that it holds attempts which it never had."""
     will_producer: float = 0.0
     """An operator wants an instance drained, a task hurried, another policy."""
+    purge_queue: float = 0.0
+    """An operator empties the queue of reports or of questions. (What is in a queue of tasks would be lost, as is meant.)"""
+    delete_queue: float = 0.0
+    """An operator deletes one: what was in it is gone, the sessions that consumed it end, and who comes back declares it anew."""
+    redeliver_queue: float = 0.0
+    """After a short partition all that a session holds comes again, on the same channel, under other tags; the old mean nothing."""
     # odds
     crash_in_step: float = 0.0
     """A coordinator dies with a part of a step's commands done."""
@@ -104,6 +114,8 @@ class Faults:
     """A handler fails before it is called (it cannot be loaded, there is no process for it)."""
     swept: float = 0.0
     """A connection ends because a node of the broker went down with it, and that is how its end is told."""
+    returned_late: float = 0.0
+    """That orders found no queue is told seconds later."""
     # the weather's constants
     delay_ns: Nanos = NS_PER_MS // 5
     """Usual time on the wire."""
@@ -115,6 +127,8 @@ class Faults:
     """Share of appends under way at the end of a session that land late; of the others some land, some never do."""
     settles_forgotten: float = 0.0
     """Share of fresh settlements that a broker forgets when it dies."""
+    settles_blocked: bool = False
+    """An alarm stops settlements too, as the real one does on a connection that has published."""
     deaths_told: bool = True
     """The broker tells of deleted queues (it has the event exchange)."""
     raging: bool = True
@@ -144,6 +158,7 @@ def draw(seed: object) -> Faults:
     faults.strays = chance.choice([0.0, 0.3, 0.8])
     faults.settles_forgotten = chance.choice([0.0, 0.5])
     faults.deaths_told = chance.random() < 0.7
+    faults.settles_blocked = dice(seed, "weather", "settles").random() < 0.3
     for kind, (least, most) in {**RATES, **ODDS}.items():
         own = dice(seed, "weather", kind)
         if own.random() < share:

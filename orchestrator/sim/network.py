@@ -21,7 +21,7 @@ from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
 
 Lane: TypeAlias = Literal["publish", "beats", "ledger", "consume", "inbox", "soft", "confirm"]
 PUBLISHING: tuple[Lane, ...] = ("publish", "beats", "ledger")
-"""What an alarm of the broker stops."""
+"""What an alarm of the broker stops; settlements too, where these travel on a connection that publishes."""
 
 
 @dataclass(eq=False)
@@ -73,6 +73,7 @@ class Connection:
         self._up: dict[Lane, Pipe] = {}
         self._down: dict[Lane, Pipe] = {}
         self._cuts = 0
+        self._stopped: tuple[Lane, ...] = (*PUBLISHING, "consume") if faults.settles_blocked else PUBLISHING
         host.connections.append(self)
         if host.cut:
             self.cut_changed()
@@ -83,7 +84,7 @@ class Connection:
         """The party sends something; ``act`` is done when it arrives at the broker."""
         if self.here and self.there:
             pipe = self._up.setdefault(lane, Pipe())
-            pipe.stalled = pipe.stalled or (self.blocked and lane in PUBLISHING)
+            pipe.stalled = pipe.stalled or (self.blocked and lane in self._stopped)
             self._send(pipe, act)
 
     def down(self, lane: Lane, act: Act) -> None:
@@ -100,7 +101,7 @@ class Connection:
     def block(self, blocked: bool) -> None:
         """The broker does not read from lanes that publish, or does so again."""
         self.blocked = blocked
-        for lane in PUBLISHING:
+        for lane in self._stopped:
             if lane in self._up:
                 self._up[lane].stalled = blocked
                 self._flow(self._up[lane])

@@ -63,6 +63,8 @@ class Queue:
         self._tags = 0
         self._turns = 0
         self._settled: deque[tuple[Nanos, Message]] = deque()
+        self._stale: set[Delivery] = set()
+        """Handles that mean nothing any more: what they stood for was delivered again."""
 
     def publish(self, message: Message) -> None:
         """A message is safe here from now on."""
@@ -80,6 +82,8 @@ class Queue:
 
     def settle(self, connection: Connection, delivery: Delivery, now_ns: Nanos) -> bool:
         """This delivery is dealt with. False: the session has no such delivery."""
+        if delivery in self._stale:
+            return True
         consumer = self.of(connection)
         message = consumer.unsettled.pop(delivery, None) if consumer is not None else None
         if message is None:
@@ -97,6 +101,18 @@ class Queue:
             self.consumers.remove(consumer)
             self.ready.extendleft(reversed(consumer.unsettled.values()))
             self.give()
+
+    def purge(self) -> None:
+        """An operator empties it: what is ready is gone."""
+        self.ready.clear()
+
+    def redeliver(self) -> None:
+        """All that sessions hold comes again, to the same ones, under new handles."""
+        for consumer in self.consumers:
+            held, consumer.unsettled = consumer.unsettled, {}
+            self._stale |= held.keys()
+            self.ready.extendleft(reversed(held.values()))
+        self.give()
 
     def forget_settled(self, now_ns: Nanos, share: float, chance: Random) -> None:
         """The broker has died: some fresh settlements never were."""

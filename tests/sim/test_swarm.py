@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 FOUND = {
     54: "told twice in one turn of its loop to end at once, an agent raised",
+    3_121: "a report whose release was lost was expected by its leader, and never sent again: nothing asks for it in a long reign",
+    3_346: "who had been kept out before a takeover was looked at only where the reservation had been, and left out",
     92: "three attempts that an agent was said to hold: of the two that were wanted none was recalled",
     100_101: "a task that killed its agent an instant after it was resumed was never seen to start, and never counted as lost",
     1391: "a standby that had missed a part of the ledger led with its old books; intake closed when too much had been taken in",

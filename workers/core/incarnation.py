@@ -156,6 +156,8 @@ class Incarnation:
         self.beat_ns = now_ns + round(self._limits.beat_ns * (1 + jitter))
         if not self.epoch:
             self._out.do(Publish(self._profile.announcement(self.name)))
+        elif now_ns < self.permit_until_ns():  # a leader lives who could have released them
+            self._work.outbox.owe_unheard(now_ns)
         seq = self.window.number(now_ns)
         listed, load = self._work.listed(), self._work.load()
         self._out.do(Publish(Beat(self.name, seq, self.epoch, self.drained, listed, load, draining)))

@@ -63,6 +63,8 @@ class Outbox:
         """Room that the kept ones take in ``Held``."""
         self.owed: dict[Attempt, None] = {}
         """Those of ``kept`` to be published (again)."""
+        self._said: dict[Attempt, Nanos] = {}
+        """When those of ``kept`` last left, the longest ago first."""
         self.checkpoints: dict[Attempt, Checkpoint] = {}
         """To be published; the newest of each attempt."""
         self.under_way: _UnderWay | None = None
@@ -121,6 +123,7 @@ class Outbox:
             self.kept_bytes -= kept.bytes
             self.held_bytes -= held_bytes(kept.report.task)
             self.owed.pop(attempt, None)
+            self._said.pop(attempt, None)
 
     def owe(self, attempt: Attempt) -> None:
         """Send this report again (unless it is on its way just now)."""
@@ -134,10 +137,20 @@ class Outbox:
         """
         self.owed = dict.fromkeys(self.kept)
 
+    def owe_unheard(self, now_ns: Nanos) -> None:
+        """Send again what left long ago and nobody has released: its queue may have been emptied, or the release was lost."""
+        for attempt, said_ns in list(self._said.items()):
+            if now_ns - said_ns < self._limits.resend_ns:
+                return
+            del self._said[attempt]
+            self._said[attempt] = now_ns
+            self.owe(attempt)
+
     def incarnation_ended(self) -> None:
         """Nothing under way comes back. Reports stay; soft words and checkpoints of stopped attempts do not."""
         self.under_way, self.notes_token, self._retry_ns = None, 0, 0
         self.owed.clear()
+        self._said.clear()
         self.checkpoints.clear()
         self._urgent.clear()
         self.behind.clear()
@@ -169,6 +182,8 @@ class Outbox:
             room -= size
         for report in reports:
             del self.owed[report.attempt]
+            self._said.pop(report.attempt, None)
+            self._said[report.attempt] = now_ns
         for checkpoint in checkpoints:
             del self.checkpoints[checkpoint.attempt]
         self.under_way = _UnderWay(self._next_token(), tuple(report.attempt for report in reports), tuple(checkpoints))

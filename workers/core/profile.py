@@ -83,6 +83,8 @@ class Limits(Struct, frozen=True):
     """How long a shutdown waits for handlers that were told to stop and have not."""
     release_wait_ns: Nanos = 3 * NS_PER_S
     """How long a shutdown waits until its reports are released."""
+    resend_ns: Nanos = 30 * NS_PER_S
+    """A report that a leader who lives has not released for so long is sent again."""
     grace_ns: Nanos = 10 * NS_PER_S
     """Grace period of a drain that the coordinator orders."""
 

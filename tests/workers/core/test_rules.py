@@ -355,6 +355,20 @@ def test_a_report_is_kept_until_released_and_sent_again_on_sync() -> None:
     assert stage.all_said(Held)[-1].attempts == []
 
 
+def test_a_report_that_nobody_releases_is_sent_again() -> None:
+    """Somebody emptied the reports queue, or the release was lost: without it the task, or the report, would stay for ever."""
+    stage = fresh()
+    stage.start(1, 1, 2)
+    stage.step(JobDone(Attempt(1, 1), b"\x01"), JobDone(Attempt(1, 2), b"\x01"))
+    stage.flush()
+    stage.orders(1, release=[Attempt(1, 2)])
+    for _ in range(31):
+        stage.echo(1)
+        stage.wait(NS_PER_S)
+        stage.flush()
+    assert stage.reports() == [("done", 1), ("done", 2), ("done", 1)]
+
+
 def test_a_beat_lists_finished_attempts_until_they_are_released() -> None:
     """A report on its way must not look like an attempt that vanished."""
     stage = fresh()
