@@ -243,8 +243,8 @@ def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 def hand_over(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     """Let the next coordinator in line lead: for whoever spreads leaders over coordinators. Nothing accepted is touched."""
-    if args.get("epoch") != desk.epoch:
-        raise Unanswerable("other_epoch", f"this is epoch {desk.epoch}, not {args.get('epoch')!r}: its leader goes on.")
+    if type(args.get("epoch")) is not int or args["epoch"] != desk.epoch:
+        raise Unanswerable("other_epoch", f"this is epoch {desk.epoch}, which is not the one that is named: its leader goes on.")
     desk.note("will", will="hand_over", by=by)
     leadership.resign(desk, "asked to hand over to the next coordinator in line", desk.config.wait_ns)
     return {"epoch": args["epoch"], "coordinator": desk.name}
