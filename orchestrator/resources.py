@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from orchestrator.vocabulary import Milli, Vector, milli, plain
 from orchestrator.wire.messages import Need, Range
 
@@ -18,8 +20,7 @@ APART = "apart"
 """Of this every instance has one, and a task that is suspected of killing its instances takes it: two such never meet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(Struct, frozen=True, cache_hash=True, gc=False):
     """What a task asks: for each resource the least that will do and the most that helps. Sorted by name, hashable."""
 
     parts: tuple[tuple[str, Milli, Milli], ...]

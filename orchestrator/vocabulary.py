@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 Nanos: TypeAlias = int
@@ -49,6 +50,9 @@ _UNITS: dict[str, Nanos] = {
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h|d)")
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|ns|s|m|h|d))+\Z")
 
+TYPES_MAX = 10_000
+"""Task types of which the two words are remembered: one string for all their tasks."""
+
 _NAME = re.compile(NAME_PATTERN)
 _ID = re.compile(ID_PATTERN)
 
@@ -73,11 +77,13 @@ def is_id(text: str) -> bool:
     return _ID.match(text) is not None
 
 
+@lru_cache(TYPES_MAX)
 def service_of(task_type: TaskType) -> Service:
     """The service that a task type names: ``"thumbs.resize"`` -> ``"thumbs"``."""
     return task_type.partition(".")[0]
 
 
+@lru_cache(TYPES_MAX)
 def handler_of(task_type: TaskType) -> str:
     """The handler that a task type names: ``"thumbs.resize"`` -> ``"resize"``."""
     return task_type.partition(".")[2]

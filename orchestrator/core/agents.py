@@ -116,7 +116,7 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
         _resync(desk, now, instance)
         return
     if instance.announced is None and now - instance.synced_ns >= desk.config.resync_ns:
-        desk.order(instance).orders.sync = True  # what it has we know, what it offers was lost on the way: it says both when asked
+        desk.order(instance).sync = True  # what it has we know, what it offers was lost on the way: it says both when asked
     if instance.full:
         instance.full = False
         desk.retouch(instance)
@@ -282,7 +282,7 @@ def _resync(desk: Desk, now: Nanos, instance: Instance) -> None:
         instance.follow("joined")
     elif instance.state == "missing":
         instance.follow("resync")
-    desk.order(instance).orders.sync = True
+    desk.order(instance).sync = True
 
 
 def _drained(desk: Desk, now: Nanos, instance: Instance, drained: int) -> None:
@@ -310,7 +310,7 @@ def _reconcile(desk: Desk, now: Nanos, instance: Instance, drained: int, held: l
         return  # what we released or recalled may still be on its way
     unknown = [attempt for attempt in held if attempt not in instance.holdings and attempt not in instance.expected]
     if unknown:  # its report is over for us; should it run instead, the answer to a sync says so
-        book = desk.order(instance).orders
+        book = desk.order(instance)
         book.release += unknown
         book.sync = book.sync or now - instance.synced_ns >= desk.config.resync_ns
 
@@ -325,7 +325,7 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         return
     if record is None:  # over, or never known: recall it
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended", devices=said.devices))
-        desk.order(instance).orders.stop.append(Stop(task, attempt, "the task has ended"))
+        desk.order(instance).stop.append(Stop(task, attempt, "the task has ended"))
         return
     if any(failure.attempt == attempt and rules.r8_over(failure) for failure in record.failures):
         return  # its own report has come before this answer
@@ -337,7 +337,7 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     billing.charge(desk, now, instance, record, holding)
     if state == "running":
         _guard(desk, now, instance, attempt, holding, record)
-    record.live[attempt] = instance.incarnation
+    record.given(attempt, instance.incarnation)
     desk.withdraw(record)
     desk.doubtful.pop(task, None)
     record.awaits = None

@@ -44,7 +44,7 @@ def ahead(desk: Desk, record: Record) -> Ahead | None:
     if lane is None:
         return None
     queue = lane.queue
-    mine = lane.stand(Entry(desk.backlog.key_in(record, lane), record.standing, record.ticket, record))
+    mine = lane.stand(Entry(desk.backlog.key_in(record, lane), *record.standing, record.ticket, record))
     lanes = [one for one in _lanes(queue) if one.head() is not None]
     first, whole = _first(lanes, mine)
     if whole:

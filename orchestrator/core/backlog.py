@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from heapq import nsmallest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core import rules
@@ -79,7 +80,7 @@ class Queue:
         self.size = 0
         """How many wait, those set aside included."""
         self._heads: Heads[DemandClass] = Heads()
-        self._blocked: dict[ClassKey, DemandClass] = {}
+        self._blocked: dict[DemandClass, None] = {}
 
     def add(self, record: Record, *, aside: bool = False) -> None:
         """``record`` waits here from now on."""
@@ -93,7 +94,7 @@ class Queue:
         kind = judge.kind(record) if self.ordering.estimates else None
         lane = group.lane(judge.shares(record), kind, self.accounts.of(record.task.tenant) if self.by_tenant else None)
         record.ticket += 1
-        entry = Entry(judge.key_in(record, lane), record.standing, record.ticket, record)
+        entry = Entry(judge.key_in(record, lane), *record.standing, record.ticket, record)
         group.push(lane, entry)
         self.size += 1
         first = lane.head() if lane.ranked else entry
@@ -115,10 +116,8 @@ class Queue:
         self.size -= 1
         if group.size == 0:
             group.queued = None
-            key = (group.type, group.demand)
-            if not group.aside:
-                self._blocked.pop(key, None)
-            del (self.aside if group.aside else self.classes)[key]
+            self._blocked.pop(group, None)
+            del (self.aside if group.aside else self.classes)[group.type, group.demand]
 
     def best(self) -> DemandClass | None:
         """The unblocked class whose head goes next."""
@@ -129,15 +128,15 @@ class Queue:
         group.blocked = True
         group.kept_out = group.head() if kept_out else None
         group.queued = None
-        self._blocked[group.type, group.demand] = group
+        self._blocked[group] = None
 
     def blocked(self) -> list[DemandClass]:
         """Those left out."""
-        return list(self._blocked.values())
+        return list(self._blocked)
 
     def unblock(self, group: DemandClass) -> None:
         """Something got better for it: it may try again."""
-        self._blocked.pop((group.type, group.demand), None)
+        self._blocked.pop(group, None)
         group.blocked, group.kept_out = False, None
         self._heads.offer(group)
 
@@ -150,8 +149,8 @@ class Queue:
     def look_again(self) -> None:
         """Those that bided may think otherwise now."""
         biding, self.biding = self.biding, {}
-        for key, one in biding.items():
-            if self._blocked.get(key) is one.group:
+        for one in biding.values():
+            if one.group in self._blocked:
                 self.unblock(one.group)
 
     def first(self) -> DemandClass | None:
@@ -161,8 +160,8 @@ class Queue:
 
     def first_blocked(self, count: int) -> list[DemandClass]:
         """Of the classes whose head fits nowhere, those that go first. One that is kept out is not among them: it would fit."""
-        stuck = [(head, one) for one in self._blocked.values() if one.kept_out is None and (head := one.head())]
-        return [group for _, group in nsmallest(count, stuck, key=lambda one: one[0])]
+        stuck = [(head, one) for one in self._blocked if one.kept_out is None and (head := one.head())]
+        return [group for _, group in nsmallest(count, stuck, key=itemgetter(0))]
 
     def reserve(self, reservation: Reservation) -> None:
         """The instance is kept for this head."""
@@ -174,7 +173,7 @@ class Queue:
         del self.reservations[reservation.record.id]
         reservation.record.reserved = reservation.instance.reserved = None
         self.freed[reservation.instance.incarnation] = reservation.instance
-        for group in [group for group in self._blocked.values() if group.kept_out is not None]:
+        for group in [group for group in self._blocked if group.kept_out is not None]:
             self.released.add(group)
             self.unblock(group)
 
@@ -249,7 +248,7 @@ class Queue:
             else:  # tasks of the same class came meanwhile: the fewer move
                 few, many = sorted((group, newer), key=lambda one: one.size)
                 many.aside, many.blocked, many.kept_out, few.queued = False, False, None, None
-                self._blocked.pop(key, None)
+                self._blocked.pop(newer, None)
                 for lane in list(few.lanes.values()):
                     for entry in lane.heap:
                         if entry.ticket == entry.record.ticket:
@@ -298,7 +297,7 @@ class Backlog:
     def remove(self, record: Record) -> None:
         """``record`` waits no more, if it did."""
         if record.place is not None:
-            self.queue(record.service).remove(record)
+            record.place.queue.remove(record)
 
     def order_anew(self, but_for: Ordering | None = None) -> None:
         """Orderings may have been switched: those who wait where another holds now take their new places.

@@ -6,10 +6,10 @@ Law: a view, it changes nothing but the cursor of turns.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.core.estimates import Estimates
 from orchestrator.core.records import Record
@@ -26,8 +26,7 @@ EQUALS_COMPARED_MAX = 8
 """Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolChoice:
+class PoolChoice(Struct, frozen=True):
     """One question to a placement policy."""
 
     pool: Pool
@@ -54,22 +53,15 @@ class PoolChoice:
 
     def by_load(self) -> Iterator[Candidate]:
         """From the least loaded; of equals a few are ranked as the allocation prefers."""
-        instances = self.pool.from_least_loaded()
+        groups = self.pool.by_load(EQUALS_COMPARED_MAX)
         try:
-            first = next(instances, None)
-            while first is not None:
-                load, equals, after = first[0], [first[1]], None
-                for other in islice(instances, EQUALS_COMPARED_MAX - 1):
-                    if other[0] != load:
-                        after = other
-                        break
-                    equals.append(other[1])
-                if any(one.free != equals[0].free or one.capacity != equals[0].capacity for one in equals):  # else: as they come
+            for equals in groups:
+                first = equals[0]
+                if any(one.free != first.free or one.capacity != first.capacity for one in equals[1:]):  # else: as they come
                     equals.sort(key=lambda one: (self._preference(one), one.incarnation))
                 yield from equals
-                first = after if after is not None else next(instances, None)
         finally:
-            instances.close()  # type: ignore[attr-defined]
+            groups.close()
 
     def turn(self) -> int:
         self.pool.turns += 1

@@ -6,8 +6,9 @@ The gates of custody are already passed when a command leaves the core: no shell
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 from orchestrator.core.events import Handle
 from orchestrator.wire.facts import Entry
@@ -16,37 +17,32 @@ from orchestrator.wire.messages import Answer, Echo, Orders, Result
 Grounds: TypeAlias = Literal["dead", "quarantine"]
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(Struct, frozen=True):
     """Write this entry to the ledger. One is under way at a time; it counts when it is read back (``Read``)."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """These deliveries are safe in the ledger (or need not be): acknowledge them."""
 
     handles: tuple[Handle, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Orders for one incarnation, mandatory: unroutable comes back as ``Returned``."""
 
     queue: str
     orders: Orders
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
+class Broadcast(Struct, frozen=True):
     """The echo, to every agent."""
 
     echo: Echo
 
 
-@dataclass(frozen=True, slots=True)
-class SendResults:
+class SendResults(Struct, frozen=True):
     """Results for one reply queue, mandatory and confirmed; comes back as ``Sent``."""
 
     token: int
@@ -54,8 +50,7 @@ class SendResults:
     results: tuple[Result, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bury:
+class Bury(Struct, frozen=True):
     """A letter about a task that failed for good (``dead``), or about what a peer must not send (``quarantine``); comes back as
     ``Sent``."""
 
@@ -64,30 +59,26 @@ class Bury:
     where: Grounds = "dead"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The answer to an operator's question."""
 
     reply_to: str
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class OpenIntake:
+class OpenIntake(Struct, frozen=True):
     """Declare the intake queue of this service and consume it."""
 
     service: str
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """Consume the intake queues, or stop doing so because the backlog is full: the rest waits in the broker."""
 
     intake: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
+class Lead(Struct, frozen=True):
     """This session leads from here: consume intake, reports and control.
 
     Then lay a mark behind what is in the reports queue: an empty ``Reports`` of the incarnation ``mark``. When it is read, so are
@@ -98,16 +89,14 @@ class Lead:
     mark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Resign:
+class Resign(Struct, frozen=True):
     """Close this session; every handle of it is void. ``wait_ns``: not to come back before, so that two do not chase each other."""
 
     why: str
     wait_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """A decision worth a line in the log (``what`` is a word of the catalogue in ``live.telemetry``)."""
 
     what: str

@@ -114,9 +114,9 @@ class Custody:
                 record.offset = offset
             return None
         record = Record(
-            task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, list(fact.failures),
+            task, fact.accepted, fact.index, fact.at_ns, offset, fact.reply_to, fact.by, fact.priority, tuple(fact.failures),
             fact.retries, fact.not_before_ns, fact.cancelled, fact.checkpoint, fact.checkpoint_of,
-            fact.checkpoint_nth, fact.ran_ns, fact.preemptions, fact.preempted, list(fact.former),
+            fact.checkpoint_nth, fact.ran_ns, fact.preemptions, fact.preempted, tuple(fact.former),
         )  # fmt: skip
         self._enter(record)
         self.wills.pop(task.id, None)
@@ -192,7 +192,7 @@ class Custody:
             started_ns=fact.started_ns, ended_ns=fact.at_ns,
         )  # fmt: skip
         mark = fact.print if record is None else print_of(record.task)
-        story = record.failures if record is not None and record.failures else None
+        story = record.failures if record is not None else ()
         made_room = record.preemptions if record is not None else 0
         grave = Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room)
         self._bury(fact.task, grave, heirs=fact.heirs)
@@ -203,7 +203,7 @@ class Custody:
             task = record.task if record is not None else None
             self.owed[fact.task] = Owed(
                 result, queues, offset, record.offset if record else offset,
-                letter_of(result, task, story or []) if bury else None,
+                letter_of(result, task, story) if bury else None,
             )  # fmt: skip
         return record
 
@@ -243,10 +243,11 @@ class Custody:
         record = self.live.get(fact.task)
         if record is None or not rules.r8_counts(record, fact):
             return None
-        before, failures = record.size(), record.failures
-        failures.append(Failure(fact.attempt, fact.cause, fact.error, fact.at_ns, fact.instance))
+        before = record.size()
+        failures = [*record.failures, Failure(fact.attempt, fact.cause, fact.error, fact.at_ns, fact.instance)]
         if len(failures) > TOLD_WHOLE:  # a thousand retries must not make a story that no message can carry
             failures[-TOLD_WHOLE - 1] = shortened(failures[-TOLD_WHOLE - 1])
+        record.failures = tuple(failures)
         self.live_bytes += record.size() - before
         record.retries = fact.retries
         record.not_before_ns = max(record.not_before_ns, fact.retry_ns)

@@ -25,7 +25,7 @@ Needs: TypeAlias = Mapping[Service, Mapping[Service, None]]
 
 def missing(desk: Desk, instance: Instance) -> list[Service]:
     """Services that this instance needs now and that are not there."""
-    if instance.announced is None:
+    if instance.announced is None or not instance.announced.depends_on:
         return []
     absent = {need.service: need.at for need in instance.announced.depends_on if not desk.registry.ready(need.service)}
     return [service for service, at in absent.items() if at == "dispatch" or not instance.started]
@@ -68,7 +68,7 @@ def tell(desk: Desk, instance: Instance) -> None:
         return
     asked = (desk.registry.pools.get(name) for name in missing(desk, instance))
     if instance.circle or not any(pool is not None and pool.unanswered for pool in asked):  # not just for the time of a takeover
-        desk.order(instance).orders.notice = why
+        desk.order(instance).notice = why
 
 
 # --- circles ------------------------------------------------------------------------------------------------------------

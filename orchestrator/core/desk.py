@@ -28,7 +28,7 @@ from orchestrator.core.keeping import Keeping
 from orchestrator.core.limits import Spec
 from orchestrator.core.offences import Offences
 from orchestrator.core.records import Record
-from orchestrator.core.registry import Instance, Registry
+from orchestrator.core.registry import Instance, Orderbook, Registry
 from orchestrator.core.sharing import Sharing
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
@@ -251,10 +251,10 @@ class Desk:
             self.stir(record.service)
         self.backlog.remove(record)
 
-    def order(self, instance: Instance) -> Instance:
-        """Its order book goes out at the end of this step."""
+    def order(self, instance: Instance) -> Orderbook:
+        """Its order book, which goes out at the end of this step."""
         self.touched[instance.incarnation] = instance
-        return instance
+        return instance.orders
 
     def release(self, incarnation: Incarnation, attempt: Attempt) -> None:
         """The report of this attempt is in the ledger, or not needed there: its agent may forget it."""
@@ -262,7 +262,7 @@ class Desk:
             instance.expected.discard(attempt)
             if instance.answered != self.epoch:
                 instance.early.add(attempt)
-            self.order(instance).orders.release.append(attempt)
+            self.order(instance).release.append(attempt)
 
     def lapse(self, attempt: Attempt, task: TaskId) -> None:
         """This attempt is given up; its agent may still say how it ended."""

@@ -7,7 +7,7 @@ so nobody meets anybody else there unasked. The tightest device that suffices ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from orchestrator.resources import Demand, Shortage
 from orchestrator.vocabulary import Milli, plain
@@ -94,4 +94,4 @@ def rising(demand: Demand, on: Mapping[str, Shelf]) -> Demand:
         if name in on:
             high = high // WHOLE * WHOLE if low >= WHOLE else low
         parts.append((name, low, high))
-    return replace(demand, parts=tuple(parts))
+    return Demand(tuple(parts))

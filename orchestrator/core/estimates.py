@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
+from itertools import islice
 from math import exp, frexp, log, log2
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -80,14 +81,13 @@ class Estimates:
             self.moved |= dict.fromkeys([kind for kind in self._histories if _is_of(kind, type_)], type_)
             self.moved[type_,] = type_
 
-    def learn(self, task: Task, ran_ns: Nanos, instance: str = "") -> None:
-        """Such a task was done after so long, on that instance (by name)."""
-        kinds = _kinds(task)
-        kind = next(kinds)[0]
+    def learn(self, task: Task, ran_ns: Nanos, instance: str = "") -> bool:
+        """Such a task was done after so long, on that instance (by name). Gives whether anything was made of it."""
+        kind = kind_of(task)
         leaf = self._history(kind)
         wanted = leaf.wanted()
         if not wanted and not (instance and self.speeds.wants(task.type, instance)):
-            return
+            return False
         ran_ns = max(ran_ns, SHORTEST_NS)
         size = log(ran_ns)
         expected = self._expect(task)
@@ -97,28 +97,30 @@ class Estimates:
             if instance:
                 self.speeds.learn(task.type, instance, -by)
         if not wanted:
-            return
+            return True
         hint_ns = task.estimate_ns or self._said.get(task.type)
         if hint_ns:
             self._ratio(self._hints, (task.tenant, task.type), 0.01).add(size - log(hint_ns))
         leaf.add(ran_ns)
         self._publish(task.type, kind, leaf)
-        for kind, _ in kinds:
+        for kind, _ in islice(_kinds(task), 1, None):
             history = self._history(kind)
             if history.wanted():
                 history.add(ran_ns)
                 if kind == (task.type,):
                     self._publish(task.type, kind, history)
         self._rescale(service_of(task.type))
+        return True
 
-    def learn_cut(self, task: Task, ran_ns: Nanos) -> None:
-        """Such a task was cut short after so long: it failed, was stopped, or its instance was lost."""
+    def learn_cut(self, task: Task, ran_ns: Nanos) -> bool:
+        """Such a task was cut short after so long: it failed, was stopped, or its instance was lost. Gives as ``learn`` does."""
         if ran_ns <= 0:
-            return
+            return False
         for kind, _ in _kinds(task):
             self._history(kind).add_cut(ran_ns)
         kind = kind_of(task)
         self._publish(task.type, kind, self._history(kind))
+        return True
 
     def tidy(self) -> None:
         """What handlers have said, and how long services' tasks run, is remembered of as many as all else; the oldest go first."""
@@ -246,6 +248,8 @@ class Estimates:
 def kind_of(task: Task) -> Hashable:
     """What a task has in common with those that are most like it: of all of them the same is expected, unless they say
     otherwise."""
+    if task.size is None and not task.need and not task.tenant:
+        return (task.type,)
     return next(_kinds(task))[0]
 
 

@@ -7,8 +7,9 @@ broker needs to settle a delivery later travels as an opaque ``handle``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
 
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import AnyMessage
@@ -17,8 +18,7 @@ Handle: TypeAlias = Any
 """A delivery as the shell knows it. The core only gives it back, in ``Settle``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Struct, frozen=True):
     """A peer's message. ``handle`` is none for soft words, which need no settling."""
 
     message: AnyMessage
@@ -27,8 +27,7 @@ class Arrived:
     user: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Garbled:
+class Garbled(Struct, frozen=True):
     """Bytes that are no message, or one that is not for this queue: counted and quarantined with the reason, never raised."""
 
     where: str
@@ -45,8 +44,7 @@ class Garbled:
     what: Literal["malformed", "misplaced"] = "malformed"
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """An entry of the ledger, in order, whoever wrote it. ``size`` is its length in bytes on the stream."""
 
     offset: int
@@ -54,34 +52,29 @@ class Read:
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOpened:
+class SessionOpened(Struct, frozen=True):
     """Connections stand and the ledger is being tailed. ``nonce`` names this session in the ledger."""
 
     nonce: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLost:
+class SessionLost(Struct, frozen=True):
     """Connections are gone: every handle, every command under way is void."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenHeld:
+class TokenHeld(Struct, frozen=True):
     """The broker hints that no other leader is connected: time to claim."""
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Struct, frozen=True):
     """Orders for this incarnation found no queue: it is gone."""
 
     incarnation: str
 
 
-@dataclass(frozen=True, slots=True)
-class QueueDeleted:
+class QueueDeleted(Struct, frozen=True):
     """The broker says the exclusive queue of this incarnation is deleted.
 
     Usually because its connection has ended. ``node_down``: because the broker's node that had it is gone: its agent may live.
@@ -91,23 +84,20 @@ class QueueDeleted:
     node_down: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """A ``SendResults`` or ``Bury`` with this token is confirmed by the broker (or nobody is there to read it)."""
 
     token: int
     unroutable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerBlocked:
+class BrokerBlocked(Struct, frozen=True):
     """An alarm at the broker stops publishers (or no longer does)."""
 
     blocked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(Struct, frozen=True):
     """Nothing happened but time."""
 
 

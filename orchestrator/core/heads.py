@@ -18,10 +18,17 @@ class Entry(NamedTuple):
     """A place in the order. ``ticket`` tells whether it is still the place of its record."""
 
     key: float
-    standing: tuple[int, int, int, int]
-    """Among those with the same key (``Record.standing``)."""
+    accepted: int
+    first: int
+    urgency_ns: int
+    nth: int
+    """This and the three before: its standing among those with the same key (``Record.standing``)."""
     ticket: int
     record: Record
+
+    @property
+    def standing(self) -> tuple[int, ...]:
+        return self[1:5]
 
 
 class Member(Protocol):
@@ -50,7 +57,9 @@ class Heads(Generic[M]):
 
     def offer(self, member: M) -> None:
         """It stands here by its present head; without one, nowhere."""
-        head = member.head()
+        self._stand(member, member.head())
+
+    def _stand(self, member: M, head: Entry | None) -> None:
         if head is None:
             member.queued = None
             return
@@ -65,8 +74,7 @@ class Heads(Generic[M]):
 
     def best(self) -> M | None:
         """The member whose head goes first."""
-        items = self._items
-        while items:
+        while items := self._items:
             item = items[0]
             member = item[2]
             if member.queued is item:
@@ -74,8 +82,7 @@ class Heads(Generic[M]):
                 if head is item[0]:
                     return member
                 heappop(items)
-                self.offer(member)
-                items = self._items
+                self._stand(member, head)
             else:
                 heappop(items)
         return None

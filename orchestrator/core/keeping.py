@@ -11,7 +11,9 @@ because a threshold nearer than all that lives is reached anew by every append, 
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from orchestrator.core import rules
 from orchestrator.core.custody import Custody
@@ -29,13 +31,15 @@ LIVING_SHARE = 4
 """One part in so many of the ledger is for what lives. More, and carrying it forward would never come to rest."""
 
 
-class Row(NamedTuple):
-    """Where the last full record of a thing stands: offset, and bytes read before it."""
+@dataclass(slots=True, eq=False)
+class Row:
+    """Things of one kind whose last full records stand in one entry: its offset, and bytes read before it. One row for all of them:
+    entries carry many, and a million may live."""
 
     offset: int
     position: int
     kind: Kind
-    key: str
+    keys: list[str]
 
 
 class Keeping:
@@ -47,6 +51,8 @@ class Keeping:
         self.position = 0
         """Bytes read so far."""
         self._rows: deque[Row] = deque()
+        self._count = 0
+        """Of their keys."""
         self._carrying: set[tuple[Kind, str]] = set()
 
     def read(self, size: int) -> None:
@@ -55,8 +61,14 @@ class Keeping:
 
     def row(self, offset: int, kind: Kind, key: str) -> None:
         """A full record of this thing stands at ``offset``."""
-        self._carrying.discard((kind, key))
-        self._rows.append(Row(offset, self.position, kind, key))
+        if self._carrying:
+            self._carrying.discard((kind, key))
+        self._count += 1
+        last = self._rows[-1] if self._rows else None
+        if last is not None and last.offset == offset and last.kind == kind:
+            last.keys.append(key)
+        else:
+            self._rows.append(Row(offset, self.position, kind, [key]))
 
     def replay_from(self, custody: Custody) -> int:
         """The offset from which a reader has everything that still lives."""
@@ -93,17 +105,25 @@ class Keeping:
         edge = self.position - self._behind(custody)
         if self._oldest(custody) is None:
             return facts
-        for row in self._rows:
-            if row.position >= edge or len(facts) >= CARRY_COUNT_MAX or size >= bytes_max:
+        for row, key in self._before(edge):
+            if len(facts) >= CARRY_COUNT_MAX or size >= bytes_max:
                 break
-            name = (row.kind, row.key)
-            if name in self._carrying or not _valid(row, custody):
+            name = (row.kind, key)
+            if name in self._carrying or not _valid(row, key, custody):
                 continue
-            if (fact := _again(row, custody)) is not None:
+            if (fact := _again(row, key, custody)) is not None:
                 self._carrying.add(name)
                 facts.append(fact)
                 size += fact_bytes(fact)
         return facts
+
+    def _before(self, edge: int) -> Iterator[tuple[Row, str]]:
+        """What stands before this position, oldest first."""
+        for row in self._rows:
+            if row.position >= edge:
+                return
+            for key in row.keys:
+                yield row, key
 
     def void(self) -> None:
         """What was under way may never be read: carry it again when its turn comes."""
@@ -111,14 +131,29 @@ class Keeping:
 
     def _oldest(self, custody: Custody) -> Row | None:
         rows = self._rows
-        while rows:
-            if _valid(rows[0], custody):
-                break
+        while rows and not self._lives(rows[0], custody):
             rows.popleft()
         living = len(custody.live) + len(custody.graves) + len(custody.joined) + len(custody.owed)
-        if len(rows) > 4 * living + 1000:
-            self._rows = rows = deque(row for row in rows if _valid(row, custody))
-        return rows[0] if rows else None
+        if self._count > 4 * living + 1000:
+            self._sweep(custody)
+        return self._rows[0] if self._rows else None
+
+    def _lives(self, row: Row, custody: Custody) -> bool:
+        """Whether anything in it is still valid; what is not, at its end, is dropped."""
+        keys = row.keys
+        while keys:
+            if _valid(row, keys[-1], custody):
+                return True
+            keys.pop()
+            self._count -= 1
+        return False
+
+    def _sweep(self, custody: Custody) -> None:
+        """Drop all that is void."""
+        for row in self._rows:
+            row.keys = [key for key in row.keys if _valid(row, key, custody)]
+        self._rows = deque(row for row in self._rows if row.keys)
+        self._count = sum(len(row.keys) for row in self._rows)
 
 
 def _living(custody: Custody) -> int:
@@ -126,9 +161,9 @@ def _living(custody: Custody) -> int:
     return custody.live_bytes + custody.pinned_bytes + TOMB_BYTES * len(custody.graves)
 
 
-def _valid(row: Row, custody: Custody) -> bool:
+def _valid(row: Row, key: str, custody: Custody) -> bool:
     """Whether this is still the last full record of a living thing."""
-    offset, key = row.offset, row.key
+    offset = row.offset
     match row.kind:
         case "task":
             record = custody.live.get(key) or custody.owed.get(key)
@@ -148,9 +183,8 @@ def _valid(row: Row, custody: Custody) -> bool:
             return key in custody.policies and custody.policies[key][1] == offset
 
 
-def _again(row: Row, custody: Custody) -> AnyFact | None:
+def _again(row: Row, key: str, custody: Custody) -> AnyFact | None:
     """The fact that says this thing anew; none for an owed result, which is about to be answered."""
-    key = row.key
     match row.kind:
         case "task":
             record = custody.live.get(key)

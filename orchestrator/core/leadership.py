@@ -13,7 +13,7 @@ from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
 from orchestrator.core.pools import Pool
-from orchestrator.core.records import Record
+from orchestrator.core.records import NOWHERE, Record
 from orchestrator.core.registry import Instance, Orderbook
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Claim
@@ -95,7 +95,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         desk.timers.at(over, "lease", incarnation)
         desk.registry.pool(joined.service).unanswered[incarnation] = None
         desk.registry.touch(instance)
-        desk.order(instance).orders.sync = True
+        desk.order(instance).sync = True
     desk.sharing.begin(now, [joined.service for joined, _ in desk.custody.joined.values()])
     for service, queue in desk.backlog.queues.items():
         pool = desk.registry.pool(service)
@@ -203,7 +203,7 @@ def forget_soft(desk: Desk) -> None:
             instance.drop(attempt)
             billing.settle(desk.now_ns, holding)
             if (record := holding.record) is not None:
-                record.live.pop(attempt, None)
+                record.taken_back(attempt)
                 if not record.live and record.state in ("assigned", "running"):
                     _put_back(desk, record)
         instance.orders = Orderbook()
@@ -214,7 +214,7 @@ def forget_soft(desk: Desk) -> None:
             desk.registry.remove(instance)
     for record in desk.doubtful.values():
         record.awaits = None
-        record.live.clear()
+        record.live = NOWHERE
         _put_back(desk, record)
     desk.doubtful.clear()
     desk.sharing.reset(desk)

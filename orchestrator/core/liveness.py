@@ -170,7 +170,7 @@ def lease_due(desk: Desk, now: Nanos, incarnation: str) -> None:
     if desk.blocked or silent_all:
         desk.calm_ns = now + desk.config.lease_ns  # our trouble: once it is over, everyone has a lease to be heard again
         if desk.leading and not desk.blocked:
-            desk.order(instance).orders.sync = True  # or it was the last one: if its queue is gone, these orders come back
+            desk.order(instance).sync = True  # or it was the last one: if its queue is gone, these orders come back
     over = max(instance.over_ns, desk.calm_ns)
     if now < over:
         desk.timers.at(over, "lease", incarnation)
@@ -198,6 +198,6 @@ def drain(desk: Desk, instance: Instance, *, order: bool) -> None:
     """No new work for it; ``order``: tell it to finish and leave."""
     instance.follow("drain")
     if order:
-        desk.order(instance).orders.drain = True
+        desk.order(instance).drain = True
     desk.retouch(instance)
     desk.note("draining", instance=instance.name, service=instance.service, holds=len(instance.holdings))

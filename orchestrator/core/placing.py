@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from orchestrator.core import biding, billing, dependencies, preempting, reserving, workflows
 from orchestrator.core.backlog import Queue
+from orchestrator.core.biding import Biding
 from orchestrator.core.desk import Desk
 from orchestrator.core.filling import Fresh
 from orchestrator.core.heads import Entry
-from orchestrator.core.lanes import DemandClass
+from orchestrator.core.lanes import DemandClass, Lane
 from orchestrator.core.limits import Shares
 from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance
 from orchestrator.core.settling import EXPIRED
-from orchestrator.policies.placement import Candidate
+from orchestrator.policies.placement import Candidate, Patient
 from orchestrator.resources import Demand
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskType, handler_of, plain_vector
 from orchestrator.wire.facts import Ended
@@ -30,28 +31,29 @@ STATES = {
 }
 """What the state of an instance means, where its name does not say it."""
 
-NOTHING = Demand(())
-"""What fits anywhere: refused for other reasons than room alone."""
-
 
 def offers(instance: Instance, type_: TaskType) -> bool:
     """Whether the instance has the handler of this task type."""
     return handler_of(type_) in instance.handlers
 
 
-def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
-    """Why this instance cannot take such a task now; none: it can."""
+def closed(desk: Desk, instance: Instance, type_: TaskType) -> str | None:
+    """Why this instance would not take a task of that type whatever it had free; none: it would."""
     if instance.state != "ready":
         return STATES.get(instance.state, f"is {instance.state}")
     if not offers(instance, type_):
         return f"has no handler {handler_of(type_)!r}"
     if instance.full:
         return "has too many unreleased reports to take more"
-    if (why := dependencies.obstacle(desk, instance)) is not None:
-        return why
-    if short := instance.shortages(demand):
+    return dependencies.obstacle(desk, instance)
+
+
+def refusal(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> str | None:
+    """Why this instance cannot take such a task now; none: it can."""
+    why = closed(desk, instance, type_)
+    if why is None and (short := instance.shortages(demand)):
         return ", ".join(map(str, short))
-    return None
+    return why
 
 
 def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, Instance] | None) -> None:
@@ -70,65 +72,146 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
     patient = biding.patient(desk.policies.of(service).placement)
     if patient is not None:
         pool.toil.average(now, biding.WINDOW * desk.estimates.typical_ns(service))
-    if better is not None:
-        better |= queue.freed
-    blocked = queue.blocked()
-    again = [group for group in blocked if better is None or suited(desk, now, group, better)]
-    for one in again:
-        queue.unblock(one)
-    if better is not None and any(one.reserved is not None for one in better.values()):
-        keep_out(desk, queue, better)
-    stuck = len(blocked) > len(again)
-    only_better = set(again) if better is not None else set()
-    fresh = Fresh(desk) if desk.policies.of(service).allocation.raises else None
-    while pool.open and (group := queue.best()) is not None:
-        if queue.freed and better is not None:
-            better |= queue.freed
-            only_better |= queue.released
-        queue.forget_freed()
-        head = group.head()
-        assert head is not None
-        record = head.record
+    if queue.classes:
+        Look(desk, now, pool, queue, better, patient).take()
+    if patient is not None:
+        pool.toil.busy = pool.busy
+    preempting.consider(desk, now, queue, pool, lambda one, group: closed(desk, one, group.type) is not None)
+
+
+class Look:
+    """A look at those of one service that wait, in order, until nobody else can start."""
+
+    def __init__(
+        self, desk: Desk, now: Nanos, pool: Pool, queue: Queue, better: dict[Incarnation, Instance] | None, patient: Patient | None
+    ) -> None:
+        self.desk, self.now, self.pool, self.queue = desk, now, pool, queue
+        self.better = better
+        """Where those that fitted nowhere may fit now; none: anywhere."""
+        self.confined: set[DemandClass] = set()
+        """Classes that can fit on these alone. (Asked for membership only.)"""
+        self.takers: dict[TaskType, list[Instance]] = {}
+        """Of ``better``, those that would take a task of that type if they had room."""
+        self.stuck = False
+        """Whether somebody fits nowhere: who starts behind must not delay the first of these."""
+        self.patient = patient
+        """The placement, if it ever has tasks wait for a faster instance."""
+        self.fresh = Fresh(desk) if desk.policies.of(queue.service).allocation.raises else None
+
+    def take(self) -> None:
+        """Start whoever can."""
+        desk, pool, queue = self.desk, self.pool, self.queue
+        self._try_again()
+        while pool.open and (group := queue.best()) is not None:
+            if queue.freed:
+                self._heed_freed()
+            assert group.queued is not None
+            head = group.queued[0]
+            lane = head.record.place
+            assert lane is not None
+            if not self._is_to_start(head) or self._is_limited(lane):
+                continue
+            instance = self._place_for(group, head)
+            if instance is None:
+                queue.block(group, kept_out=fits_where_reserved(desk, queue, group))
+                self.stuck = True
+            elif (bides := self._bides(group, head, instance)) is not None:
+                queue.bide(bides)
+            else:
+                self._start(group, head, lane, instance)
+        if self.fresh is not None:
+            self.fresh.rise()
+
+    def _try_again(self) -> None:
+        """Of those that fitted nowhere, who may fit where something got better, and who would now if that did not delay another."""
+        queue = self.queue
+        blocked = queue.blocked()
+        if self.better is None:
+            for group in blocked:
+                queue.unblock(group)
+            return
+        self.better |= queue.freed
+        if not blocked:
+            return
+        again = [group for group in blocked if self._suited(group)]
+        for group in again:
+            queue.unblock(group)
+        self.confined.update(again)
+        if any(one.reserved is not None for one in self.better.values()):
+            keep_out(self.desk, queue, self.better)
+        self.stuck = len(blocked) > len(again)
+
+    def _heed_freed(self) -> None:
+        """A reservation has ended: who was kept out of that instance may have it."""
+        if self.better is not None:
+            self.better |= self.queue.freed
+            self.confined |= self.queue.released
+            self.takers.clear()
+        self.queue.forget_freed()
+
+    def _is_to_start(self, head: Entry) -> bool:
+        """Whether this task still wants to: its end may be under way, or its deadline over."""
+        desk, record = self.desk, head.record
         if record.id in desk.ending:
             desk.backlog.remove(record)  # its end is under way; should that be lost, so is this leader, and it waits anew
             record.follow("doubt")
             desk.doubtful[record.id] = record
-            continue
-        if record.task.deadline_ns is not None and record.task.deadline_ns <= now:
-            desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
-            continue
-        lane = record.place
-        assert lane is not None
-        if lane.shares and (short := desk.sharing.short(lane.shares, now)) is not None:
-            desk.sharing.hold(desk, queue, lane, short, now)
-            continue
-        if better is not None and group in only_better and patient is None:  # only these may take it, and they get fuller meanwhile
-            few = suited(desk, now, group, better)
-            instance = choose(desk, now, pool, group, record) if len(few) > 1 else next(iter(few), None)
+            return False
+        if record.task.deadline_ns is not None and record.task.deadline_ns <= self.now:
+            desk.propose_end(record, Ended(record.id, "expired", self.now, error=EXPIRED))
+            return False
+        return True
+
+    def _is_limited(self, lane: Lane) -> bool:
+        """Whether a limit has no room for it: then the lane waits there."""
+        short = self.desk.sharing.short(lane.shares, self.now) if lane.shares else None
+        if short is not None:
+            self.desk.sharing.hold(self.desk, self.queue, lane, short, self.now)
+        return short is not None
+
+    def _place_for(self, group: DemandClass, head: Entry) -> Instance | None:
+        """Where this task starts now; none: nowhere."""
+        confined = self.better is not None and group in self.confined
+        if confined and self.patient is None:  # only these may take it, and they get fuller meanwhile
+            few = self._suited(group)
+            instance = self._choose(group, head) if len(few) > 1 else few[0] if few else None
         else:
-            instance = choose(desk, now, pool, group, record)
-        if instance is not None and stuck:
-            reserving.guard(desk, now, queue, pool, head)
-            if not reserving.lets_in(desk, now, instance, head, group.demand):
-                instance = choose(desk, now, pool, group, record)
-        if instance is None:
-            queue.block(group, kept_out=fits_where_reserved(desk, queue, group))
-            stuck = True
-            continue
-        if patient is not None and (bides := biding.bides(desk, now, patient, pool, group, record, instance)) is not None:
-            queue.bide(bides)
-            continue
-        attempt = assign(desk, now, head, instance, group.demand, lane.shares)
-        if fresh is not None and not desk.sharing.caps(lane.shares):
-            fresh.add(instance, attempt, group.demand)
+            instance = self._choose(group, head)
+        if instance is not None and self.stuck:
+            reserving.guard(self.desk, self.now, self.queue, self.pool, head)
+            if not reserving.lets_in(self.desk, self.now, instance, head, group.demand):
+                return self._choose(group, head)
+        return instance
+
+    def _bides(self, group: DemandClass, head: Entry, here: Instance) -> Biding | None:
+        """Whether it would rather wait than start there."""
+        if self.patient is None:
+            return None
+        return biding.bides(self.desk, self.now, self.patient, self.pool, group, head.record, here)
+
+    def _choose(self, group: DemandClass, head: Entry) -> Instance | None:
+        return choose(self.desk, self.now, self.pool, group, head.record)
+
+    def _suited(self, group: DemandClass) -> list[Instance]:
+        """Those of ``better`` that can take its head now."""
+        takers = self.takers.get(group.type)
+        if takers is None:
+            assert self.better is not None
+            takers = [one for one in self.better.values() if closed(self.desk, one, group.type) is None]
+            self.takers[group.type] = takers
+        return [
+            one for one in takers if one.fits(group.demand) and (one.reserved is None or let_in(self.desk, self.now, one, group))
+        ]
+
+    def _start(self, group: DemandClass, head: Entry, lane: Lane, instance: Instance) -> None:
+        desk = self.desk
+        attempt = assign(desk, self.now, head, instance, group.demand, lane.shares)
+        if self.fresh is not None and not desk.sharing.caps(lane.shares):
+            self.fresh.add(instance, attempt, group.demand)
         if lane.shares:
             if lane.delegate is not None:
                 lane.delegate.forsaken(lane)
-            desk.sharing.wake(desk, now)
-    if fresh is not None:
-        fresh.rise()
-    pool.toil.busy = pool.busy
-    preempting.consider(desk, now, queue, pool, lambda one, group: refusal(desk, one, group.type, NOTHING) is not None)
+            desk.sharing.wake(desk, self.now)
 
 
 def choose(desk: Desk, now: Nanos, pool: Pool, group: DemandClass, record: Record) -> Instance | None:
@@ -158,15 +241,6 @@ def fits_where_reserved(desk: Desk, queue: Queue, group: DemandClass) -> bool:
     return any(able(desk, one.instance, group.type, group.demand) for one in queue.reservations.values())
 
 
-def suited(desk: Desk, now: Nanos, group: DemandClass, some: dict[Incarnation, Instance]) -> list[Instance]:
-    """Those of ``some`` that can take its head now."""
-    return [
-        one
-        for one in some.values()
-        if able(desk, one, group.type, group.demand) and (one.reserved is None or let_in(desk, now, one, group))
-    ]
-
-
 def let_in(desk: Desk, now: Nanos, instance: Instance, group: DemandClass) -> bool:
     """Whether its head may start on an instance that is reserved for another."""
     head = group.head()
@@ -175,7 +249,7 @@ def let_in(desk: Desk, now: Nanos, instance: Instance, group: DemandClass) -> bo
 
 def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> bool:
     """Whether the instance can take such a task now; the quick look first."""
-    return instance.fits(demand) and refusal(desk, instance, type_, demand) is None
+    return instance.fits(demand) and closed(desk, instance, type_) is None
 
 
 def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Demand, shares: Shares) -> Attempt:
@@ -184,8 +258,10 @@ def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Dem
     task, handler = record.task, instance.handlers[record.handler]
     parents = workflows.inputs(desk, record) if task.after else []
     size = 100 + len(task.args) + len(record.checkpoint or b"") + sum(map(workflows.parent_bytes, parents))
-    if desk.order(instance).orders.size + size > desk.config.orders_bytes_max and instance.orders.assign:
+    book = desk.order(instance)
+    if book.assign and book.size + size > desk.config.orders_bytes_max:
         desk.send_orders(instance, now)
+        book = instance.orders
     desk.attempts += 1
     attempt = Attempt(desk.epoch, desk.attempts)
     allocation = desk.policies.of(instance.service).allocation
@@ -203,14 +279,13 @@ def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Dem
     if instance.reserved is not None:
         reserving.taken(desk.backlog.queue(instance.service), instance)
     billing.charge(desk, now, instance, record, holding)
-    record.live[attempt] = instance.incarnation
+    record.given(attempt, instance.incarnation)
     record.follow("assign")
     record.assigned_ns = now
     record.started_ns = record.bided_ns = 0
     record.before_ns = record.ran_ns
     record.progress = None
     timeout_ns = task.timeout_ns if task.timeout_ns is not None else handler.timeout_ns
-    book = instance.orders
     book.assign.append(
         Assignment(
             task.id,

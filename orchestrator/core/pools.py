@@ -1,12 +1,13 @@
 """The instances of one service, ready to be asked by a placement: those with room, by load, by lot, on a ring of keys.
 
-Law: the index is put right whenever something about an instance changes (``touch``), in O(log n), so a choice looks at as few as
-the policy likes; and its order does not depend on hashing.
+Law: an instance of which something has changed (``touch``) is put right in the index, in O(log n), before the index is looked at
+next, however often it has changed meanwhile; so a choice looks at as few as the policy likes; and its order does not depend on
+hashing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import exp
@@ -56,15 +57,13 @@ class Pool:
         self.turns = 0
         self.planned = 0
         """How many instances were looked at for reservations: the next look goes on from there."""
-        self.places = 0.0
-        """Slots of those that are ready."""
-        self.taken = 0.0
-        """Of these, how many are granted."""
         self.load = Load()
         self.toil = Load()
         """The same, over some dozens of typical run times; kept where the placement is patient."""
-        self.total: Vector = {}
-        """What all members have together."""
+        self._places = self._taken = 0.0
+        self._total: Vector = {}
+        self._changed: dict[Instance, None] = {}
+        """Touched since the index was put right."""
         self._tickets = 0
         self._open: list[Instance] = []
         self._lots: Lots | None = None
@@ -86,11 +85,22 @@ class Pool:
         self.touch(instance)
 
     def touch(self, instance: Instance) -> None:
-        """Something about this instance changed: keep the index true. O(log n)."""
-        room = instance.has_room and instance.incarnation in self.members
+        """Something about this instance changed."""
+        self._changed[instance] = None
+
+    def _put_right(self) -> None:
+        """The index is true again."""
+        if not self._changed:
+            return
+        changed, self._changed = self._changed, {}
+        for instance in changed:
+            self._index(instance, member=self.members.get(instance.incarnation) is instance)
+
+    def _index(self, instance: Instance, *, member: bool) -> None:
+        room = member and instance.has_room
         self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself
         instance.ticket = self._tickets
-        self._count(instance)
+        self._count(instance, member=member)
         if room:
             if instance.place < 0:
                 instance.place = len(self._open)
@@ -112,32 +122,52 @@ class Pool:
                     self._lots.put(last.place, last.capacity.get("slots", 0))
             instance.place = -1
 
-    def _count(self, instance: Instance) -> None:
+    def _count(self, instance: Instance, *, member: bool) -> None:
         places, taken = 0, 0
-        if instance.state == "ready" and instance.incarnation in self.members:
+        if member and instance.state == "ready":
             places = instance.capacity.get("slots", 0)
             taken = places - instance.free.get("slots", 0)
         before = instance.counted
         if before != (places, taken):
-            self.places += (places - before[0]) / 1000
-            self.taken += (taken - before[1]) / 1000
+            self._places += (places - before[0]) / 1000
+            self._taken += (taken - before[1]) / 1000
             instance.counted = places, taken
-        whole: Vector = instance.capacity if instance.incarnation in self.members else {}
+        whole: Vector = instance.capacity if member else {}
         if whole is not instance.totalled:
             for name, amount in instance.totalled.items():
-                self.total[name] -= amount
+                self._total[name] -= amount
             for name, amount in whole.items():
-                self.total[name] = self.total.get(name, 0) + amount
+                self._total[name] = self._total.get(name, 0) + amount
             instance.totalled = whole
+
+    @property
+    def places(self) -> float:
+        """Slots of those that are ready."""
+        self._put_right()
+        return self._places
+
+    @property
+    def taken(self) -> float:
+        """Of these, how many are granted."""
+        self._put_right()
+        return self._taken
+
+    @property
+    def total(self) -> Vector:
+        """What all members have together."""
+        self._put_right()
+        return self._total
 
     @property
     def busy(self) -> float:
         """Share of the slots that is granted, 0…1."""
-        return min(1.0, self.taken / self.places) if self.places > 0 else 0.0
+        places = self.places
+        return min(1.0, self._taken / places) if places > 0 else 0.0
 
     @property
     def open(self) -> int:
         """How many have room."""
+        self._put_right()
         return len(self._open)
 
     def question(self, record: Record, demand: Demand, allocation: Allocation, estimates: Estimates, dice: Random) -> PoolChoice:
@@ -146,6 +176,7 @@ class Pool:
 
     def draw(self, count: int, dice: Random) -> list[Instance]:
         """``count`` different open instances, each with a chance in proportion to its slots. O(count · log n)."""
+        self._put_right()
         lots = self._lots
         if lots is None:
             lots = self._lots = Lots()
@@ -163,18 +194,32 @@ class Pool:
         return next((one for name in self._ring.around(key) for one in self._named[name] if one.state == "ready"), None)
 
     def opened(self, index: int) -> Instance:
+        """The ``index``-th of those that have room."""
+        self._put_right()
         return self._open[index]
 
-    def from_least_loaded(self) -> Iterator[tuple[int, Instance]]:
-        """Open instances by load, with it; what was looked at goes back into the index when the caller is done."""
+    def by_load(self, most: int) -> Generator[list[Instance]]:
+        """Open instances from the least loaded up, ``most`` equally loaded ones at a time; what was looked at goes back into the
+        index when the caller is done.
+        """
+        self._put_right()
+        if len(self._open) == 1:
+            yield list(self._open)
+            return
         seen: list[tuple[int, str, int, Instance]] = []
         heap = self._by_load
+        equals: list[Instance] = []
         try:
             while heap:
-                entry = heappop(heap)
-                if _current(entry):
+                entry = heap[0]
+                if equals and (len(equals) == most or entry[0] != seen[-1][0]):
+                    yield equals
+                    equals = []
+                elif _current(heappop(heap)):
                     seen.append(entry)
-                    yield entry[0], entry[3]
+                    equals.append(entry[3])
+            if equals:
+                yield equals
         finally:
             for entry in seen:
                 if _current(entry):

@@ -121,7 +121,7 @@ def _may_yield(instance: Instance, holding: Holding, terms: Preemption) -> bool:
 def _ask(desk: Desk, now: Nanos, queue: Queue, group: DemandClass, head: Record, runner: Runner, terms: Preemption) -> None:
     instance, attempt, holding = runner.instance, runner.attempt, runner.holding
     holding.asked_ns = now
-    desk.order(instance).orders.stop.append(Stop(holding.task, attempt, REASON, preempt=True))
+    desk.order(instance).stop.append(Stop(holding.task, attempt, REASON, preempt=True))
     desk.timers.at(now + terms.grace_ns, "yield", instance.incarnation, attempt.n)
     reserving.keep_for(desk, now, queue, group, instance, attempt)
     desk.note(

@@ -14,11 +14,11 @@ from orchestrator.core import dependencies, leadership, limiting, liveness, rule
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
-from orchestrator.core.records import Record
+from orchestrator.core.records import NOWHERE, Record
 from orchestrator.core.registry import Instance
-from orchestrator.core.settling import let_go, settle_down, stop_live
+from orchestrator.core.settling import let_go, settle_down, stop, stop_live
 from orchestrator.policies import BadPolicy
-from orchestrator.vocabulary import Nanos
+from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.facts import (
     Accepted,
     Asked,
@@ -131,7 +131,17 @@ def learn(desk: Desk, record: Record, fact: Ended) -> None:
     if fact.outcome != "done" or not fact.started_ns or (saved and record.number + record.preemptions > 1):
         return
     before_ns = 0 if saved else record.ran_ns
-    desk.estimates.learn(record.task, before_ns + max(0, fact.at_ns - fact.started_ns), fact.instance)
+    if desk.estimates.learn(record.task, before_ns + max(0, fact.at_ns - fact.started_ns), fact.instance):
+        _look_again(desk, record, fact.attempt)
+
+
+def _look_again(desk: Desk, record: Record, attempt: Attempt | None) -> None:
+    """What was learned of this attempt may let in whom a reservation holds back where it ran, or make it pay to ask for room."""
+    queue = desk.backlog.queue(record.service)
+    if (queue.reservations or queue.biding or queue.ordering.preemption is not None) and attempt is not None:
+        instance = desk.registry.instances.get(record.live.get(attempt, ""))
+        if instance is not None:
+            desk.retouch(instance)
 
 
 def _bury(desk: Desk, record: Record, fact: Ended) -> None:
@@ -139,17 +149,18 @@ def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     desk.verdicts.pop(record.id, None)
     desk.missed.pop(record.id, None)
     desk.doubtful.pop(record.id, None)
-    desk.withdraw(record)
-    stop_live(desk, record, f"the task has ended: {fact.outcome}", but=fact.attempt)
-    for attempt, incarnation in list(record.live.items()):
+    if record.place is not None:
+        desk.withdraw(record)
+    live, record.live = record.live, NOWHERE
+    for attempt, incarnation in live.items():
         instance = desk.registry.instances.get(incarnation)
         if instance is None:
             continue
         if attempt == fact.attempt:
             let_go(desk, instance, attempt)
         elif (holding := instance.holdings.get(attempt)) is not None:
+            stop(desk, instance, attempt, holding, f"the task has ended: {fact.outcome}")
             holding.record = None
-    record.live.clear()
     record.follow("end")
 
 
@@ -160,11 +171,12 @@ def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
     if record is None:
         return
     over = fact.attempt in record.live and rules.r8_over(fact)
+    if news and desk.estimates.learn_cut(record.task, max(fact.ran_ns, record.ran_ns)):
+        _look_again(desk, record, fact.attempt)
     if over and (instance := desk.registry.instances.get(record.live[fact.attempt])) is not None:
         let_go(desk, instance, fact.attempt)
     if news:
         desk.counts[f"attempt_{fact.cause}"] += 1
-        desk.estimates.learn_cut(record.task, max(fact.ran_ns, record.ran_ns))
         _judge(desk, now, record)
     if (news or over) and rules.r4_assignable(record):
         settle_down(desk, now, record)
@@ -280,7 +292,7 @@ def joined(desk: Desk, now: Nanos, fact: Joined, offset: int) -> None:
     instance.follow("joined")
     if dependencies.starts(instance):
         dependencies.judge(desk)  # its place among those that joined is known now
-    desk.order(instance).orders.sync = True
+    desk.order(instance).sync = True
     desk.note("joined", instance=fact.instance, service=fact.service, incarnation=fact.incarnation)
 
 

@@ -149,7 +149,7 @@ def _held_back(desk: Desk, now: Nanos, instance: Instance, record: Record, deman
     if instance.reserved is None or record.place is None:
         return None
     lane = record.place
-    entry = lane.stand(Entry(desk.backlog.key_in(record, lane), record.standing, record.ticket, record))
+    entry = lane.stand(Entry(desk.backlog.key_in(record, lane), *record.standing, record.ticket, record))
     return reserving.held_back(desk, now, instance, entry, demand)
 
 

@@ -7,16 +7,19 @@ alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from msgspec import Struct
 from msgspec.msgpack import Encoder
 from msgspec.structs import replace
 
 from orchestrator.core.lifecycle import TaskState, TaskStep, task_after
 from orchestrator.core.sizes import failure_bytes, task_bytes
-from orchestrator.vocabulary import Attempt, Incarnation, Nanos, handler_of, service_of
+from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId, handler_of, service_of
 from orchestrator.wire.facts import Carried, Checkpointed, Failure
 from orchestrator.wire.messages import Error, Outcome, Result, Task
 
@@ -33,11 +36,17 @@ TOLD_WHOLE = 5
 """Of so many of its last attempts a task's story keeps everything, of earlier ones a line."""
 
 
+NOWHERE: Mapping[Attempt, Incarnation] = MappingProxyType({})
+"""Where a task lives that was given to nobody."""
+
+
 @dataclass(slots=True, eq=False)
 class Record:
-    """A live task."""
+    """A live task. A million may wait, so what most of them have not is one empty thing that all share: replaced, never changed."""
 
     # --- ledger
+    id: TaskId = field(init=False)
+    service: Service = field(init=False)
     task: Task
     accepted: int
     """Offset of its ``Accepted``; with ``index`` its place in the order of arrival."""
@@ -48,7 +57,7 @@ class Record:
     reply_to: str = ""
     by: str = ""
     priority: int = 0
-    failures: list[Failure] = field(default_factory=list)
+    failures: tuple[Failure, ...] = ()
     retries: int = 0
     """Further attempts it has, as its last ``Failed`` said."""
     not_before_ns: Nanos = 0
@@ -62,14 +71,14 @@ class Record:
     """How often it made room for a more urgent task."""
     preempted: Attempt | None = None
     """The last attempt that did: of each one counts."""
-    former: list[str] = field(default_factory=list)
+    former: tuple[str, ...] = ()
     """Other queues that were named for its result, newest first. A delivery may come back late, after the one that replaced it:
     so the result goes to all of them, and whoever does not exist any more does not mind."""
     node: Node | None = None
     """Its place among those that depend on each other, if it has parents or children."""
     # --- soft
     state: TaskState = "waiting"
-    live: dict[Attempt, Incarnation] = field(default_factory=dict)
+    live: Mapping[Attempt, Incarnation] = field(init=False)
     """R4: every attempt that may be alive, and where. Assignable only when empty."""
     place: Lane | None = None
     """Where it waits, when it waits."""
@@ -87,17 +96,14 @@ class Record:
     awaits: tuple[Attempt, int] | None = None
     """The checkpoint (of which attempt, its number) that must be in the ledger before the task goes on."""
 
+    def __post_init__(self) -> None:
+        self.id = self.task.id
+        self.service = service_of(self.task.type)
+        self.live = NOWHERE
+
     def __lt__(self, other: Record) -> bool:
         """Where all else is equal. It never is among tasks that we accepted, but the ledger may say otherwise."""
-        return self.task.id < other.task.id
-
-    @property
-    def id(self) -> str:
-        return self.task.id
-
-    @property
-    def service(self) -> str:
-        return service_of(self.task.type)
+        return self.id < other.id
 
     @property
     def handler(self) -> str:
@@ -165,30 +171,37 @@ class Record:
 
     def answer_to(self, queue: str) -> None:
         """A producer waits there now."""
-        known = [self.reply_to, *self.former]
-        self.reply_to, *self.former = [queue, *(name for name in known if name and name != queue)][:QUEUES_MAX]
+        known = (name for name in (self.reply_to, *self.former) if name and name != queue)
+        self.reply_to, self.former = queue, tuple(known)[: QUEUES_MAX - 1]
+
+    def given(self, attempt: Attempt, incarnation: Incarnation) -> None:
+        """This attempt may be alive from now on, there."""
+        self.live = {**self.live, attempt: incarnation}
+
+    def taken_back(self, attempt: Attempt) -> None:
+        """This attempt is not alive any more."""
+        if attempt in self.live:
+            self.live = {one: where for one, where in self.live.items() if one != attempt} or NOWHERE
 
     def follow(self, step: TaskStep) -> None:
         """Go to the state that the table names for ``step``."""
         self.state = task_after(self.state, step)
 
 
-@dataclass(slots=True, eq=False)
-class Grave:
-    """An ended task: its id is remembered, its result while there is room (R11)."""
+class Grave(Struct, eq=False, gc=False):
+    """An ended task: its id is remembered, its result while there is room (R11). Nothing in it points back (``gc=False``)."""
 
     outcome: Outcome
     at_ns: Nanos
     print: int
     offset: int
     result: Result | None = None
-    story: list[Failure] | None = None
+    story: tuple[Failure, ...] = ()
     workflow: str | None = None
     preemptions: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class Owed:
+class Owed(Struct, eq=False):
     """A result that nobody is known to have received (R7)."""
 
     result: Result
@@ -203,7 +216,7 @@ class Owed:
     letter_token: int = 0
 
 
-def letter_of(result: Result, task: Task | None, story: list[Failure]) -> dict[str, Any]:
+def letter_of(result: Result, task: Task | None, story: Sequence[Failure]) -> dict[str, Any]:
     """A dead letter: what was asked, how it ended, and every attempt on the way."""
     return {
         "task": result.task,

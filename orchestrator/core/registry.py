@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from orchestrator.core.accounts import Bill
 from orchestrator.core.devices import Shelf, shelves
 from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_after
@@ -28,8 +30,7 @@ NOTICE_MAX = 1000
 """Characters of a notice: what messages may carry, and more than anybody reads in a log line."""
 
 
-@dataclass(slots=True, eq=False)
-class Holding:
+class Holding(Struct, eq=False):
     """An attempt that an instance has, as far as we know."""
 
     task: str
@@ -45,7 +46,7 @@ class Holding:
     """What its tenant was charged for it."""
     shares: Shares = ()
     """What it has of limits."""
-    devices: dict[str, list[str]] = field(default_factory=dict)
+    devices: dict[str, list[str]] = {}
     """Of which devices its grant is, by resource."""
     over_by_ns: Nanos = 0
     """When it will be over, nine times in ten, as was reckoned when a reservation last asked; 0: none has."""
@@ -57,13 +58,12 @@ class Holding:
     """When its agent should long have ended it by its timeout; 0: it has none, or has not started."""
 
 
-@dataclass(slots=True, eq=False)
-class Orderbook:
+class Orderbook(Struct, eq=False):
     """What goes to one instance at the end of this step."""
 
-    assign: list[Assignment] = field(default_factory=list)
-    stop: list[Stop] = field(default_factory=list)
-    release: list[Attempt] = field(default_factory=list)
+    assign: list[Assignment] = []
+    stop: list[Stop] = []
+    release: list[Attempt] = []
     sync: bool = False
     drain: bool = False
     notice: str = ""
@@ -148,8 +148,11 @@ class Instance:
     @property
     def load(self) -> int:
         """Busiest share over its resources, in millionths."""
-        free = self.free
-        return max((1_000_000 - 1_000_000 * free.get(name, 0) // had for name, had in self.capacity.items() if had), default=0)
+        free, busiest = self.free, 0
+        for name, had in self.capacity.items():
+            if had and (busy := 1_000_000 - 1_000_000 * free.get(name, 0) // had) > busiest:
+                busiest = busy
+        return busiest
 
     @property
     def has_room(self) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.core import billing, credence, leadership, workflows
+from orchestrator.core import credence, leadership, workflows
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
 from orchestrator.core.offences import offend
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance
-from orchestrator.core.settling import let_go
+from orchestrator.core.settling import let_go, relieve
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Checkpointed, Ended, Failed
 from orchestrator.wire.messages import Checkpoint, Handler, Report, Reports
@@ -56,11 +56,7 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
             if holding.record is None:
                 let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
             elif not workflows.has_heirs(desk, holding.record):  # its slot need not wait for the ledger: grants are soft
-                instance.relieve(holding)
-                desk.sharing.give(holding.shares)
-                holding.shares = ()
-                billing.settle(now, holding)
-                desk.retouch(instance)
+                relieve(desk, instance, holding)
         if desk.proposed:
             desk.boarding.releases.append((said.incarnation, report.attempt))
         elif desk.flight is not None:

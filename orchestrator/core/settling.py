@@ -63,15 +63,24 @@ def miss_deadline(desk: Desk, now: Nanos, record: Record) -> None:
 
 def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
     """The instance does not have this attempt any more: its grant is free, and the attempt is not alive (R4)."""
-    holding = instance.drop(attempt)
+    holding = instance.holdings.pop(attempt, None)
     if holding is None:
         return None
     if holding.record is not None:
-        holding.record.live.pop(attempt, None)
-    desk.sharing.give(holding.shares)
-    billing.settle(desk.now_ns, holding)
-    desk.retouch(instance)
+        holding.record.taken_back(attempt)
+    relieve(desk, instance, holding)
     return holding
+
+
+def relieve(desk: Desk, instance: Instance, holding: Holding) -> None:
+    """This attempt needs nothing any more, though it may not be over in the ledger yet: what it had others may have."""
+    if holding.grant:
+        instance.relieve(holding)
+        desk.retouch(instance)
+    if holding.shares:
+        desk.sharing.give(holding.shares)
+        holding.shares = ()
+    billing.settle(desk.now_ns, holding)
 
 
 def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: int = 0) -> None:
@@ -135,7 +144,7 @@ def stop(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding, rea
     """Recall this attempt; its grant stays out until the agent answers."""
     if not holding.stopping:
         holding.stopping = reason
-        desk.order(instance).orders.stop.append(Stop(holding.task, attempt, reason))
+        desk.order(instance).stop.append(Stop(holding.task, attempt, reason))
 
 
 def stop_live(desk: Desk, record: Record, reason: str, *, but: Attempt | None = None) -> None:

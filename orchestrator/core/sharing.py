@@ -8,7 +8,6 @@ the last leader may have emptied them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.core.backlog import Queue
@@ -133,7 +132,7 @@ class Sharing:
             room = self._meter(share).room()
             if limit is not None and not limit.own and room is not None:
                 parts = ((name, low, min(high, max(low, room)) if name == limit.of else high) for name, low, high in demand.parts)
-                demand = replace(demand, parts=tuple(parts))
+                demand = Demand(tuple(parts))
         return demand
 
     def take(self, shares: Shares, grant: Vector, now: Nanos) -> Shares:

@@ -38,10 +38,10 @@ def failure_bytes(failure: Failure) -> int:
 def fact_bytes(fact: AnyFact) -> int:
     """Any fact."""
     match fact:
-        case Accepted(tasks=tasks):
-            return FACT_BYTES + sum(map(task_bytes, tasks))
         case Ended(value=value, error=error) | Tombstone(value=value, error=error):
             return FACT_BYTES + len(value or b"") + error_bytes(error)
+        case Accepted(tasks=tasks):
+            return FACT_BYTES + sum(map(task_bytes, tasks))
         case Failed(error=error):
             return FACT_BYTES + error_bytes(error)
         case Carried(task=task, checkpoint=checkpoint, failures=failures):

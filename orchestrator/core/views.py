@@ -5,6 +5,7 @@ Law: looking changes nothing. Why something waits is told by ``reasons``, when i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,7 @@ from orchestrator.core.registry import Instance
 from orchestrator.policies import KINDS
 from orchestrator.resources import APART
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId, TaskType, Vector, plain_vector, seconds
+from orchestrator.wire.facts import Failure
 
 
 def status(desk: Desk, now: Nanos) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
             "children": [tie.child.id for tie in desk.custody.families.ties(name)],
         }
     grave = desk.custody.graves.get(name)
-    return None if grave is None else _ended(name, grave) | {"story": _story(grave.story or [])}
+    return None if grave is None else _ended(name, grave) | {"story": _story(grave.story)}
 
 
 def _attempt(desk: Desk, attempt: Attempt, where: Incarnation) -> dict[str, Any]:
@@ -245,7 +247,7 @@ def _ended(name: str, grave: Grave) -> dict[str, Any]:
     return answer
 
 
-def _story(failures: list[Any]) -> list[dict[str, Any]]:
+def _story(failures: Sequence[Failure]) -> list[dict[str, Any]]:
     return [
         {
             "attempt": str(failure.attempt), "cause": failure.cause, "instance": failure.instance, "at_ns": failure.at_ns,

@@ -55,6 +55,8 @@ def has_heirs(desk: Desk, record: Record) -> bool:
 
     Then what it held stays with it for that moment, or a task of less worth would take it before the child can ask.
     """
+    if record.node is None:
+        return False
     ties = desk.custody.families.ties(record.id)
     return any(tie.child.node is not None and len(tie.child.node.missing) == 1 for tie in ties)
 

@@ -165,7 +165,10 @@ def _from(choice: Choice, start: int, fits: Fits) -> Candidate | None:
 
 
 def _first(candidates: Iterable[Candidate], fits: Fits) -> Candidate | None:
-    return next((candidate for candidate in candidates if fits(candidate)), None)
+    for candidate in candidates:
+        if fits(candidate):
+            return candidate
+    return None
 
 
 def _anywhere(choice: Choice, fits: Fits) -> Candidate | None:

@@ -71,7 +71,7 @@ class Accounts:
 
     def _against_parents(self, fact: Ended) -> str | None:
         """A child ends because of its parents only as one of its edges has it, and is not done against any (R13)."""
-        edges = self.accepted[fact.task][1].after if fact.task in self.accepted else []
+        edges = self.accepted[fact.task][1].after if fact.task in self.accepted else ()
         missed = {edge.on_failure for edge in edges if edge.task in self.ended and self.ended[edge.task].fact.outcome != "done"}
         if fact.outcome == "skipped" and "skip" not in missed:
             return f"{fact.task} is skipped, and no parent of it asks for that"

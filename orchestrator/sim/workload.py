@@ -172,7 +172,7 @@ def _graph(name: str, size: int, services: list[str], now_ns: Nanos, chance: Ran
         task = _task(f"{name}.{number}", chance.choice(services), now_ns, chance)
         near = tasks[-breadth:]
         parents = chance.sample(near, min(len(near), chance.choice([0, 1, 1, 2, 3])))
-        after = [Edge(one.id, chance.choice(FAILURES), chance.choice(["", f"from-{one.id}"])) for one in parents]
+        after = tuple(Edge(one.id, chance.choice(FAILURES), chance.choice(["", f"from-{one.id}"])) for one in parents)
         tasks.append(replace(task, after=after, workflow=name))
     chance.shuffle(tasks)
     return tasks

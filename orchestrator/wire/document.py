@@ -137,6 +137,8 @@ def _type(node: ast.expr) -> str:
             return f"{_type(left)} or nil"
         case ast.BinOp(left=left, right=right):
             return f"{_type(left)} or {_type(right)}"
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant()])):
+            return f"array of {_type(item)}"
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return f"array of {_type(item)}"
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, item])):
@@ -201,7 +203,7 @@ def _default(node: ast.expr | None) -> str:
         return str(value).lower()
     if isinstance(value, int):
         return f"{value:,}"
-    words = {"None": "nil", "[]": "empty", "{}": "empty", "''": "empty"}
+    words = {"None": "nil", "[]": "empty", "()": "empty", "{}": "empty", "''": "empty"}
     return words.get(repr(value), f'`"{value}"`')
 
 

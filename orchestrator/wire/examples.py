@@ -252,8 +252,8 @@ EXAMPLES: Final = (
         Submit(
             [
                 Task("n1.extract", "etl.extract", args=pack({"day": "2026-01-01"}), workflow="n1"),
-                Task("n1.load", "etl.load", after=[Edge("n1.extract", into="rows")], workflow="n1"),
-                Task("n1.report", "etl.report", after=[Edge("n1.load", "continue")], workflow="n1"),
+                Task("n1.load", "etl.load", after=(Edge("n1.extract", into="rows"),), workflow="n1"),
+                Task("n1.report", "etl.report", after=(Edge("n1.load", "continue"),), workflow="n1"),
             ]
         ),
     ),

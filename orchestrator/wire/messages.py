@@ -108,7 +108,7 @@ class Task(Part, frozen=True):
     """A guess of its run time. What is learned corrects it."""
     overlap: Literal["lease", "never"] = "lease"
     """``never``: moved only after the lease of a lost instance is over, whatever the evidence."""
-    after: Annotated[list[Edge], Meta(max_length=1000)] = []
+    after: Annotated[tuple[Edge, ...], Meta(max_length=1000)] = ()
     """Tasks of the same submission that must have ended before; one may stand here twice, for two arguments."""
     labels: Labels = {}
     affinity: Annotated[str, Meta(max_length=128)] = ""

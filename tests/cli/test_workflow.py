@@ -31,8 +31,8 @@ def test_a_file_says_tasks_and_edges() -> None:
     assert name.startswith("nightly-")
     b, a, c = (call.task for call in calls)
     assert [task.id for task in (a, b, c)] == [f"{name}.a", f"{name}.b", f"{name}.c"]
-    assert b.after == [Edge(a.id, "fail", "thumb")]
-    assert c.after == [Edge(a.id), Edge(b.id, "continue")]
+    assert b.after == (Edge(a.id, "fail", "thumb"),)
+    assert c.after == (Edge(a.id), Edge(b.id, "continue"))
     assert (b.retries, a.timeout_ns, c.workflow) == (5, 30_000_000_000, name)
     assert flow.calls(NIGHTLY, "mine", reply=True)[0] == "mine"
 

@@ -84,10 +84,10 @@ def test_deadlines_count_from_the_call_or_stand_for_themselves() -> None:
 def test_parents_may_be_calls_ids_or_edges() -> None:
     """With what their failure means, or without."""
     parent = form("a.b").fill({}, "p", 0)
-    assert form("a.b", after=[parent, "q", ("r", "skip"), (parent, "continue"), Edge("s")]).shape.after == [
+    assert form("a.b", after=[parent, "q", ("r", "skip"), (parent, "continue"), Edge("s")]).shape.after == (
         Edge("p"),
         Edge("q"),
         Edge("r", "skip"),
         Edge("p", "continue"),
         Edge("s"),
-    ]
+    )

@@ -198,7 +198,7 @@ async def test_submit_many_takes_different_tasks_and_workflows(client: Client, c
     assert [handle.id for handle in handles] == [fetch.id, parse.id]
     assert await handles[0] == {"url": "x"}
     assert coordinator.submissions == before + 1
-    assert coordinator.tasks[parse.id].after == [Edge(fetch.id), Edge(fetch.id, "continue")]
+    assert coordinator.tasks[parse.id].after == (Edge(fetch.id), Edge(fetch.id, "continue"))
     many = await client.submit_many(client.task("a.b").call(n=n) for n in range(20))
     assert [(await handle)["n"] for handle in many] == list(range(20))
 

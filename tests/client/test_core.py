@@ -351,7 +351,7 @@ def test_the_weight_of_a_task_is_never_less_than_its_bytes() -> None:
         retries=1000,
         estimate_ns=2**53,
         overlap="never",
-        after=[Edge("e" * 128, "continue"), Edge("f" * 128, "skip")],
+        after=(Edge("e" * 128, "continue"), Edge("f" * 128, "skip")),
         labels={"l" * 64: "\U0001f600" * 4000},
     )
     for each in (fat, Task(id="t", type="a.b")):

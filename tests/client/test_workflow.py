@@ -27,7 +27,7 @@ def test_a_node_as_an_argument_is_an_edge(flow: Workflow) -> None:
     """The child takes the parent's value there; its other arguments travel as they are."""
     rows = flow.add("etl.extract", day="monday")
     load = flow.add("etl.load", rows=rows, table="t")
-    assert load.call.task.after == [Edge(rows.id, "fail", "rows")]
+    assert load.call.task.after == (Edge(rows.id, "fail", "rows"),)
     assert args(load) == {"table": "t"}
     assert args(rows) == {"day": "monday"}
 
@@ -36,9 +36,9 @@ def test_a_list_of_nodes_takes_a_list_of_values(flow: Workflow) -> None:
     """In its order; each may fail in its own way."""
     parts = [flow.add("etl.part", n=n) for n in range(3)]
     whole = flow.add("etl.join", parts=[parts[2], parts[0].on_failure("continue"), parts[1]])
-    assert whole.call.task.after == [
+    assert whole.call.task.after == (
         Edge(parts[2].id, "fail", "parts[]"), Edge(parts[0].id, "continue", "parts[]"), Edge(parts[1].id, "fail", "parts[]"),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def test_options_have_their_own_place(flow: Workflow) -> None:
@@ -46,7 +46,7 @@ def test_options_have_their_own_place(flow: Workflow) -> None:
     first, second = flow.add("a.b", after=1, retries=2), flow.add("a.b")
     last = flow.task("a.c", after=[first, second.on_failure("skip")], retries=7, id="last").add(priority="high", x=first)
     assert last.call.task.retries == 7
-    assert last.call.task.after == [Edge(first.id), Edge(second.id, "skip"), Edge(first.id, "fail", "x")]
+    assert last.call.task.after == (Edge(first.id), Edge(second.id, "skip"), Edge(first.id, "fail", "x"))
     assert args(last) == {"priority": "high"}
     assert args(first) == {"after": 1, "retries": 2}
 

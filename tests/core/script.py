@@ -217,7 +217,7 @@ class Script:
                 ns(float(named["timeout"])) if "timeout" in named else None,
                 int(named["retries"]) if "retries" in named else None,
                 overlap=named.get("overlap", "lease"),  # type: ignore[arg-type]
-                after=[Edge(named["after"])] if "after" in named else [],
+                after=(Edge(named["after"]),) if "after" in named else (),
                 affinity=named.get("affinity", ""),
                 estimate_ns=ns(float(named["estimate"])) if "estimate" in named else None,
             )

@@ -50,7 +50,7 @@ def test_late_words_about_a_task_that_is_carried_later() -> None:
     carried = Carried(TASK, 3, 0, NOW, priority=5, cancelled=True)
     desk = reader(failed, Asked("priority", NOW, "t1", value=9), Asked("cancel", NOW, "t1"), carried).desk
     record = desk.custody.live["t1"]
-    assert (record.failures, record.priority, record.cancelled, record.accepted) == ([], 5, True, 3)
+    assert (record.failures, record.priority, record.cancelled, record.accepted) == ((), 5, True, 3)
     assert not desk.custody.wills
 
 

@@ -124,7 +124,9 @@ def test_a_graph_of_10_000(shape: str) -> None:
         "chain": lambda n: {n - 1} if n else set(),
         "fan": lambda n: set() if n == 0 else {0} if n < nodes - 1 else set(range(1, 1001)),
     }[shape]
-    tasks = [Task(f"t{n}", "thumbs.resize", b"x" * 50, after=[Edge(f"t{one}") for one in sorted(parents(n))]) for n in range(nodes)]
+    tasks = [
+        Task(f"t{n}", "thumbs.resize", b"x" * 50, after=tuple(Edge(f"t{one}") for one in sorted(parents(n)))) for n in range(nodes)
+    ]
     edges = sum(len(task.after) for task in tasks)
     shell.step(e.Arrived(Submit(tasks), "delivery", "p"))
     accepted_s, worst_s, shell.spent_s, shell.worst_s = shell.spent_s, shell.worst_s, 0.0, 0.0

@@ -143,10 +143,10 @@ def graphs(draw: st.DrawFn) -> list[Task]:
     tasks: list[Task] = []
     for number in range(draw(st.integers(1, 12))):
         parents = draw(st.lists(st.integers(0, number - 1), max_size=3)) if number else []
-        after = [
+        after = tuple(
             Edge(f"t{parent}", draw(st.sampled_from(["fail", "skip", "continue"])), f"x{place}")
             for place, parent in enumerate(parents)
-        ]
+        )
         tasks.append(Task(f"t{number}", "any.work", estimate_ns=draw(st.integers(1, 5)) * NS_PER_S, after=after))
     return tasks
 
@@ -187,7 +187,7 @@ def test_with_one_slot_the_longest_way_is_always_begun_first(tasks: list[Task]) 
     """Of what is ready, the task with the longest path of expected run times below it. (One task waits for all, so that they hang
     together.)
     """
-    last = Task("last", "any.work", estimate_ns=NS_PER_S, after=[Edge(task.id) for task in tasks])
+    last = Task("last", "any.work", estimate_ns=NS_PER_S, after=tuple(Edge(task.id) for task in tasks))
     tasks = [*tasks, last]
     run, model = Run(1, Config(estimates="trust")), Model(tasks)
     ranks = model.ranks()
@@ -210,10 +210,10 @@ def test_values_that_are_too_large_together_fail_the_child_and_not_the_message()
     big = bytes(MIB)
     four = [Task(f"a{n}", "any.work") for n in range(4)]
     children = [
-        Task(f"b{n}", "any.work", big, after=[Edge(task.id, into=f"x{i}") for i, task in enumerate(four)]) for n in range(3)
+        Task(f"b{n}", "any.work", big, after=tuple(Edge(task.id, into=f"x{i}") for i, task in enumerate(four))) for n in range(3)
     ]
     run.submit(
-        [*four, *children, Task("e", "any.work"), Task("c", "any.work", after=[Edge(f"a{n}") for n in range(4)] + [Edge("e")])]
+        [*four, *children, Task("e", "any.work"), Task("c", "any.work", after=(*(Edge(f"a{n}") for n in range(4)), Edge("e")))]
     )
     for task in (*four, Task("e", "any.work")):
         run.end(task.id, "done", big)
@@ -229,7 +229,7 @@ def test_values_that_are_too_large_together_fail_the_child_and_not_the_message()
 def test_a_thousand_results_that_are_not_kept_still_reach_the_children() -> None:
     """What children need does not count among the results that are kept for producers who ask again."""
     run = Run(2, Config(results_bytes_max=1_000))
-    run.submit([Task("a", "any.work"), Task("s", "any.work"), Task("b", "any.work", after=[Edge("a", into="x"), Edge("s")])])
+    run.submit([Task("a", "any.work"), Task("s", "any.work"), Task("b", "any.work", after=(Edge("a", into="x"), Edge("s")))])
     run.end("a", "done", b"precious")
     for number in range(50):
         run.submit([Task(f"t{number}", "any.work")])

@@ -80,7 +80,11 @@ class World:
             tasks = [task for name, (task, _) in self.asked.items() if name.startswith(f"g{number}.")]
         else:
             tasks = [
-                Task(f"g{number}.{name}", type_, after=[Edge(f"g{number}.{parent}", what, into) for parent, what, into in parents])  # type: ignore[arg-type]
+                Task(
+                    f"g{number}.{name}",
+                    type_,
+                    after=tuple(Edge(f"g{number}.{parent}", what, into) for parent, what, into in parents),
+                )  # type: ignore[arg-type]
                 for name, type_, parents in GRAPHS[kind % len(GRAPHS)]
             ]
         self.asked |= {task.id: (task, reply_to) for task in tasks}

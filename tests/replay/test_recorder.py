@@ -112,10 +112,10 @@ def test_an_id_that_is_used_again_another_day_is_another_task() -> None:
 def test_a_workflow_keeps_its_edges_except_to_what_is_left_out(tmp_path: Path) -> None:
     """Parents that never ran, or that the ledger has forgotten, are no parents in the trace; both forms can be read again."""
     recorder = Recorder()
-    flow = [Task("a", "f.x"), Task("b", "f.y", after=[Edge("a")]), Task("c", "f.z", after=[Edge("b", "continue"), Edge("a")])]
+    flow = [Task("a", "f.x"), Task("b", "f.y", after=(Edge("a"),)), Task("c", "f.z", after=(Edge("b", "continue"), Edge("a")))]
     ended = told(
         recorder, Accepted(flow, at(10)), done("a", 11, 12), Ended("b", "cancelled", at(13)), done("c", 14, 20),
-        Carried(Task("k", "f.z", after=[Edge("gone")]), 3, 1, at(12)), done("k", 15, 16),
+        Carried(Task("k", "f.z", after=(Edge("gone"),)), 3, 1, at(12)), done("k", 15, 16),
     )  # fmt: skip
     assert [(one.id, one.after, one.workflow) for one in ended] == [("a", (), "w0.0"), ("c", ("a",), "w0.0"), ("k", (), "w3")]
     assert (recorder.workflows, recorder.edges_lost) == (1, 2)
@@ -150,7 +150,7 @@ words = st.sampled_from(["t1", "t2", "t3"])
 times = st.floats(0, 200)
 facts = st.one_of(
     st.builds(lambda name, when: Accepted([Task(name, "a.b")], at(when)), words, times),
-    st.builds(lambda names, when: Accepted([Task(n, "a.b", after=[Edge("t1")]) for n in names], at(when)), st.sets(words), times),
+    st.builds(lambda names, when: Accepted([Task(n, "a.b", after=(Edge("t1"),)) for n in names], at(when)), st.sets(words), times),
     st.builds(lambda name, when, ran: done(name, when - ran, when), words, times, st.floats(0, 50)),
     st.builds(lambda name, when: Carried(Task(name, "a.b"), 0, 0, at(when)), words, times),
     st.builds(lambda name, when: Tombstone(name, "done", at(when)), words, times),

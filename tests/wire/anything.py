@@ -66,6 +66,8 @@ def _any_of(shape: look.Type) -> st.SearchStrategy[Any]:
             return st.sampled_from(values)
         case look.ListType(item_type=item, min_length=least):
             return st.lists(_any_of(item), min_size=least or 0, max_size=MANY)
+        case look.VarTupleType(item_type=item, min_length=least):
+            return st.lists(_any_of(item), min_size=least or 0, max_size=MANY).map(tuple)
         case look.DictType(key_type=key, value_type=value):
             return st.dictionaries(_any_of(key), _any_of(value), max_size=MANY)
         case look.NamedTupleType():

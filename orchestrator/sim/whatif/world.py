@@ -207,7 +207,7 @@ class World:
             tenant=task.tenant,
             deadline_ns=deadline_ns,
             size=task.size,
-            after=[Edge(parent) for parent in task.after],
+            after=tuple(Edge(parent) for parent in task.after),
             estimate_ns=None if estimate_s is None else ns(estimate_s),
         )
 
