@@ -48,7 +48,7 @@ def weight(tasks: Sequence[Task]) -> int:
     """At least the number of bytes that these tasks take in a message."""
     size = 0
     for task in tasks:
-        size += 224 + len(task.args) + len(task.id) + len(task.type) + 4 * (len(task.tenant) + len(task.affinity))
+        size += 224 + len(task.args) + len(task.id) + len(task.type) + 4 * (len(task.tenant) + len(task.affinity) + len(task.key))
         if task.need:
             size += sum(48 + len(name) for name in task.need)
         if task.after:

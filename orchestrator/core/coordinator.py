@@ -171,7 +171,7 @@ class Coordinator:
             return timer
         else:
             moment = desk.appended_ns + config.tick_ns if desk.flight is None else desk.read_ns + config.close_ns
-            if (oldest_ns := desk.custody.oldest_grave_ns) is not None:
+            if (oldest_ns := desk.custody.graveyard.oldest_ns) is not None:
                 moment = min(moment, max(desk.forget_ns, oldest_ns + config.dedup_ns + config.dedup_ns // 64))  # in lots
             if desk.phase == "leading":
                 moment = 0 if desk.renewing else min(moment, desk.echo_ns)

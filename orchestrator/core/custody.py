@@ -7,14 +7,14 @@ twice, or late, they change nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
-from orchestrator.core import rules
+from orchestrator.core import claims, rules
 from orchestrator.core.families import Families
+from orchestrator.core.graveyard import Graveyard
+from orchestrator.core.keys import Keys, named
 from orchestrator.core.records import TOLD_WHOLE, Grave, Owed, Record, letter_of, print_of, shortened
-from orchestrator.core.sizes import error_bytes, failure_bytes
-from orchestrator.vocabulary import NS_PER_S, Incarnation, Nanos, Service, TaskId
+from orchestrator.vocabulary import Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import (
     Accepted,
     Asked,
@@ -31,9 +31,6 @@ from orchestrator.wire.facts import (
     Tombstone,
 )
 from orchestrator.wire.messages import Error, Result
-
-LEAST_WINDOW_NS: Nanos = 60 * NS_PER_S
-"""R11: no id is forgotten earlier, however many there are: it exceeds any deposed session's life (10 s)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +49,14 @@ class Custody:
     def __init__(self, results_bytes_max: int) -> None:
         self.live: dict[TaskId, Record] = {}
         self.families = Families()
+        self.keys = Keys(results_bytes_max)
+        self.usurpers: list[TaskId] = []
+        """Tasks that were believed to hold a key, before it was read that another one does: they follow that one now."""
         self.live_bytes = 0
         """What all of them would take, written again."""
-        self.graves: dict[TaskId, Grave] = {}
+        self.graveyard = Graveyard(self.families, self.keys, results_bytes_max)
+        self.graves = self.graveyard.graves
+        """Those that ended, as far as they are remembered."""
         self.owed: dict[TaskId, Owed] = {}
         """In the order of their ends, so the first is the oldest."""
         self.joined: dict[Incarnation, tuple[Joined, int]] = {}
@@ -70,19 +72,6 @@ class Custody:
         self.epoch = 0
         """The highest there ever was."""
         self.next_offset = 0
-        self._results_bytes_max = results_bytes_max
-        self._results_bytes = 0
-        self._kept: deque[tuple[TaskId, int]] = deque()
-        self._burials: deque[TaskId] = deque()
-        self.shortened = 0
-        """Ids that were forgotten before their window was over, since there were too many."""
-        self.pinned: dict[TaskId, int] = {}
-        """Parents that are over while children that need them live: kept whole (R13), with the bytes that takes in the ledger."""
-        self.pinned_bytes = 0
-        self._early: dict[TaskId, None] = {}
-        """Ends that children need, said their writers, of which none is known yet: their results are kept like pinned ones."""
-        self._spared: dict[TaskId, None] = {}
-        """Such whose result or id would be forgotten otherwise: both are judged again when they are not needed any more."""
 
     # --- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -91,6 +80,8 @@ class Custody:
         fresh: list[Record] = []
         for index, task in enumerate(fact.tasks, first):
             if task.id in self.live or task.id in self.graves:
+                if named(task):
+                    claims.take_late(self, task, fact.keep_ns)
                 continue
             record = Record(task, offset, index, fact.at_ns, offset, fact.reply_to, fact.by, task.priority)
             if task.start_ns is not None:
@@ -98,6 +89,8 @@ class Custody:
             if task.id in self.wills:  # kept until the end: whoever replays from here needs it too
                 record.cancelled = True
             self._enter(record)
+            if named(task):
+                claims.take(self, record, fact.keep_ns)
             fresh.append(record)
         return fresh
 
@@ -110,7 +103,7 @@ class Custody:
         if task.id in self.graves:
             return None
         if (record := self.live.get(task.id)) is not None:
-            if record.carried() == fact:
+            if claims.again(self, record) == fact:
                 record.offset = offset
             return None
         record = Record(
@@ -120,64 +113,34 @@ class Custody:
         )  # fmt: skip
         self._enter(record)
         self.wills.pop(task.id, None)
+        if fact.first is not None:
+            self.keys.follow(task.id, fact.first)
+            self.graveyard.pin(fact.first)
+        elif named(task):
+            claims.take(self, record, fact.keep_ns)
         return record
+
+    def has_result(self, task: TaskId) -> bool:
+        """Whether what an ended task returned is at hand."""
+        grave = self.graves.get(task)
+        return grave is not None and grave.result is not None
 
     def _enter(self, record: Record) -> None:
         self.live[record.id] = record
         self.live_bytes += record.size()
         self.families.enter(record, self.live, self.graves.__contains__)
         for edge in record.task.after:
-            self._pin(edge.task)
+            self.graveyard.pin(edge.task)
 
     def _leave(self, task: TaskId) -> Record | None:
         record = self.live.pop(task, None)
         if record is not None:
             self.live_bytes -= record.size()
             for parent in self.families.leave(record):
-                self._unpin(parent)
+                self.graveyard.unpin(parent)
+            if (first := self.keys.leave(task)) is not None:
+                self.graveyard.unpin(first)
         return record
-
-    def _bury(self, task: TaskId, grave: Grave, *, heirs: bool) -> None:
-        """The task is over: its id is remembered for a while, longer and whole if children need it.
-
-        ``heirs``: so says the ledger, though we may not know them yet: a record carried forward stands behind its parent's end.
-        """
-        self.graves[task] = grave
-        self.pinned_bytes -= self.pinned.pop(task, 0)
-        self._burials.append(task)
-        if self.families.over(task):
-            self._pin(task)
-        elif heirs:
-            self._early[task] = None
-        if grave.result is not None:
-            self._keep_result(task, grave)
-
-    def _pin(self, parent: TaskId) -> None:
-        grave = self.graves.get(parent)
-        self._early.pop(parent, None)
-        if grave is not None and parent not in self.pinned:
-            result = grave.result
-            size = 0 if result is None else len(result.value or b"") + error_bytes(result.error)
-            self.pinned[parent] = size
-            self.pinned_bytes += size
-
-    def _unpin(self, parent: TaskId) -> None:
-        self.pinned_bytes -= self.pinned.pop(parent, 0)
-        self._judge_again(parent)
-
-    def caught_up(self) -> None:
-        """All there is was read: of whose end no child is known, it has none."""
-        early, self._early = self._early, {}
-        for parent in early:
-            self._judge_again(parent)
-
-    def _judge_again(self, parent: TaskId) -> None:
-        if parent in self._spared:
-            del self._spared[parent]
-            grave = self.graves[parent]
-            self._burials.appendleft(parent)
-            if grave.result is not None:
-                self._keep_result(parent, grave)
 
     def ended(self, fact: Ended, offset: int) -> Record | None:
         """The task is over, if this is its first end; gives its record, if it was known alive."""
@@ -187,18 +150,20 @@ class Custody:
         self.wills.pop(fact.task, None)
         result = Result(
             fact.task, fact.outcome, fact.value, fact.error,
-            attempts=(len(record.failures) if record else 0) + (fact.outcome == "done"),
+            attempts=(len(record.failures) if record else 0) + (fact.outcome == "done" and fact.first is None),
             instance=fact.instance, accepted_ns=record.at_ns if record else fact.accepted_ns,
-            started_ns=fact.started_ns, ended_ns=fact.at_ns,
+            started_ns=fact.started_ns, ended_ns=fact.at_ns, first=fact.first,
         )  # fmt: skip
         mark = fact.print if record is None else print_of(record.task)
         story = record.failures if record is not None else ()
         made_room = record.preemptions if record is not None else 0
+        if fact.hold is not None and fact.task not in self.keys.by_task:
+            claims.restore(self, fact.task, fact.hold, fact.at_ns)
         grave = Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room)
-        self._bury(fact.task, grave, heirs=fact.heirs)
+        self.graveyard.bury(fact.task, grave, heirs=fact.heirs)
         named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
         queues = {queue: 0 for queue in named if queue}
-        bury = fact.outcome == "failed" or (fact.outcome == "refused" and not queues)
+        bury = (fact.outcome == "failed" and fact.first is None) or (fact.outcome == "refused" and not queues)
         if queues or bury:
             task = record.task if record is not None else None
             self.owed[fact.task] = Owed(
@@ -226,7 +191,10 @@ class Custody:
         """
         grave = self.graves.get(fact.task)
         if grave is not None and grave.outcome == fact.outcome:
-            if fact.whole or fact.task not in self.pinned:  # one that says less than children need does not stand for it
+            less = (fact.task in self.graveyard.pinned and not fact.whole) or (
+                fact.hold is None and self.keys.said(fact.task) is not None
+            )
+            if not less:  # one that says less than children need, or that a key is free, does not stand for it
                 grave.offset = offset
             return None
         self.owed.pop(fact.task, None)
@@ -234,8 +202,12 @@ class Custody:
         record = self._leave(fact.task)
         result = Result(fact.task, fact.outcome, fact.value, fact.error, ended_ns=fact.at_ns) if fact.whole else None
         workflow = grave.workflow if grave is not None else _workflow(record)
+        if fact.hold is not None:
+            claims.restore(self, fact.task, fact.hold, fact.at_ns)
+        elif (hold := self.keys.by_task.get(fact.task)) is not None:
+            self.keys.free(hold)
         grave = Grave(fact.outcome, fact.at_ns, fact.print, offset, result, workflow=workflow)
-        self._bury(fact.task, grave, heirs=fact.whole)
+        self.graveyard.bury(fact.task, grave, heirs=fact.heirs)
         return record
 
     def failed(self, fact: Failed) -> Record | None:
@@ -298,55 +270,11 @@ class Custody:
                 return
             del self.owed[task]
 
-    @property
-    def oldest_grave_ns(self) -> Nanos | None:
-        """When the task ended whose id will be forgotten next; 0: look at once; none: no id is remembered."""
-        if not self._burials:
-            return None
-        grave = self.graves.get(self._burials[0])
-        return 0 if grave is None else grave.at_ns
-
     def forget(self, now: Nanos, window_ns: Nanos, most: int) -> None:
-        """Ids that ended longer ago than the dedup window; while there are more than ``most``, than the least such window."""
-        least_ns = min(window_ns, LEAST_WINDOW_NS)
-        while self._burials:
-            task = self._burials[0]
-            grave = self.graves.get(task)
-            if grave is not None:
-                span_ns = window_ns if len(self.graves) <= most else least_ns
-                if not rules.r11_forgettable(grave, now, span_ns):
-                    break
-                self.shortened += span_ns < window_ns and not rules.r11_forgettable(grave, now, window_ns)
-            self._burials.popleft()
-            if task in self.pinned:
-                self._spared[task] = None
-            elif grave is not None:
-                self._early.pop(task, None)
-                self._spared.pop(task, None)
-                del self.graves[task]
-                self.families.forget(task, grave.workflow)
+        """What is older than the dedup window: ids that ended (earlier, if there are more than ``most``), wills about tasks that never came."""
+        self.graveyard.forget(now, window_ns, most)
         for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
             del self.wills[task]
-
-    def _keep_result(self, task: TaskId, grave: Grave) -> None:
-        """Results of ended tasks, and the stories of failed ones, stay at hand for whoever asks again, up to a bound in bytes; the
-        oldest go first.
-        """
-        result = grave.result
-        size = 200 + sum(map(failure_bytes, grave.story or ()))
-        if result is not None:
-            size += len(result.value or b"") + error_bytes(result.error)
-        self._kept.append((task, size))
-        self._results_bytes += size
-        while self._results_bytes > self._results_bytes_max:
-            oldest, size = self._kept.popleft()
-            self._results_bytes -= size
-            if oldest in self.pinned or oldest in self._early:
-                self._spared[oldest] = None
-            elif (other := self.graves.get(oldest)) is not None:
-                other.result = None
-                if other.story:
-                    other.story = other.story[:0]
 
 
 def _workflow(record: Record | None) -> str | None:

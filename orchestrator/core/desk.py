@@ -225,7 +225,7 @@ class Desk:
         """The task shall end so, unless an end of it is under way already; ledger order decides."""
         if self.leading and record.id not in self.ending:
             self.ending[record.id] = record
-            self.propose(fact if record.node is None else replace(fact, heirs=self.custody.families.needs(record.id)))
+            self.propose(replace(fact, heirs=True) if self.custody.graveyard.needed(record.id) else fact)
 
     def condemn(self, record: Record, fact: Ended) -> None:
         """Ledger content demands this end: whoever leads writes it, we at once if we do and may."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
+from orchestrator.core import following
 from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.devices import DeviceShortage
 from orchestrator.core.events import Arrived, Garbled, Sent
+from orchestrator.core.keys import named
 from orchestrator.core.offences import offend
 from orchestrator.core.placing import offers
 from orchestrator.core.records import print_of
@@ -53,13 +55,17 @@ def _take_in(desk: Desk, now: Nanos, event: Arrived) -> None:
     gate = Gate(event.handle, 1)
     for component in components(message.tasks):
         forgotten = _forgotten(desk, component.tasks)
-        errors = _judge_whole(desk, component, forgotten)
+        errors = _judge_whole(desk, now, component, forgotten)
         for task in component.tasks:
             if _known(desk, task):
                 _again(desk, now, task, event.reply_to, gate)
                 continue
             if task.id in forgotten:
                 _refuse_untold(desk, now, task, event.reply_to, gate, FORGOTTEN)
+                continue
+            if len(component.tasks) == 1 and event.reply_to and (result := following.answer_now(desk, now, task)) is not None:
+                desk.counts["cached" if task.cache_ns is not None else "shared"] += 1
+                _tell(desk, result, event.reply_to, gate)
                 continue
             desk.arriving[task.id] = print_of(task)
             if errors is None:
@@ -68,7 +74,8 @@ def _take_in(desk: Desk, now: Nanos, event: Arrived) -> None:
                 _refuse(desk, now, task, event.reply_to, errors(task))
     desk.counts["submitted"] += len(message.tasks)
     if fresh:
-        size = desk.propose(Accepted(fresh, now, event.reply_to, event.user))
+        keep_ns = desk.config.dedup_ns if any(map(named, fresh)) else 0
+        size = desk.propose(Accepted(fresh, now, event.reply_to, event.user, keep_ns))
         desk.boarding.arriving_bytes += size
         desk.arriving_bytes += size
     desk.gate(gate)
@@ -100,19 +107,19 @@ def _refused(desk: Desk, task: Task) -> bool:
     return grave is not None and grave.outcome == "refused"
 
 
-def _judge_whole(desk: Desk, component: Component, forgotten: Container[TaskId]) -> Callable[[Task], Error] | None:
+def _judge_whole(desk: Desk, now: Nanos, component: Component, forgotten: Container[TaskId]) -> Callable[[Task], Error] | None:
     """Why none of these tasks can be taken, as a word for each; none: all of them are."""
     tasks = [task for task in component.tasks if task.id not in forgotten]
     if component.fault is not None:
         fault = component.fault
         return lambda task: fault
     if len(tasks) == 1:
-        error = None if _known(desk, tasks[0]) else judge(desk, tasks[0])
+        error = None if _known(desk, tasks[0]) else judge(desk, now, tasks[0])
         return None if error is None else lambda task: error
     culprit, why = None, None
     for task in tasks:
         if not _known(desk, task):
-            why = judge(desk, task)
+            why = judge(desk, now, task)
         elif not _same(desk, task):
             why = Error("id_taken", "its id already names another task")
         elif _refused(desk, task):
@@ -160,17 +167,24 @@ def _same(desk: Desk, task: Task) -> bool:
 
 def _refuse_untold(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate, error: Error) -> None:
     """Refused without a trace in the ledger, where the id means another task, or none any more."""
-    gate.left += 1  # not settled before the refusal has arrived: if we die meanwhile, the next leader refuses it
-    result = Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now)
     if reply_to:
-        desk.post_results(reply_to, [result], [gate])
+        _tell(desk, Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now), reply_to, gate)
     else:
+        gate.left += 1
         letter = {"task": task.id, "type": task.type, "args": task.args, "error": {"kind": error.kind, "message": error.message}}
         desk.bury(letter, gate=gate)
 
 
-def judge(desk: Desk, task: Task) -> Error | None:
+def _tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
+    """Answer without a fact: not settled before the answer has arrived, for if we die meanwhile the next leader gives it."""
+    gate.left += 1
+    desk.post_results(reply_to, [result], [gate])
+
+
+def judge(desk: Desk, now: Nanos, task: Task) -> Error | None:
     """Why this task can never run, as far as is known now; none: it is taken."""
+    if (error := following.refusal(desk, now, task)) is not None:
+        return error
     try:
         demand = desk.backlog.demand_for(task)
     except ValueError as fault:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from orchestrator.core.desk import Desk
+from orchestrator.core.keys import named
 from orchestrator.core.placing import able
 
 
@@ -40,14 +41,15 @@ def weight_true(desk: Desk) -> None:
 
 
 def children_wait(desk: Desk) -> None:
-    """Who waits for parents waits for some that are not over, and nobody else is blocked (R13)."""
+    """Who waits for parents waits for some that are not over (R13); only these are blocked, and those that follow (R16)."""
     custody = desk.custody
     for record in custody.live.values():
         missing = record.node.missing if record.node is not None else {}
         assert not missing or record.state in ("blocked", "running", "doubtful"), (
             f"{record.id} is {record.state}, misses {list(missing)}"
         )
-        assert missing or record.state != "blocked", f"{record.id} is blocked, and misses nobody"
+        follows = record.id in custody.keys.leaders
+        assert missing or follows or record.state != "blocked", f"{record.id} is blocked, and misses nobody"
         over = [parent for parent in missing if parent in custody.graves]
         assert not over, f"{record.id} misses {over}, which are over"
 
@@ -63,9 +65,34 @@ def families_true(desk: Desk) -> None:
             assert record.node.graph.members.get(record.id) is record, f"{record.id} is not in its graph"
             strange = [name for name, one in record.node.graph.members.items() if custody.live.get(name) is not one]
             assert not strange, f"{strange} are over, and in the graph of {record.id}"
-    needed = {parent for parent in custody.families.children if parent in custody.graves}
-    assert needed == custody.pinned.keys(), f"pinned {sorted(needed ^ custody.pinned.keys())[:5]}"
-    assert sum(custody.pinned.values()) == custody.pinned_bytes, f"{custody.pinned_bytes} bytes are counted"
+    needed = {parent for parent in (*custody.families.children, *custody.keys.followers) if parent in custody.graves}
+    assert needed == custody.graveyard.pinned.keys(), f"pinned {sorted(needed ^ custody.graveyard.pinned.keys())[:5]}"
+    assert sum(custody.graveyard.pinned.values()) == custody.graveyard.pinned_bytes, (
+        f"{custody.graveyard.pinned_bytes} bytes are counted"
+    )
+
+
+def keys_true(desk: Desk) -> None:
+    """Each key has one holder, alive or done; who follows lives, is not assigned, and follows one that follows nobody (R16)."""
+    custody, keys = desk.custody, desk.custody.keys
+    assert {hold.task: hold for hold in keys.held.values()} == keys.by_task, f"{keys.held} against {keys.by_task}"
+    for task, hold in keys.by_task.items():
+        lives = task in custody.live
+        assert lives == (hold.until_ns is None), f"{task} holds {hold.name} until {hold.until_ns}, and lives: {lives}"
+        assert lives or custody.graves[task].outcome == "done", f"{task} holds {hold.name}, and is not done"
+    for task, first in keys.leaders.items():
+        assert task in custody.live, f"{task} follows {first}, and does not live"
+        assert first not in keys.leaders, f"{task} follows {first}, which follows {keys.leaders.get(first)}"
+        assert task not in keys.by_task, f"{task} follows {first}, and holds a key"
+        record = custody.live[task]
+        assert record.live or record.state in ("blocked", "doubtful"), f"{task} follows {first}, and is {record.state}"
+    pairs = {(task, first) for first, all_of_it in keys.followers.items() for task in all_of_it}
+    assert pairs == set(keys.leaders.items()), f"{sorted(pairs ^ set(keys.leaders.items()))[:5]}"
+    for record in custody.live.values():
+        if named(record.task):
+            assert record.id in keys.by_task or record.id in keys.leaders, f"{record.id} neither holds its key nor follows"
+    weight = sum(hold.bytes for hold in keys.by_task.values())
+    assert weight == keys.result_bytes, f"{weight} bytes of results are held, {keys.result_bytes} are counted"
 
 
 def backlog_counts(desk: Desk) -> None:
@@ -217,6 +244,7 @@ LAWS = (
     weight_true,
     children_wait,
     families_true,
+    keys_true,
     backlog_counts,
     grants_conserved,
     devices_conserved,

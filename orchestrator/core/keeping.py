@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from orchestrator.core import rules
+from orchestrator.core import claims, rules
 from orchestrator.core.custody import Custody
 from orchestrator.core.records import Grave
 from orchestrator.core.sizes import fact_bytes
@@ -158,7 +158,7 @@ class Keeping:
 
 def _living(custody: Custody) -> int:
     """Bytes that all that lives would take, written again, about."""
-    return custody.live_bytes + custody.pinned_bytes + TOMB_BYTES * len(custody.graves)
+    return custody.live_bytes + custody.graveyard.pinned_bytes + custody.keys.result_bytes + TOMB_BYTES * len(custody.graves)
 
 
 def _valid(row: Row, key: str, custody: Custody) -> bool:
@@ -188,7 +188,7 @@ def _again(row: Row, key: str, custody: Custody) -> AnyFact | None:
     match row.kind:
         case "task":
             record = custody.live.get(key)
-            return None if record is None else record.carried()
+            return None if record is None else claims.again(custody, record)
         case "grave":
             grave = custody.graves.get(key)
             return _tombstone(key, grave, custody) if grave is not None and grave.offset == row.offset else None
@@ -206,8 +206,11 @@ def _again(row: Row, key: str, custody: Custody) -> AnyFact | None:
 
 
 def _tombstone(task: TaskId, grave: Grave, custody: Custody) -> Tombstone:
-    """Its id; and while live children need it, what they are to be given (R13)."""
-    result = grave.result if task in custody.pinned else None
+    """Its id; while live children need it (R13), or it holds a key (R16), also what these are to be given."""
+    hold = custody.keys.said(task)
+    result = grave.result if hold is not None or task in custody.graveyard.pinned else None
     if result is None:
-        return Tombstone(task, grave.outcome, grave.at_ns, grave.print)
-    return Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, result.value, result.error)
+        return Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
+    return Tombstone(
+        task, grave.outcome, grave.at_ns, grave.print, True, result.value, result.error, hold, task in custody.graveyard.pinned
+    )

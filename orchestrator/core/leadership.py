@@ -8,7 +8,7 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import billing, dependencies, limiting, rules, workflows
+from orchestrator.core import billing, dependencies, following, limiting, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
@@ -107,8 +107,9 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
         desk.post_owed(task)
-    desk.custody.caught_up()
+    desk.custody.graveyard.caught_up()
     workflows.find_orphans(desk, now)
+    following.find_orphans(desk, now)
     _catch_up(desk)
     limiting.begin(desk, now)
     desk.note(
@@ -222,7 +223,7 @@ def forget_soft(desk: Desk) -> None:
 
 def _put_back(desk: Desk, record: Record) -> None:
     """No attempt of it is known any more."""
-    if rules.r13_may_start(record):
+    if rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id):
         record.follow("vacate")
         desk.backlog.add(record)
     else:

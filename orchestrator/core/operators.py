@@ -99,6 +99,13 @@ def why(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     return found
 
 
+def key(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
+    type_, name, tenant = args.get("type"), args.get("key"), args.get("tenant", "")
+    if not (isinstance(type_, str) and isinstance(name, str) and isinstance(tenant, str)):
+        raise Unanswerable("bad_argument", "type, key and tenant must be texts")
+    return views.key(desk, now, tenant, type_, name)
+
+
 def _unknown(task: str) -> Unanswerable:
     return Unanswerable(
         "unknown_task",
@@ -257,6 +264,7 @@ OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
     "tasks": tasks,
     "task": task,
     "why": why,
+    "key": key,
     "workflow": workflow,
     "cancel": cancel,
     "priority": priority,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import dependencies, leadership, limiting, liveness, rules, wills, workflows
+from orchestrator.core import dependencies, following, leadership, limiting, liveness, rules, wills, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -50,6 +50,8 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
             index += len(fact.tasks)
         else:
             APPLY[type(fact)](desk, now, fact, offset)
+    if desk.custody.usurpers:
+        following.yield_keys(desk, now)
     desk.keeping.read(event.size)
     if flight is not None and desk.flight is flight and rules.r1_committed(entry, desk.nonce, flight.number, desk.leading):
         desk.flight = None
@@ -96,6 +98,8 @@ def _enter(desk: Desk, now: Nanos, record: Record) -> None:
         desk.timers.at(record.task.deadline_ns, "deadline", record.id)
     if record.task.after:
         workflows.entered(desk, now, record)
+    if record.id in desk.custody.keys.leaders:
+        following.entered(desk, now, record)
     settle_down(desk, now, record)
 
 
@@ -111,9 +115,11 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     desk.counts[fact.outcome] += 1
     desk.keeping.row(offset, "grave", fact.task)
     if record is not None:
-        learn(desk, record, fact)
+        if fact.first is None:
+            learn(desk, record, fact)
         _bury(desk, record, fact)
     workflows.parent_over(desk, now, fact.task)
+    following.first_over(desk, now, fact.task)
     if not desk.leading:
         return
     desk.post_owed(fact.task)
@@ -327,6 +333,7 @@ def tombstone(desk: Desk, now: Nanos, fact: Tombstone, offset: int) -> None:
         _bury(desk, record, Ended(fact.task, fact.outcome, fact.at_ns))
     if desk.custody.graves[fact.task] is not before:
         workflows.parent_over(desk, now, fact.task, anew=before is not None)
+        following.first_over(desk, now, fact.task, anew=before is not None)
 
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:

@@ -27,6 +27,7 @@ BEFORE_SHOWN_MAX = 5
 
 Cause: TypeAlias = Literal[
     "ending",  # its end is being written
+    "key",  # another task came first with the same key: it ends as that one does
     "parents",  # it waits for other tasks
     "held",  # an instance has it
     "fenced",  # it must never overlap, and an instance that is gone may run it until its lease is over
@@ -110,6 +111,8 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
     service = record.service
     if record.id in desk.ending:
         return Reason("ending", "its end is being written to the ledger")
+    if (first := desk.custody.keys.leaders.get(record.id)) is not None and not record.live:
+        return Reason("key", f"task {_doing(desk, first)} came first with the same key: this one ends as that one does")
     if record.state == "blocked":
         return Reason("parents", _waits_for(desk, record))
     if record.state in ("assigned", "running"):

@@ -83,8 +83,11 @@ def _done(desk: Desk, now: Nanos, report: Report, name: str, known: bool) -> Non
         desk.counts["late"] += 1
         return
     ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
-    heirs = desk.custody.families.needs(report.task)
-    fact = Ended(report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran, heirs=heirs)
+    heirs = desk.custody.graveyard.needed(report.task)
+    fact = Ended(
+        report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran, heirs=heirs,
+        hold=desk.custody.keys.said(report.task, now),
+    )  # fmt: skip
     if record is not None:
         desk.ending[report.task] = record
     desk.propose(fact)  # of a task not known yet it is written all the same: its submission may still come

@@ -11,10 +11,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from orchestrator.core.records import Grave, Record
-from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.vocabulary import Attempt, Nanos, TaskId
 from orchestrator.wire.facts import Entry, Failed, Failure
+from orchestrator.wire.messages import Task
 
 if TYPE_CHECKING:
+    from orchestrator.core.keys import Held, Keys
     from orchestrator.core.registry import Instance
 
 UNSEEN_PER_LOSS = 4
@@ -138,3 +140,21 @@ def r14_end_now(record: Record, aside: bool) -> bool:
     has ended may rely on that nothing of it runs.
     """
     return not (record.live or aside) or record.task.overlap != "never"
+
+
+def r16_follows(hold: Held, task: Task, at_ns: Nanos, kept: bool) -> bool:
+    """Whether a task runs not, because another one holds its key, and ends as that one does.
+
+    Of tasks with the same key the first in ledger order runs; it holds the key as long as it lives, and once it is done for as long
+    as it said. Who would take a cached result does not take one that is older than both allow, or not at hand any more (``kept``).
+    """
+    if hold.until_ns is None:
+        return True
+    if task.cache_ns is None:
+        return at_ns < hold.until_ns
+    return kept and at_ns < min(hold.until_ns, hold.done_ns + task.cache_ns)
+
+
+def r16_may_start(keys: Keys, task: TaskId) -> bool:
+    """A task that follows another one never runs."""
+    return task not in keys.leaders

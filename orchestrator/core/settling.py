@@ -34,7 +34,7 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
     elif record.task.deadline_ns is not None and record.task.deadline_ns <= now:
         miss_deadline(desk, now, record)
     desk.backlog.remove(record)
-    if not rules.r13_may_start(record):
+    if not (rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id)):
         if record.state != "blocked":
             record.follow("block")
         return

@@ -6,18 +6,20 @@ ledger: both limits are far enough away that an estimate serves, as long as it f
 
 from __future__ import annotations
 
-from orchestrator.wire.facts import Accepted, AnyFact, Asked, Carried, Checkpointed, Ended, Failed, Failure, Tombstone
+from orchestrator.wire.facts import Accepted, AnyFact, Asked, Carried, Checkpointed, Ended, Failed, Failure, Hold, Tombstone
 from orchestrator.wire.messages import Error, Task
 
 FACT_BYTES = 300
 """Of any fact: names, ids, numbers."""
+HOLD_BYTES = 250
+"""Of a key that is held, besides its text: the task type, a digest."""
 TEXT_BYTES = 4
 """Of a character, at most."""
 
 
 def task_bytes(task: Task) -> int:
     """A task as its producer asked for it."""
-    size = FACT_BYTES + len(task.args) + TEXT_BYTES * len(task.affinity)
+    size = FACT_BYTES + len(task.args) + TEXT_BYTES * (len(task.affinity) + len(task.key))
     if task.labels or task.need or task.after or task.workflow:
         size += 20 + len(task.workflow or "")
         size += sum(TEXT_BYTES * (len(name) + len(text)) for name, text in task.labels.items())
@@ -35,17 +37,24 @@ def failure_bytes(failure: Failure) -> int:
     return FACT_BYTES + error_bytes(failure.error)
 
 
+def hold_bytes(hold: Hold | None) -> int:
+    """A key that is held."""
+    return 0 if hold is None else HOLD_BYTES + TEXT_BYTES * (len(hold.tenant) + len(hold.key))
+
+
 def fact_bytes(fact: AnyFact) -> int:
     """Any fact."""
     match fact:
-        case Ended(value=value, error=error) | Tombstone(value=value, error=error):
-            return FACT_BYTES + len(value or b"") + error_bytes(error)
+        case Ended(value=value, error=error, first=first, hold=hold):
+            return FACT_BYTES + len(value or b"") + error_bytes(error) + len(first or "") + hold_bytes(hold)
         case Accepted(tasks=tasks):
             return FACT_BYTES + sum(map(task_bytes, tasks))
+        case Tombstone(value=value, error=error, hold=hold):
+            return FACT_BYTES + len(value or b"") + error_bytes(error) + hold_bytes(hold)
         case Failed(error=error):
             return FACT_BYTES + error_bytes(error)
-        case Carried(task=task, checkpoint=checkpoint, failures=failures):
-            return FACT_BYTES + task_bytes(task) + len(checkpoint or b"") + sum(map(failure_bytes, failures))
+        case Carried(task=task, checkpoint=checkpoint, failures=failures, first=first):
+            return FACT_BYTES + task_bytes(task) + len(checkpoint or b"") + sum(map(failure_bytes, failures)) + len(first or "")
         case Checkpointed(state=state):
             return FACT_BYTES + len(state)
         case Asked(what="policy", value=specs):

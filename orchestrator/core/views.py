@@ -13,6 +13,7 @@ from orchestrator.core import dependencies
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates import Estimate
 from orchestrator.core.families import Outline
+from orchestrator.core.keys import Name
 from orchestrator.core.offences import Offence
 from orchestrator.core.records import Grave, Record
 from orchestrator.core.registry import Instance
@@ -33,6 +34,7 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "live": len(desk.custody.live),
         "remembered": len(desk.custody.graves),
         "owed_results": len(desk.custody.owed),
+        "keys": len(desk.custody.keys.by_task),
         "instances": len(desk.registry.instances),
         "services": len(desk.registry.pools),
         "policies": {kind: desk.policies.spec(None, kind) for kind in KINDS},
@@ -42,7 +44,7 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "run_times": _run_times(desk),
         "counts": dict(sorted(desk.counts.items())),
         "offences": [_offence(row) for row in desk.offences.worst(10)],
-        "forgotten_early": desk.custody.shortened,
+        "forgotten_early": desk.custody.graveyard.shortened,
     }
 
 
@@ -193,11 +195,22 @@ def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
             "story": _story(record.failures),
             "preemptions": record.preemptions,
             "saved_s": round(seconds(record.ran_ns), 3),
+            "key": record.task.key,
+            "first": desk.custody.keys.leaders.get(name),
             "parents": _parents(desk, record),
             "children": [tie.child.id for tie in desk.custody.families.ties(name)],
         }
     grave = desk.custody.graves.get(name)
     return None if grave is None else _ended(name, grave) | {"story": _story(grave.story)}
+
+
+def key(desk: Desk, now: Nanos, tenant: str, type_: TaskType, name: str) -> dict[str, Any]:
+    """Who holds a key; all None if nobody does."""
+    hold = desk.custody.keys.held.get(Name(tenant, type_, name))
+    if hold is None or (hold.until_ns is not None and hold.until_ns <= now):
+        return {"task": None, "state": None, "until_ns": None}
+    record = desk.custody.live.get(hold.task)
+    return {"task": hold.task, "state": "done" if record is None else record.state, "until_ns": hold.until_ns}
 
 
 def _attempt(desk: Desk, attempt: Attempt, where: Incarnation) -> dict[str, Any]:
@@ -242,6 +255,7 @@ def _ended(name: str, grave: Grave) -> dict[str, Any]:
             "accepted_ns": result.accepted_ns,
             "started_ns": result.started_ns or None,
             "preemptions": grave.preemptions,
+            "first": result.first,
             "error": {"kind": result.error.kind, "message": result.error.message} if result.error else None,
         }
     return answer

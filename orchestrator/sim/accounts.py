@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from orchestrator.sim.sameness import Sameness, as_the_first
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.facts import Accepted, Asked, Carried, Checkpointed, Ended, Entry, Failed, Preempted, Tombstone
 from orchestrator.wire.messages import Assignment, Task
@@ -27,9 +28,12 @@ class Accounts:
     cancelled: dict[str, int] = field(default_factory=dict)
     saved: dict[str, list[tuple[int, Checkpointed]]] = field(default_factory=dict)
     preempted: int = 0
+    keys: Sameness = field(default_factory=Sameness)
 
     def landed(self, offset: int, entry: Entry) -> str | None:
         """Take in an entry; gives what is wrong with it, if anything."""
+        if (fault := self.keys.landed(entry)) is not None:
+            return fault
         for fact in entry.facts:
             match fact:
                 case Accepted(tasks=tasks):
@@ -85,6 +89,11 @@ class Accounts:
 
     def _odd_end(self, fact: Ended) -> str | None:
         name = fact.task
+        if fact.first is not None:
+            first = self.ended.get(fact.first)
+            if first is None or not as_the_first(fact, first.fact):
+                return f"{name} ended as {fact.outcome} {fact.value!r} because {fact.first} did, which is {first}"
+            return None
         if (fault := self._against_parents(fact)) is not None:
             return fault
         if fact.outcome == "done" and fact.value != f"{name}|{fact.attempt}".encode():

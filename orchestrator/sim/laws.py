@@ -10,6 +10,7 @@ the run at the very step at which a promise is broken. Each check says the promi
 * work that a checkpoint saved is not done again: whoever goes on with a task goes on from the last one in the ledger
 * no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8)
 * a child starts after the first ends of all its parents, is given what these say, and ends as its edges say (R13)
+* of tasks with the same key one runs, and all of them end as it does (R16, ``sameness``)
 * epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
 * no limit is exceeded, no device given twice, whoever leads (``shares``)
 * who has read the whole ledger knows exactly what lives (R15, R11, R12)
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.sim.accounts import Accounts
+from orchestrator.sim.sameness import as_the_first
 from orchestrator.sim.shares import Limits, Run, Shares
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.facts import Entry
@@ -61,6 +63,8 @@ class Laws:
         self._running: dict[str, dict[Attempt, tuple[str, str]]] = {}
         """By task: attempts whose handler runs, with agent and incarnation."""
         self._told: dict[str, Result] = {}
+        self._shared: set[str] = set()
+        """Tasks that were answered with another one's result, without a fact of their own."""
         self._last_saved: dict[tuple[str, str], tuple[int, Attempt, int, Nanos]] = {}
         """By coordinator and task: in which reign it heard that which attempt had stopped, after which checkpoint, and when."""
         self.shares = Shares(limits or {}, self._serves, self.accounts.ended.__contains__, self.counts)
@@ -136,7 +140,7 @@ class Laws:
     def _settled(self, node: CoordinatorProcess, message: object) -> None:
         if isinstance(message, Submit):
             for task in message.tasks:
-                if not self.accounts.known_before(task.id, node.read_to):
+                if not self.accounts.known_before(task.id, node.read_to) and task.id not in self._shared:
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
             for report in message.items:
@@ -156,6 +160,8 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task}, which it has read the end of (R14)")
             if (why := self.accounts.handed_wrong(item, node.read_to)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
+            if (why := self.accounts.keys.why_not(item.task)) is not None:
+                self.broken(f"{node.name} assigned {item.task}: {why}")
             if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
             if (why := self._forgets(node, item)) is not None:
@@ -169,6 +175,10 @@ class Laws:
                 self.broken(f"{node.name} released the report of {name} before its end was committed (R1)")
 
     def _answers(self, node: CoordinatorProcess, result: Result) -> None:
+        if result.first is not None:
+            self._shares(node, result, result.first)
+            if result.task not in self.accounts.ended:
+                return
         if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
             return
         if not self.accounts.ended_before(result.task, node.read_to):
@@ -176,6 +186,16 @@ class Laws:
         ended = self.accounts.ended[result.task].fact
         if (result.outcome, result.value) != (ended.outcome, ended.value):
             self.broken(f"{node.name} told {result.outcome} of {result.task}, which ended as {ended.outcome} (R1)")
+
+    def _shares(self, node: CoordinatorProcess, result: Result, first: str) -> None:
+        """A task is answered with the result of another one that came first with the same key."""
+        self._shared.add(result.task)
+        self.counts["shared"] += 1
+        if not self.accounts.ended_before(first, node.read_to):
+            self.broken(f"{node.name} told {result.task} the result of {first} before its end was committed (R1)")
+        if not as_the_first(result, self.accounts.ended[first].fact):
+            ended = self.accounts.ended[first].fact.outcome
+            self.broken(f"{node.name} told {result.outcome} of {result.task}, whose first {first} ended as {ended} (R16)")
 
     def books(self, node: CoordinatorProcess) -> None:
         """Who has read the whole ledger knows exactly what lives (R15)."""

@@ -96,6 +96,7 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos, *, limited: b
     work = Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
     _share(dice(seed, "workload", "shares"), work, limited)
     _hurry(dice(seed, "workload", "hurry"), work)
+    _repeat(dice(seed, "workload", "keys"), work, span_ns)
     return work
 
 
@@ -150,6 +151,26 @@ def _hurry(chance: Random, work: Workload) -> None:
         guesses = [None, round(NS_PER_S * chance.lognormvariate(-0.5, 1.5))]
         tasks = tuple(replace(task, estimate_ns=chance.choice(guesses)) for task in errand.tasks)
         work.errands[at] = Errand(errand.at_ns, errand.producer, tasks)
+
+
+def _repeat(chance: Random, work: Workload, span_ns: Nanos) -> None:
+    """Producers that forget what they have asked for and ask again, under keys; in two of three worlds, with dice of their own."""
+    share = chance.choice([0.0, 0.2, 0.5])
+    again: list[Errand] = []
+    for at, errand in enumerate(work.errands):
+        tasks = list(errand.tasks)
+        for number, task in enumerate(tasks):
+            if chance.random() >= share:
+                continue
+            cache_ns = round(NS_PER_S * chance.uniform(1, 30)) if chance.random() < 0.2 and not task.after else None
+            task = tasks[number] = replace(task, key=f"of {task.id}", cache_ns=cache_ns)
+            for n in range(chance.choice([1, 1, 2, 4])):
+                other = chance.random() < 0.05
+                copy = replace(task, id=f"{task.id}.k{n}", after=[], workflow=None, args=b"other" if other else task.args)
+                soon_ns = min(span_ns, errand.at_ns + round(NS_PER_S * chance.choice([0, 0.005, 0.5, 5]) * chance.random()))
+                again.append(Errand(soon_ns, chance.randrange(2), (copy,)))
+        work.errands[at] = Errand(errand.at_ns, errand.producer, tuple(tasks))
+    work.errands += again
 
 
 def _add_graphs(

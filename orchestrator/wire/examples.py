@@ -276,4 +276,19 @@ EXAMPLES: Final = (
         "Services that begin with `render`, and what `acme` wants of the others, have shards of their own.",
         Shards([Shard("gpu", services=["render*"]), Shard("acme", tenants=["acme"])]),
     ),
+    Example(
+        "submit_keyed",
+        "A producer charges an order, and says again what it may have said before it lost its memory: one of the two runs.",
+        Submit([Task(name, "pay.charge", args=pack({"order": 7}), key="order-7") for name in ("c1", "c2")]),
+    ),
+    Example(
+        "results_keyed",
+        "It hears of both, and which of them it was.",
+        Results(
+            [
+                Result("c1", "done", pack(True), attempts=1, instance="pay-1"),
+                Result("c2", "done", pack(True), instance="pay-1", first="c1"),
+            ]
+        ),
+    ),
 )

@@ -28,6 +28,8 @@ class Accepted(Fact, frozen=True, tag="accepted"):
     """Queue for the results; empty: nobody waits."""
     by: str = ""
     """Who submitted, as the broker knows them."""
+    keep_ns: Nanos = 0
+    """For how long their keys hold once they are done, if they do not say (``cache_ns``): the writer's dedup window."""
 
 
 class Failed(Fact, frozen=True, tag="failed"):
@@ -49,6 +51,17 @@ class Failed(Fact, frozen=True, tag="failed"):
     """For how long it ran, as far as is known: run times are learned from it too."""
 
 
+class Hold(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A key that a task holds which is done: whoever comes with it is answered with that task's result (R16)."""
+
+    tenant: str
+    type: str
+    key: str
+    digest: bytes
+    """Of its arguments."""
+    until_ns: Nanos
+
+
 class Ended(Fact, frozen=True, tag="ended"):
     """The task is over. The first ``Ended`` of a task in ledger order is its outcome (R1)."""
 
@@ -67,7 +80,11 @@ class Ended(Fact, frozen=True, tag="ended"):
     print: int = 0
     """Refused only: fingerprint of the refused task (of the others the ledger has the content)."""
     heirs: bool = False
-    """Live children need what it says: whoever begins to read here may meet them only later, carried forward (R13)."""
+    """Live children (R13) or followers (R16) need what it says: whoever begins to read here may meet them only later, carried."""
+    first: str | None = None
+    """It ended as this task did, which came first with the same key (R16)."""
+    hold: Hold | None = None
+    """Done: the key that it holds from now on, for readers that did not see what it was."""
 
 
 class Checkpointed(Fact, frozen=True, tag="checkpointed"):
@@ -167,12 +184,17 @@ class Carried(Fact, frozen=True, tag="carried"):
     """The last attempt that was."""
     former: list[str] = []
     """Other queues that its producers named before ``reply_to``, newest first: the order in which we read them may be wrong."""
+    keep_ns: Nanos = 0
+    """As its ``Accepted`` said."""
+    first: str | None = None
+    """The task that it follows, because that one came first with the same key (R16)."""
 
 
 class Tombstone(Fact, frozen=True, tag="tombstone"):
     """An ended task written again, compact: its id is not taken anew during the dedup window (R11).
 
-    While live children need it, it is written ``whole``: with what they are to be given (R13).
+    While live children need it, it is written ``whole``: with what they are to be given (R13). So is one that holds a key, as long
+    as its result is kept.
     """
 
     task: str
@@ -182,6 +204,9 @@ class Tombstone(Fact, frozen=True, tag="tombstone"):
     whole: bool = False
     value: bytes | None = None
     error: Error | None = None
+    hold: Hold | None = None
+    heirs: bool = False
+    """As in ``Ended``: it is whole because of others that live."""
 
 
 AnyFact: TypeAlias = (

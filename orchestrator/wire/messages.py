@@ -1,9 +1,8 @@
 """What peers say to each other: every message, as frozen data.
 
-Law: types only, no behaviour, no bytes. A message here is one AMQP message body: a msgpack map with ``kind`` (the tag
-below) and, if it is not 1, ``v`` (the version; the codec's affair). Batching is the rule: a message carries many tasks,
-reports or orders. Values of users (arguments, results, checkpoints) travel as msgpack inside a ``bin``: nobody between
-producer and handler opens them.
+Law: types only, no behaviour, no bytes. A message here is one AMQP message body: a msgpack map with ``kind`` (the tag below) and,
+if it is not 1, ``v`` (the version; the codec's affair). Batching is the rule: a message carries many tasks, reports or orders.
+Values of users (arguments, results, checkpoints) are msgpack inside a ``bin``; nobody opens them between producer and handler.
 
     producer     -> coordinator   Submit, Control
     coordinator  -> producer      Results, Answer
@@ -117,6 +116,10 @@ class Task(Part, frozen=True):
     """Under this name its workflow is shown and cancelled as a whole."""
     size: Annotated[float, Meta(ge=0, le=1e18)] | None = None
     """How large it is, in any measure of its type (pixels, rows, tokens): run times are learned by it."""
+    key: Annotated[str, Meta(max_length=200)] = ""
+    """Of all tasks of one tenant and type with the same key one runs, the first; the others end as it does (4.3)."""
+    cache_ns: Span | None = None
+    """A result under the same key, or without one of the same ``args``, will do if it is no older than this; so will its own."""
 
 
 class Submit(Message, frozen=True, tag="submit"):
@@ -166,6 +169,8 @@ class Result(Part, frozen=True):
     accepted_ns: Instant = 0
     started_ns: Instant = 0
     ended_ns: Instant = 0
+    first: Id | None = None
+    """Another task with the same key, which came first: it ended so, and this one never ran."""
 
 
 class Results(Message, frozen=True, tag="results"):

@@ -16,11 +16,14 @@ TIGHT = Config(ledger_bytes_max=14_000, reserve_bytes=4_000)
 """A ledger so short that things must be carried forward while the story lasts."""
 
 
-def story(seed: int, length: int) -> list[Act]:
-    """What happens. Which faults rage is drawn first: all of them at once would explore shallowly."""
+def story(seed: int, length: int, *, keyed: bool = False) -> list[Act]:
+    """What happens. Which faults rage is drawn first: all of them at once would explore shallowly. ``keyed``: half of the tasks
+    that are submitted alone have keys."""
     dice = Random(seed)
     faults = {fault for fault in FAULTS if dice.random() < 0.4}
     acts = _acts(dice, faults)
+    if keyed:
+        acts += [("keyed", lambda: (dice.randrange(6), dice.randrange(6), dice.choice(PRODUCERS)))] * 4
     return [(name, draw()) for name, draw in (dice.choice(acts) for _ in range(length))]
 
 

@@ -41,13 +41,17 @@ def differences(stage: Stage, node: Node) -> list[str]:
     return found + _compare(books(mine), books(other.custody))
 
 
-def books(custody: Custody) -> dict[str, dict[str, Any]]:
+def books(custody: Custody) -> dict[str, dict[Any, Any]]:
     """Everything that the ledger says, as plain data; what a tombstone cannot say is left out."""
     return {
         "live": {name: {field: getattr(record, field) for field in LEDGER_HALF} for name, record in custody.live.items()},
         "missing": {name: set(one.node.missing) for name, one in custody.live.items() if one.node is not None and one.node.missing},
         "graves": {name: grave.outcome for name, grave in custody.graves.items()},
-        "pinned": {name: (given(custody, name), size) for name, size in custody.pinned.items()},
+        "pinned": {name: (given(custody, name), size) for name, size in custody.graveyard.pinned.items()},
+        "keys": {
+            name: (hold.task, hold.digest, hold.keep_ns, hold.done_ns, hold.until_ns) for name, hold in custody.keys.held.items()
+        },
+        "leaders": dict(custody.keys.leaders),
         "owed": {name: owed.result.outcome for name, owed in custody.owed.items()},
         "joined": {name: fact for name, (fact, _) in custody.joined.items()},
         "served": dict.fromkeys(custody.served),
@@ -68,7 +72,7 @@ def unknown(custody: Custody, name: str) -> bool:
     return name not in custody.graves and name not in custody.live
 
 
-def _compare(mine: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> list[str]:
+def _compare(mine: dict[str, dict[Any, Any]], other: dict[str, dict[Any, Any]]) -> list[str]:
     lines = []
     for table, rows in mine.items():
         for name in sorted(rows.keys() | other[table].keys()):

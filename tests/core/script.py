@@ -220,6 +220,8 @@ class Script:
                 after=(Edge(named["after"]),) if "after" in named else (),
                 affinity=named.get("affinity", ""),
                 estimate_ns=ns(float(named["estimate"])) if "estimate" in named else None,
+                key=named.get("key", ""),
+                cache_ns=ns(float(named["cache"])) if "cache" in named else None,
             )
             for name in plain[0].split(",")
         ]  # fmt: skip
@@ -473,7 +475,8 @@ def fact(one: f.AnyFact) -> str:
         case f.Failed():
             return f"failed {one.task} {one.attempt} ({one.cause}: {one.error.kind})"
         case f.Ended():
-            return f"ended {one.task} {one.outcome}{f' ({one.error.kind})' if one.error else ''}"
+            like = f" as {one.first}" if one.first else ""
+            return f"ended {one.task} {one.outcome}{like}{f' ({one.error.kind})' if one.error else ''}"
         case f.Checkpointed():
             return f"checkpointed {one.task} {one.attempt}"
         case f.Preempted():
@@ -490,9 +493,10 @@ def fact(one: f.AnyFact) -> str:
         case f.Claim():
             return f"claim{f' above {one.floor}' if one.floor else ''}"
         case f.Carried():
-            return f"carried {one.task.id}"
+            return f"carried {one.task.id}{f' as {one.first}' if one.first else ''}"
         case f.Tombstone():
-            return f"tombstone {one.task}{' whole' if one.whole else ''}"
+            holds = f" which holds {one.hold.key}" if one.hold else ""
+            return f"tombstone {one.task}{' whole' if one.whole else ''}{holds}"
 
 
 def order(orders: Orders) -> list[str]:
@@ -523,6 +527,7 @@ def outcome(result: Result) -> str:
     """A result."""
     if result.outcome == "done":
         value = "" if result.value == b"\x01" else f" {(result.value or b'').decode()!r}"
-        return f"{result.task} done{value}, {result.attempts} tried"
+        how = f"as {result.first}" if result.first else f"{result.attempts} tried"
+        return f"{result.task} done{value}, {how}"
     error = result.error
     return f"{result.task} {result.outcome}{f' ({error.kind}: {error.message})' if error else ''}"

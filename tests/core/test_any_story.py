@@ -31,6 +31,10 @@ class CoordinatorStory(RuleBasedStateMachine):
     def submit(self, number: int, kind: int, reply_to: str) -> None:
         self.world.submit(number, kind, reply_to)
 
+    @rule(number=number, kind=which, reply_to=st.sampled_from(PRODUCERS))
+    def keyed(self, number: int, kind: int, reply_to: str) -> None:
+        self.world.keyed(number, kind, reply_to)
+
     @rule(number=st.integers(0, 1), kind=which, reply_to=st.sampled_from(PRODUCERS))
     def graph(self, number: int, kind: int, reply_to: str) -> None:
         self.world.graph(number, kind, reply_to)

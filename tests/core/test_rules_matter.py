@@ -64,6 +64,10 @@ MUTANTS: dict[str, Broken] = {
     "R13: children do not wait": ("r13_may_start", lambda record: True, "r13_children"),
     "R15: what was cut off unread is not missed": ("r15_unbroken", lambda expected, found: True, "r15_unbroken"),
     "R14: ended before it has stopped": ("r14_end_now", lambda record, aside: True, "r14_what_is_promised"),
+    "R16: a key holds nothing": ("r16_follows", lambda hold, task, at_ns, kept: False, "r16_keys"),
+    "R16: a key holds for ever": ("r16_follows", lambda hold, task, at_ns, kept: True, "r16_keys"),
+    "R16: any age will do": ("r16_follows", lambda hold, task, at_ns, kept: at_ns < (hold.until_ns or 1 << 62), "cached"),
+    "R16: who follows runs": ("r16_may_start", lambda keys, task: True, "r16_keys"),
 }
 
 

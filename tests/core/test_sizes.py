@@ -9,7 +9,7 @@ from orchestrator.core.config import Config
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.codec import MAX_ENTRY_BYTES, encode_entry
-from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry, Failed, Failure, Tombstone
+from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry, Failed, Failure, Hold, Tombstone
 from orchestrator.wire.messages import Edge, Error, Range, Submit, Task
 from tests.core.stage import Stage
 
@@ -24,19 +24,22 @@ needs = st.dictionaries(names, st.floats(0, 1e12) | st.builds(Range, st.floats(0
 tasks = st.builds(
     Task, ids, st.just("thumbs.resize"), blobs, needs, st.integers(-1000, 1000), names, numbers, numbers, numbers,
     st.integers(0, 1000), numbers, st.just("never"), st.lists(st.builds(Edge, ids, st.just("continue"), names), max_size=3),
-    st.dictionaries(names, words, max_size=4), workflow=ids | st.none(),
+    st.dictionaries(names, words, max_size=4), workflow=ids | st.none(), key=words, cache_ns=numbers,
 )  # fmt: skip
+holds = st.builds(Hold, names, st.just("x" * 64 + "." + "y" * 64), words, st.binary(min_size=16, max_size=16), numbers)
 failures = st.builds(Failure, attempts, st.just("timeout"), errors, numbers, names)
 facts: st.SearchStrategy[AnyFact] = st.one_of(
     st.builds(Accepted, st.lists(tasks, min_size=1, max_size=3), numbers, names, names),
-    st.builds(Ended, ids, st.just("cancelled"), numbers, attempts, blobs, errors, names, numbers, numbers, names, numbers),
+    st.builds(
+        Ended, ids, st.just("cancelled"), numbers, attempts, blobs, errors, names, numbers, numbers, names, numbers, ids, holds,
+    ),
     st.builds(Failed, ids, attempts, st.just("timeout"), errors, numbers, names, numbers, numbers),
     st.builds(Checkpointed, ids, attempts, blobs),
     st.builds(
         Carried, tasks, numbers, numbers, numbers, names, names, numbers, st.lists(failures, max_size=3), numbers, numbers,
-        st.booleans(), blobs, attempts,
+        st.booleans(), blobs, attempts, keep_ns=numbers, first=ids,
     ),
-    st.builds(Tombstone, ids, st.just("cancelled"), numbers, numbers, st.booleans(), blobs, errors),
+    st.builds(Tombstone, ids, st.just("cancelled"), numbers, numbers, st.booleans(), blobs, errors, holds),
 )  # fmt: skip
 
 

@@ -34,6 +34,8 @@ class Witness:
         self.never: set[str] = set()
         self.assigned: dict[Attempt, str] = {}
         self.done: dict[Attempt, Report] = {}
+        self.answered: set[str] = set()
+        """Tasks that were answered without a fact: their key is another's."""
         self.told: dict[str, Result] = {}
         """What was said of each task to anybody, first."""
 
@@ -70,7 +72,7 @@ class Witness:
             assert "skip" in missed, self.tell(f"{fact.task} is skipped, and no parent of it says so")
         if fact.outcome == "failed" and fact.error is not None and fact.error.kind == "parent_failed":
             assert "fail" in missed, self.tell(f"{fact.task} failed with its parents, and none says so")
-        if fact.outcome == "done":
+        if fact.outcome == "done" and fact.first is None:
             over = all(edge.task in self.ended for edge in edges)
             assert over, self.tell(f"{fact.task} is done before its parents have ended")
             assert missed <= {"continue"}, self.tell(f"{fact.task} is done, against its parents")
@@ -99,6 +101,8 @@ class Witness:
     def _settled(self, node: Node, message: object) -> None:
         if isinstance(message, Submit):
             for task in message.tasks:
+                if task.id in self.answered:
+                    continue
                 known = min(self.accepted.get(task.id, 1 << 60), self.ended.get(task.id, (1 << 60,))[0])
                 assert self._read(node, known), self.tell(f"settled the submission of {task.id} before it had read it back")
         elif isinstance(message, Reports):
@@ -120,6 +124,8 @@ class Witness:
             over = self.ended.get(item.task)
             assert over is None or not self._read(node, over[0]), self.tell(f"assigned {item.task}, known to be over")
             self._inherited(node, item)
+            if _key(self.taken[item.task]) is not None:
+                self._runs_under_its_key(node, self.taken[item.task])
         for attempt in orders.release:
             if attempt in self.done:
                 self._must_be_over(node, self.done[attempt].task, "released the report of")
@@ -138,12 +144,38 @@ class Witness:
             assert not edge.into or edge.into in parent.into, self.tell(f"{item.task} is not given {edge.into}")
 
     def _told(self, node: Node, result: Result) -> None:
+        if result.first is not None:
+            self.answered.add(result.task)
         if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
             return
+        if result.first is not None:
+            self._as_the_first(node, result.task, result.first, result.outcome, result.value)
+            if result.task not in self.ended:
+                return
         self._must_be_over(node, result.task, "told the result of")
         fact = self.ended[result.task][1]
         same = (result.outcome, result.value) == (fact.outcome, fact.value)
         assert same, self.tell(f"told {result.outcome} of {result.task}, which ended as {fact.outcome}")
+
+    def _as_the_first(self, node: Node, task: str, name: str, outcome: str, value: bytes | None) -> None:
+        """R16: who is told of another task's end hears what that one's was, and that is committed."""
+        self._must_be_over(node, name, f"told {task} the result of")
+        first = self.ended[name][1]
+        same = first.outcome == outcome and value in (None, first.value)
+        assert same, self.tell(f"told {outcome} of {task}, whose first {name} ended as {first.outcome}")
+
+    def _runs_under_its_key(self, node: Node, task: Task) -> None:
+        """R16: nobody runs under a key that another task holds, as the ledger has it so far."""
+        for name, other in self.taken.items():
+            if _key(task) != _key(other) or not self.accepted.get(name, 1 << 60) < self.accepted[task.id]:
+                continue
+            over = self.ended.get(name)
+            lives = over is None or not self._read(node, over[0])
+            holds = over is not None and over[1].outcome == "done" and over[1].first is None and task.cache_ns is None
+            keep_ns = self.stage.config.dedup_ns if other.cache_ns is None else other.cache_ns
+            soon = over is not None and self.stage.now_ns < over[1].at_ns + keep_ns // 2
+            held = lives or (holds and soon)
+            assert not held, self.tell(f"{task.id} runs though {name} holds its key")
 
     def reported(self, report: Report) -> None:
         """An agent said how an attempt ended."""
@@ -166,3 +198,8 @@ class Witness:
     def tell(self, what: str) -> str:
         """The sentence of a failed assertion, with the story."""
         return "\n".join([what, *(" ".join(map(str, line))[:LINE_CHARS] for line in self.story)])
+
+
+def _key(task: Task) -> tuple[str, str, str | bytes] | None:
+    """What makes it the same work as another task; none: nothing does."""
+    return (task.tenant, task.type, task.key or task.args) if task.key or task.cache_ns is not None else None

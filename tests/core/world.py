@@ -90,6 +90,22 @@ class World:
         self.asked |= {task.id: (task, reply_to) for task in tasks}
         self.stage.durable("intake", Submit(tasks), reply_to)
 
+    def keyed(self, number: int, kind: int, reply_to: str) -> None:
+        """A task under one of two keys, or by its arguments; under the first key some have other arguments."""
+        name = f"k{number}"
+        now = self.stage.now_ns
+        tasks = [
+            Task(name, "thumbs.resize", key="one"),
+            Task(name, "thumbs.resize", key="one", retries=0, overlap="never"),
+            Task(name, "thumbs.resize", b"other", key="one"),
+            Task(name, "thumbs.crop", key="two", deadline_ns=now + 5 * NS_PER_S),
+            Task(name, "thumbs.crop", key="two", cache_ns=5 * NS_PER_S),
+            Task(name, "thumbs.resize", cache_ns=2 * NS_PER_S),
+        ]
+        task = self.asked[name][0] if name in self.asked else tasks[kind % len(tasks)]
+        self.asked[name] = (task, reply_to)
+        self.stage.durable("intake", Submit([task]), reply_to)
+
     def clash(self, number: int) -> None:
         """Another task under a known id."""
         if f"t{number}" in self.asked:
@@ -324,6 +340,10 @@ class World:
         """Every task ended once, and its producer was told so where it waited last."""
         witness = self.stage.witness
         for name, (task, reply_to) in self.asked.items():
+            if (task.key or task.cache_ns is not None) and name not in witness.ended:
+                told_of = [result for result in self.stage.replies[reply_to] if result.task == name]
+                assert told_of, witness.tell(f"nobody told {reply_to} of {name}, which has a key")
+                continue
             assert name in witness.ended, witness.tell(f"{name} never ended")
             if witness.taken.get(name, task) != task:
                 continue  # another task came first under this id
@@ -332,7 +352,9 @@ class World:
             assert told, witness.tell(f"nobody told {reply_to} how {name} ended")
             assert len(told) == 1 or outcome in told, witness.tell(f"{reply_to} was told {told} of {name}")
             buried = sum(letter["task"] == name and letter["error"]["kind"] != "id_taken" for letter in self.stage.dead)
-            assert outcome != "failed" or buried, witness.tell(f"{name} failed and is not in the dead letters")
+            assert outcome != "failed" or buried or witness.ended[name][1].first, witness.tell(
+                f"{name} failed and is not in the dead letters"
+            )
         for node in self.stage.nodes.values():
             live = node.machine.desk.custody.live
             assert not node.nonce or not live, witness.tell(f"{node.name} believes that {list(live)} live")

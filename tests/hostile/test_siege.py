@@ -172,4 +172,4 @@ def test_more_ended_tasks_than_are_remembered() -> None:
     for _ in range(120):
         siege.beat()
     assert len(desk.custody.graves) <= 1_000
-    assert desk.custody.shortened == 4_000
+    assert desk.custody.graveyard.shortened == 4_000
