@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from orchestrator.client.calls import Call as TaskCall
 
-OPTIONS = ("priority", "need", "deadline", "delay", "timeout", "retries", "tenant", "estimate", "overlap", "labels", "affinity")
+OPTIONS = (
+    "priority", "need", "deadline", "delay", "timeout", "retries", "tenant", "estimate", "overlap", "labels", "affinity", "key",
+    "cache_for",
+)  # fmt: skip
 """Of a task in the file, as of ``submit``; times as ``30s``."""
 SHAPE = 'write {"tasks": [{"id": "a", "type": "etl.load", "args": {…}}, {"id": "b", "type": "etl.report", "after": ["a"]}]}'
 

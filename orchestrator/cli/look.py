@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     )
     command(app, "task", example="orchestrator task 0190c2f3a7", panel=PANEL, common=ASKING)(task)
     command(app, "why", example="orchestrator why 0190c2f3a7", panel=PANEL, common=ASKING)(why)
+    command(app, "key", example="orchestrator key pay.charge order-2041", panel=PANEL, common=ASKING)(key)
 
 
 def status(call: Call) -> None:
@@ -93,6 +94,20 @@ def task(call: Call, id: TaskArgument) -> None:
     """Show all that is known of one task."""
     found = call.ask("task", task=id)
     call.answer(found, lambda: task_view(found))
+
+
+def key(
+    call: Call,
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="SERVICE.HANDLER", show_default=False)],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="As given with `submit --key`", show_default=False)],
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="On whose behalf")] = "",
+) -> None:
+    """Say which task holds a key.
+
+    Tasks of the same type and tenant that come with it end as that one does, and do not run.
+    """
+    found = call.ask("key", type=type, key=key, tenant=tenant)
+    call.answer(found, lambda: key_view(found))
 
 
 def why(call: Call, id: TaskArgument) -> None:
@@ -253,6 +268,16 @@ def _made_room(found: dict[str, Any]) -> str | None:
     return f"{times} {'times' if times > 1 else 'time'}{saved}"
 
 
+def key_view(found: dict[str, Any]) -> list[RenderableType]:
+    """What ``key`` answered."""
+    from orchestrator.cli.show import cell, facts, instant, state
+
+    if found["task"] is None:
+        return [cell("nobody holds it: the next task that comes with it runs")]
+    until = instant(found["until_ns"]) if found["until_ns"] else None
+    return [facts([("task", found["task"]), ("state", state(found["state"])), ("until", until)])]
+
+
 def task_view(found: dict[str, Any]) -> list[RenderableType]:
     """What ``task`` answered."""
     from orchestrator.cli.show import facts, instant, span, state
@@ -280,6 +305,8 @@ def task_view(found: dict[str, Any]) -> list[RenderableType]:
         ("deadline", f"in {span((found['deadline_ns'] - now) / 1e9)}" if found.get("deadline_ns") else None),
         ("submitted by", found.get("submitted_by") or None),
         ("workflow", found.get("workflow") or None),
+        ("key", found.get("key") or None),
+        ("as", f"{found['first']}, which came first with the same key" if found.get("first") else None),
         ("after", _kin(found.get("parents"))),
         ("before", ", ".join(found.get("children") or []) or None),
         ("made room", _made_room(found)),

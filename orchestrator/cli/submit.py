@@ -59,6 +59,13 @@ def submit(
     affinity: Annotated[
         str, typer.Option(metavar="KEY", help="Rather on the instance where tasks with the same key run (placement `affinity`)")
     ] = "",
+    key: Annotated[
+        str, typer.Option(metavar="KEY", help="Of all tasks of this type with the same key one runs; the others end as it does")
+    ] = "",
+    cache_for: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="A result of the same key (without --key: the same arguments) that is no older will do"),
+    ] = None,
     id: Annotated[
         str | None, typer.Option("--id", metavar="ID", help="The task's id: the same id is never taken twice [default: a new one]")
     ] = None,
@@ -100,6 +107,8 @@ def submit(
         "size": size,
         "estimate": duration_s(estimate) if estimate else None,
         "affinity": affinity,
+        "key": key,
+        "cache_for": duration_s(cache_for) if cache_for else None,
         "id": id,
         "reply": wait,
     }
@@ -139,6 +148,7 @@ async def _ended(client: Client, handle: Handle, patience_s: float | None) -> di
         "outcome": result.outcome,
         "value": None if result.value is None else unpack(result.value),
         "error": None if error is None else {"kind": error.kind, "message": error.message, "trace": error.trace},
+        "first": handle.first,
         **life(result),
         "story": [],
     }
@@ -192,4 +202,6 @@ def submit_view(told: dict[str, Any]) -> list[RenderableType]:
         blocks.append(cell(f"{error['kind']}: {error['message']}"))
         blocks += [cell(clean(error["trace"].rstrip()))] if error["trace"] else []
     blocks.append(cell(f"task {told['task']} ({told['type']})"))
+    if told.get("first", told["task"]) != told["task"]:
+        blocks.append(cell(f"task {told['first']} did it, which came first with the same key; this one never ran"))
     return [*blocks, *life_view(told["outcome"], told, told["story"])]

@@ -82,7 +82,7 @@ class Form(Struct, frozen=True):
         task = Task(
             self.id or fresh_id,
             shape.type,
-            pack(dict(args), "args") if args else b"\x80",
+            _packed(args, sameness=shape.key != "" or shape.cache_ns is not None),
             shape.need,
             shape.priority,
             shape.tenant,
@@ -97,6 +97,8 @@ class Form(Struct, frozen=True):
             shape.affinity,
             workflow=shape.workflow,
             size=shape.size,
+            key=shape.key,
+            cache_ns=shape.cache_ns,
         )
         return Call(task, self.reply, self.accept_within_ns)
 
@@ -119,6 +121,8 @@ def form(
     affinity: str = "",
     workflow: str | None = None,
     size: float | None = None,
+    key: str = "",
+    cache_for: Span | None = None,
     reply: bool = True,
     accept_within: Span | None = None,
 ) -> Form:
@@ -134,6 +138,11 @@ def form(
     ``affinity``: tasks with the same word would rather run on the same instance.
     ``workflow``: the name under which the whole is shown and cancelled. ``size``: how large it is, in any measure of
     its type (pixels, rows): run times are learned by it.
+    ``key``: of all tasks of this tenant and type with the same key one runs, the first, and the others end as it does
+    (``Handle.first`` says which it was): while it lives, and once it is done for the coordinator's dedup window. Other
+    arguments under a key that is held are refused (``key_taken``); any other end than done frees it.
+    ``cache_for``: a result under the same key (without one: of the same arguments) that is no older will do, and this
+    one's may be given to others for so long.
     ``reply=False``: fire and forget. ``accept_within``: how long the submission itself may take.
     """
     shape = Task(
@@ -151,6 +160,8 @@ def form(
         affinity=affinity,
         workflow=workflow,
         size=size,
+        key=key,
+        cache_ns=None if cache_for is None else span_ns(cache_for, "cache_for"),
     )
     try:
         plain = msgspec.to_builtins(shape, builtin_types=(bytes,))
@@ -170,6 +181,23 @@ def form(
         reply=reply,
         accept_within_ns=None if accept_within is None else span_ns(accept_within, "accept_within"),
     )
+
+
+def _packed(args: Mapping[str, Any], *, sameness: bool) -> bytes:
+    """Arguments as bytes; ``sameness``: equal ones become equal bytes, however they were written down."""
+    if not args:
+        return b"\x80"
+    blob = pack(dict(args), "args")  # judged first: what is sorted has an end, and keys that can be sorted
+    return pack(_in_order(dict(args)), "args") if sameness else blob
+
+
+def _in_order(value: Any) -> Any:
+    """The same value, maps sorted by their keys."""
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value, key=lambda key: (type(key).__name__, key))}
+    if isinstance(value, list | tuple):
+        return [_in_order(one) for one in value]
+    return value
 
 
 def span_ns(span: Span, what: str) -> Nanos:

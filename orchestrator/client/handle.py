@@ -169,6 +169,13 @@ class Handle(Signal):
         assert self._end is not None
         raise self._end()
 
+    @property
+    def first(self) -> TaskId:
+        """The id of the task that did the work: another one with the same key, or this one. Known once it has ended."""
+        if isinstance(self._end, Result) and self._end.first is not None:
+            return self._end.first
+        return self.id
+
     def done(self) -> bool:
         """Whether the end is known here: ``await`` would not wait."""
         return self._end is not None

@@ -187,6 +187,11 @@ class SyncHandle:
         """As ``Handle.id``."""
         return self._handle.id
 
+    @property
+    def first(self) -> str:
+        """As ``Handle.first``."""
+        return self._handle.first
+
     def result(self, timeout: Span | None = None) -> Any:
         """As ``Handle.result``."""
         return self._thread.call(self._handle.result(timeout))

@@ -16,6 +16,7 @@ from tests.cli.conftest import Type
 
 COMMANDS = [
     "up", "coordinator", "demo", "submit", "status", "services", "resources", "tasks", "task", "why", "dead", "cancel", "drain",
+    "key",
     "policy", "limit", "doctor", "bench",
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]

@@ -91,3 +91,17 @@ def test_parents_may_be_calls_ids_or_edges() -> None:
         Edge("p", "continue"),
         Edge("s"),
     )
+
+
+def test_equal_arguments_are_equal_bytes() -> None:
+    """Under a key they are compared as bytes: in whatever order they were written down."""
+    keyed = form("a.b", key="k")
+    one = keyed.fill({"x": 1, "y": {"deep": [{"b": 2, "a": (1, 2)}], "also": None}}, "t", 0).task
+    other = keyed.fill({"y": {"also": None, "deep": [{"a": [1, 2], "b": 2}]}, "x": 1}, "t", 0).task
+    assert one == other
+    cached = form("a.b", cache_for="5m").fill({"b": 1, "a": 2}, "t", 0).task
+    assert (cached.cache_ns, cached.key, cached.args) == (
+        300 * NS_PER_S,
+        "",
+        form("a.b", key="k").fill({"a": 2, "b": 1}, "t", 0).task.args,
+    )

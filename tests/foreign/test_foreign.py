@@ -114,6 +114,17 @@ async def test_submitting_again_is_harmless(amqp_url: str) -> None:
 
 
 @pytest.mark.broker
+async def test_a_stranger_says_what_is_the_same(amqp_url: str) -> None:
+    """Two tasks under one key: one runs, the other's result names it. Other arguments under that key are refused."""
+    async with coordinator(amqp_url), foreign_agent(amqp_url):
+        one, two = (task("far.add", {"a": 1, "b": 2}, key="sum") for _ in range(2))
+        results = await asyncio.to_thread(submit_and_wait, amqp_url, [one, two], PATIENCE_S)
+        assert [results[each["id"]]["value"] for each in (one, two)] == [3, 3]
+        assert [results[each["id"]].get("first") for each in (one, two)] == [None, one["id"]]
+        assert await answers(amqp_url, task("far.add", {"a": 5, "b": 5}, key="sum")) == [("refused", "key_taken")]
+
+
+@pytest.mark.broker
 async def test_strangers_may_come_first(amqp_url: str) -> None:
     """A producer and an agent that find no coordinator, nor anything that one declares, go on trying until one is there."""
     async with foreign_agent(amqp_url):
