@@ -166,7 +166,7 @@ def _repeat(chance: Random, work: Workload, span_ns: Nanos) -> None:
             task = tasks[number] = replace(task, key=f"of {task.id}", cache_ns=cache_ns)
             for n in range(chance.choice([1, 1, 2, 4])):
                 other = chance.random() < 0.05
-                copy = replace(task, id=f"{task.id}.k{n}", after=[], workflow=None, args=b"other" if other else task.args)
+                copy = replace(task, id=f"{task.id}.k{n}", after=(), workflow=None, args=b"other" if other else task.args)
                 soon_ns = min(span_ns, errand.at_ns + round(NS_PER_S * chance.choice([0, 0.005, 0.5, 5]) * chance.random()))
                 again.append(Errand(soon_ns, chance.randrange(2), (copy,)))
         work.errands[at] = Errand(errand.at_ns, errand.producer, tuple(tasks))

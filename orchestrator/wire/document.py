@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from orchestrator.vocabulary import Attempt
-from orchestrator.wire import asyncapi, codec, messages, source, types, values
+from orchestrator.wire import asyncapi, codec, messages, source, tasks, types, values
 from orchestrator.wire.examples import EXAMPLES, Example
 
 HERE: Final = Path(__file__).parent
@@ -106,7 +106,7 @@ def _types() -> str:
         if isinstance(field.value, ast.Subscript):
             base, limits = _annotated(field.value)
             lines.append(_row(f"`{field.name}`", _type(base), "; ".join(limits), field.meaning))
-    need = next(field for field in source.constants(messages) if field.name == "Need")
+    need = next(field for field in source.constants(tasks) if field.name == "Need")
     assert isinstance(need.value, ast.Subscript)
     base, limits = _annotated(need.value)
     lines.append(_row("`Need`", _type(base), "; ".join(limits), need.meaning))

@@ -136,7 +136,7 @@ def test_keys_are_forgotten() -> None:
 def test_what_parents_give_is_no_argument_to_cache_by() -> None:
     """Two children with the same own arguments may be given different ones by their parents: without a key they are not cached."""
     script = begun()
-    child = Task("c", "thumbs.resize", after=[Edge("a", into="x")], cache_ns=NS_PER_S)
+    child = Task("c", "thumbs.resize", after=(Edge("a", into="x"),), cache_ns=NS_PER_S)
     script.stage.durable("intake", Submit([Task("a", "thumbs.resize"), child]), "p")
     script.stage.pump()
     kinds = {one.task: one.error.kind for one in script.stage.replies["p"] if one.error is not None}
@@ -147,8 +147,8 @@ def test_a_child_may_have_a_key() -> None:
     """What a child of one workflow did is not done again for that of another; its own children are given it."""
     script = begun()
     run(script, "t1", "key=one", "thumb")
-    graph = [Task("g1", "thumbs.resize"), Task("g2", "thumbs.resize", after=[Edge("g1")], key="one")]
-    graph.append(Task("g3", "thumbs.resize", after=[Edge("g2", into="x")]))
+    graph = [Task("g1", "thumbs.resize"), Task("g2", "thumbs.resize", after=(Edge("g1"),), key="one")]
+    graph.append(Task("g3", "thumbs.resize", after=(Edge("g2", into="x"),)))
     script.stage.durable("intake", Submit(graph), "p")
     script.stage.pump()
     assert told(script, "g2").first == "t1"
