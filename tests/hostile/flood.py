@@ -13,10 +13,11 @@ import secrets
 import sys
 import time
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import Any
 
-from orchestrator.amqp import Delivery, Link, topology
+from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.wire.codec import decode
 from orchestrator.wire.messages import Echo
 from tests.hostile.corpus import Corpus, Known, Place
@@ -43,9 +44,16 @@ class Flood:
         self._reply_to = reply_to
         self._incarnations: list[str] = []
         self._epoch = 1
-        self.sent: Counter[str] = Counter()
+        self.landed: Counter[str] = Counter()
+        """What the broker has taken, by aim."""
         self._under_way = 0
         self._room = asyncio.Event()
+
+    def enter(self, link: Link) -> None:
+        """Go on over this connection; the last one may have been lost (who floods a busy machine may miss his heartbeats)."""
+        self._link = link
+        self._under_way = 0
+        self.landed = Counter()
 
     async def learn(self) -> None:
         """Listen to the echo until it has named somebody."""
@@ -99,8 +107,8 @@ class Flood:
             case _:
                 return topology.INTERNAL, topology.KEY_LEDGER
 
-    async def rage(self, messages: int, bodies: dict[str, list[bytes]]) -> None:
-        """Send so many."""
+    async def rage(self, messages: int, bodies: dict[str, list[bytes]], before: int) -> None:
+        """Send so many, as long as the connection lasts."""
         dice, link = self._dice, self._link
         aims = [aim for aim, _ in AIMS]
         told = time.monotonic()
@@ -112,15 +120,16 @@ class Flood:
                 how["user_id"] = link.user
             self._under_way += 1
             future = link.send(exchange, key, dice.choice(bodies[aim]), mandatory=False, persistent=dice.random() < 0.5, **how)
-            future.add_done_callback(self._landed)
-            self.sent[aim] += 1
+            future.add_done_callback(partial(self._over, aim))
             if number % ROUND == 0:
                 await link.room()
                 await self._until(UNCONFIRMED_MAX)
                 await asyncio.sleep(0)
                 if time.monotonic() - told > 1:
                     told = time.monotonic()
-                    say(sent=sum(self.sent.values()), aims=self.sent)
+                    say(sent=before + sum(self.landed.values()))
+                if link.is_broken:
+                    break
         await self._until(0)
 
     async def _until(self, most: int) -> None:
@@ -129,8 +138,9 @@ class Flood:
             self._room.clear()
             await self._room.wait()
 
-    def _landed(self, _: object) -> None:
+    def _over(self, aim: str, future: asyncio.Future[Published]) -> None:
         self._under_way -= 1
+        self.landed[aim] += future.result() is not Published.LOST
         self._room.set()
 
 
@@ -141,15 +151,20 @@ def say(**what: Any) -> None:
 
 async def main(url: str, messages: int, seed: int, tasks: str, reply_to: str) -> None:
     """All of it."""
-    async with await Link.open(url, name="flood") as link:
+    async with await Link.open(url, name="flood", heartbeat_s=60) as link:
         flood = Flood(link, seed, tasks, reply_to)
         await flood.learn()
         bodies = await flood.pool()
-        say(ready=True)
-        sys.stdin.readline()  # told to begin
-        began = time.monotonic()
-        await flood.rage(messages, bodies)
-        say(done=sum(flood.sent.values()), aims=flood.sent, seconds=time.monotonic() - began, broken=link.is_broken)
+    say(ready=True)
+    sys.stdin.readline()  # told to begin
+    began, landed, connections = time.monotonic(), Counter[str](), 0
+    while (done := landed.total()) < messages:
+        connections += 1
+        async with await Link.open(url, name="flood", heartbeat_s=60) as link:
+            flood.enter(link)
+            await flood.rage(messages - done, bodies, done)
+            landed += flood.landed
+    say(done=landed.total(), aims=landed, seconds=time.monotonic() - began, connections=connections)
 
 
 if __name__ == "__main__":
