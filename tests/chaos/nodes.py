@@ -23,6 +23,8 @@ from orchestrator.live.embedded.processes import Keeper, kill_now
 
 SERVES_WITHIN_S = 120.0
 STOPS_WITHIN_S = 60.0
+CTL_WITHIN_S = 180.0
+"""It starts an Erlang machine of its own: half a second in peace, half a minute on a machine with a load of fifteen."""
 CLUSTER = """\
 net_ticktime = 8
 cluster_partition_handling = autoheal
@@ -118,7 +120,7 @@ class Nodes:
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(CTL_WITHIN_S):
                 out, complaint = await process.communicate()
         except BaseException:
             process.kill()

@@ -1,4 +1,5 @@
-"""Every scenario once, in its short form: nothing is lost, nothing is had twice while its worker lives, work goes on in time."""
+"""Scenarios on a single broker node once, in their short form: nothing is lost, nothing is had twice while its worker lives, and
+work goes on in time. Those on a cluster of three, and the long ones, by ``python -m tests.chaos``."""
 
 from __future__ import annotations
 
@@ -18,13 +19,6 @@ pytestmark = pytest.mark.broker
 async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
     """One node, two coordinators, three workers: every scenario leaves it whole."""
     async with Town(tmp_path_factory.mktemp("town")) as one:
-        yield one
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    """Three nodes."""
-    async with Town(tmp_path_factory.mktemp("cluster"), nodes=3) as one:
         yield one
 
 
@@ -50,9 +44,3 @@ async def test_how_soon(town: Town, series: trials.Series) -> None:
     tail = await trials.run_series(town, series, 5, 1)
     print(tail.plain())
     assert tail.share(0.5) <= series.p99_s, tail.plain()
-
-
-@pytest.mark.parametrize("scenario", [one for one in scenarios.THREE_NODES if one.short], ids=_named)
-async def test_three_nodes(cluster: Town, scenario: Scenario) -> None:
-    """On a cluster of three."""
-    await _holds(cluster, scenario)

@@ -97,5 +97,5 @@ def judge(runs: list[Run], tasks: set[str], harms: list[Harm], from_ns: int, unt
             if not one.ended_ns and one.pid in killed:
                 account.moved_s.append((other.began_ns - killed[one.pid]) / NS)
     moments = sorted(run.ended_ns for run in runs if run.task in tasks and run.effect and from_ns <= run.ended_ns <= until_ns)
-    account.silence_s = max((b - a for a, b in pairwise([from_ns, *moments])), default=0) / NS
+    account.silence_s = max((b - a for a, b in pairwise([from_ns, *moments, until_ns])), default=0) / NS
     return account
