@@ -103,7 +103,7 @@ async def test_a_death_is_told_in_its_own_shard(root_vhost_url: str) -> None:
     try:
         for shard, link in watch.items():
             await link.declare(BASE)
-            assert await watch_deaths(link, lambda queue, shard=shard: heard(shard, queue)) is not None  # type: ignore[misc]
+            assert await watch_deaths(link, lambda queue, _, shard=shard: heard(shard, queue)) is not None  # type: ignore[misc]
         for shard in watch:
             async with await Link.open(root_vhost_url, name="agent", shard=shard) as agent:
                 await agent.declare(agent_inbox(f"i-{shard}"))
