@@ -46,8 +46,10 @@ def core(
         grid = [cell for cell in core_bench.GRID if not quick or cell[1] < 1_000_000]
         for instances, waiting in progress.track(grid, description="cells"):
             rows.append(core_bench.measure(instances, waiting, rounds))
+    cycle_us, ended, claims = core_bench.cycle_us(), core_bench.bytes_per_ended(), core_bench.claims(rows)
     if as_json:
-        print(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+        told = {"cycle_us": cycle_us, "bytes_per_ended": ended, "claims": [claim._asdict() for claim in claims]}
+        print(json.dumps({"machine": machine(), "rows": rows, **told}, indent=1))
         return
     table = Table("instances", "waiting", "taken in /s", "decisions /s", "µs a decision", "bytes a waiting task")
     for row in rows:
@@ -55,7 +57,10 @@ def core(
             f"{row['instances']:,}", f"{row['waiting']:,}", f"{row['accepted_per_s']:,.0f}", f"{row['decisions_per_s']:,.0f}",
             f"{row['decision_us']:.1f}", f"{row['bytes_per_waiting']:,.0f}",
         )  # fmt: skip
-    Console().print(table)
+    console = Console()
+    console.print(table, f"a task that comes alone: {cycle_us:.0f} µs; remembered of one that has ended: {ended:.0f} bytes")
+    for claim in claims:
+        console.print(f"{'holds' if claim.holds else 'MISSED'}: {claim.what}: {claim.found:,.2f} (wanted: {claim.wanted:,})")
 
 
 @app.command()
