@@ -54,6 +54,8 @@ class Laws:
         self._own_ns: dict[str, Nanos] = {}
         """When a coordinator last read something of its own."""
         self._assigned: dict[Attempt, str] = {}
+        self._disbelieved: list[str] = []
+        """What was said of reports that went to the dead letters as forged."""
         self._reported: dict[Attempt, str] = {}
         """Attempts that agents reported as done, and their tasks."""
         self._agents: dict[str, AgentProcess] = {}
@@ -124,6 +126,8 @@ class Laws:
                     self._settled(node, self._deliveries.pop((node.name, handle), None))
             case c.Send(orders=orders):
                 self._ordered(node, orders)
+            case c.Bury(letter={"error": {"kind": "forged", "message": why}}):
+                self._disbelieved.append(why)
             case c.Broadcast():
                 self._fresh(node, "echoes")
             case c.Noted(what="reserved" | "preempting" | "preempted" | "unyielding" as what):
@@ -144,7 +148,11 @@ class Laws:
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
             for report in message.items:
-                if report.outcome == "done" and not self.accounts.ended_before(report.task, node.read_to):
+                if report.outcome != "done" or any(
+                    f"attempt {report.attempt} of {report.task}," in why for why in self._disbelieved
+                ):
+                    continue  # of one that was not believed nothing is lost: its agent keeps it, and says it again
+                if not self.accounts.ended_before(report.task, node.read_to):
                     self.broken(f"{node.name} settled the report of {report.task} before its end was committed (R1)")
 
     def _ordered(self, node: CoordinatorProcess, orders: Orders) -> None:

@@ -91,6 +91,9 @@ MUTANTS: dict[str, Mutant] = {
 
 HELD: dict[str, str] = {
     "R1 the last end counts": "tests/core r1_first_end",
+    "R2 work before the answer": "tests/core r2_joined",
+    "R4 finished is never alive": "tests/core finished_and_waited_for",
+    "R4 stale orders start": "tests/workers/core test_orders_behind_what_we_said_we_drained_start_nothing",
     "R3 fences are forgotten": "tests/core never_overlap",
     "R6 the window of the last leader": "tests/workers/core test_after_a_takeover_the_new_leader_must_open_the_window_itself",
     "R7 owed results": "tests/core r7_owed_results",
