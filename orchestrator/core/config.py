@@ -17,6 +17,9 @@ class Config:
     return_ns: Nanos = 6 * NS_PER_S
     """An agent whose queue went with the broker, or a node of it, has so long to come back and say what it had finished; agents
     try at least every 3 s. Never longer than its lease."""
+    quiet_ns: Nanos = 3 * NS_PER_S
+    """When nothing was read from the ledger for so long (a leader ticks every 2 s), ends of connections prove nothing: agents whose
+    windows nobody renews close theirs, soonest after a lease less a beat."""
     beat_ns: Nanos = NS_PER_S
     """How often agents beat; silence of *all* for longer than two of these is our trouble, not theirs."""
     echo_ns: Nanos = 500 * NS_PER_MS

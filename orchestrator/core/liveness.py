@@ -20,6 +20,8 @@ from orchestrator.wire.facts import Parted
 from orchestrator.wire.messages import Leave
 
 CUT = "its connection to the broker is gone"
+SWEPT = "the broker's node that it was connected to is gone"
+SILENT = "its connection ended while nobody could renew its window"
 
 
 def left(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -40,9 +42,10 @@ def returned(desk: Desk, now: Nanos, event: Returned) -> None:
 def queue_deleted(desk: Desk, now: Nanos, event: QueueDeleted) -> None:
     """Its exclusive queue went with its connection, or with the node that had it. Who follows remembers, for its own reign."""
     instance = desk.registry.instances.get(event.incarnation)
-    if event.node_down:
+    proof = rules.r4_end_is_proof(now, desk.stirred_ns, desk.blocked, desk.config.quiet_ns)
+    if event.node_down or not proof:
         if instance is not None:
-            miss(desk, now, instance, "the broker's node that it was connected to is gone")
+            miss(desk, now, instance, SWEPT if event.node_down else SILENT)
         return
     if event.incarnation in desk.custody.joined:
         desk.deaths[event.incarnation] = None
@@ -61,7 +64,8 @@ def miss(desk: Desk, now: Nanos, instance: Instance, why: str) -> None:
     """Its queue is gone: it may be back as another incarnation in a moment, with what it had finished (R4)."""
     if not desk.leading or instance.state in ("missing", "gone"):
         return
-    until = rules.r4_may_return_until(now, instance.over_ns, desk.config.return_ns)
+    over = max(instance.over_ns, desk.calm_ns) if desk.blocked else instance.over_ns
+    until = rules.r4_may_return_until(now, over, desk.config.return_ns)
     holds = instance.holdings or instance.incarnation in desk.registry.pool(instance.service).unanswered
     if until <= now or not holds:
         gone(desk, now, instance, why)
@@ -77,7 +81,12 @@ def miss(desk: Desk, now: Nanos, instance: Instance, why: str) -> None:
 def return_over(desk: Desk, now: Nanos, incarnation: str) -> None:
     """Nobody has come back as its heir."""
     instance = desk.registry.instances.get(incarnation)
-    if instance is not None and instance.state == "missing" and instance.return_ns <= now:
+    if instance is None or instance.state != "missing" or now < instance.return_ns:
+        return
+    if desk.blocked:  # nobody who came back could say so
+        instance.return_ns = now + desk.config.lease_ns
+        desk.timers.at(instance.return_ns, "return", incarnation)
+    else:
         gone(desk, now, instance, "its queue is gone, and it has not come back")
 
 

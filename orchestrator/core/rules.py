@@ -66,6 +66,14 @@ def r4_finished_lives(record: Record | None, attempt: Attempt) -> bool:
     return record is not None and not record.live and all(failure.attempt != attempt for failure in record.failures)
 
 
+def r4_end_is_proof(now: Nanos, stirred: Nanos, blocked: bool, quiet_ns: Nanos) -> bool:
+    """Whether a connection that ends says that its agent is dead: not while the ledger is silent, or the broker alarmed.
+
+    Then nobody renews windows; agents close their connections themselves, and come back with what they had finished.
+    """
+    return not blocked and now - stirred < quiet_ns
+
+
 def r4_may_return_until(now: Nanos, over: Nanos, return_ns: Nanos) -> Nanos:
     """Until when an agent whose queue is gone, and whose connection nobody saw end, may come back and say what it had finished."""
     return min(now + return_ns, over)
