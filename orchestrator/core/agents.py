@@ -53,7 +53,8 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
             desk, "forged", REGISTRY, event.user, f"{said.incarnation} is of {instance.service}, and says it is of {said.service}"
         )
         return
-    instance.user = event.user
+    if instance.announced is None:  # who announces it first; of an agent that never says as whom, nobody becomes the owner later
+        instance.user = event.user
     _hear(desk, now, instance)
     if instance.announced != said:
         needed = dependencies.starts(instance)

@@ -114,6 +114,18 @@ def test_nobody_speaks_for_another() -> None:
     assert [(row.what, row.where, row.user) for row in desk.offences.rows.values()] == [("forged", "registry", ROGUE_USER)]
 
 
+def test_nobody_becomes_the_owner_of_an_agent_that_does_not_say_as_whom_it_speaks() -> None:
+    """An agent of another make that sets no user: whoever announces in its name, it is still heard itself."""
+    siege = Siege(10, agents=0)
+    said = Announce("plain", "plain.1", "thumbs", [Handler("resize")], {"slots": 1})
+    siege.step(e.Arrived(said))
+    instances = siege.machine.desk.registry.instances
+    siege.step(e.Arrived(said), e.Arrived(said, None, "", ROGUE_USER))
+    siege.step(e.Arrived(said), e.Arrived(Beat("plain.1", 1)))
+    assert all(one.user == "" for one in instances.values())
+    assert not siege.machine.desk.counts["forged"]
+
+
 def test_results_of_others_are_not_believed() -> None:
     """A task that runs on one instance is not ended by what another says, nor by one that nobody knows, nor under a number that was
     never given out; by its own it is."""
