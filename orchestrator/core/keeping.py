@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import merge
 from typing import Literal, TypeAlias
 
 from orchestrator.core import claims, rules
@@ -29,6 +30,9 @@ CARRY_COUNT_MAX = 200
 TOMB_BYTES = 100
 LIVING_SHARE = 4
 """One part in so many of the ledger is for what lives. More, and carrying it forward would never come to rest."""
+
+
+PASSING: frozenset[Kind] = frozenset({"task", "grave"})
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +55,9 @@ class Keeping:
         self.position = 0
         """Bytes read so far."""
         self._rows: deque[Row] = deque()
+        """Of tasks, alive and over: they come and go, and the first are the first to go."""
+        self._lasting: deque[Row] = deque()
+        """Of what stays: one such row must not keep all that came after it and is long void."""
         self._count = 0
         """Of their keys."""
         self._carrying: set[tuple[Kind, str]] = set()
@@ -64,11 +71,12 @@ class Keeping:
         if self._carrying:
             self._carrying.discard((kind, key))
         self._count += 1
-        last = self._rows[-1] if self._rows else None
+        rows = self._rows if kind in PASSING else self._lasting
+        last = rows[-1] if rows else None
         if last is not None and last.offset == offset and last.kind == kind:
             last.keys.append(key)
         else:
-            self._rows.append(Row(offset, self.position, kind, [key]))
+            rows.append(Row(offset, self.position, kind, [key]))
 
     def replay_from(self, custody: Custody) -> int:
         """The offset from which a reader has everything that still lives."""
@@ -78,7 +86,8 @@ class Keeping:
     @property
     def calm(self) -> bool:
         """Whether even the first row is well within the ledger: then there is room, and nothing to carry. The quick look first."""
-        return not self._rows or self._rows[0].position >= self.position - (self.cap_bytes - self.reserve_bytes) // 2
+        edge = self.position - (self.cap_bytes - self.reserve_bytes) // 2
+        return all(not rows or rows[0].position >= edge for rows in (self._rows, self._lasting))
 
     def room(self, custody: Custody) -> bool:
         """Whether anything but carrying forward may be appended (R12)."""
@@ -119,7 +128,7 @@ class Keeping:
 
     def _before(self, edge: int) -> Iterator[tuple[Row, str]]:
         """What stands before this position, oldest first."""
-        for row in self._rows:
+        for row in merge(self._rows, self._lasting, key=_place):
             if row.position >= edge:
                 return
             for key in row.keys:
@@ -130,13 +139,13 @@ class Keeping:
         self._carrying.clear()
 
     def _oldest(self, custody: Custody) -> Row | None:
-        rows = self._rows
-        while rows and not self._lives(rows[0], custody):
-            rows.popleft()
+        for rows in (self._rows, self._lasting):
+            while rows and not self._lives(rows[0], custody):
+                rows.popleft()
         living = len(custody.live) + len(custody.graves) + len(custody.joined) + len(custody.owed)
         if self._count > 4 * living + 1000:
             self._sweep(custody)
-        return self._rows[0] if self._rows else None
+        return min((rows[0] for rows in (self._rows, self._lasting) if rows), key=_place, default=None)
 
     def _lives(self, row: Row, custody: Custody) -> bool:
         """Whether anything in it is still valid; what is not, at its end, is dropped."""
@@ -150,10 +159,14 @@ class Keeping:
 
     def _sweep(self, custody: Custody) -> None:
         """Drop all that is void."""
-        for row in self._rows:
+        for row in (*self._rows, *self._lasting):
             row.keys = [key for key in row.keys if _valid(row, key, custody)]
-        self._rows = deque(row for row in self._rows if row.keys)
-        self._count = sum(len(row.keys) for row in self._rows)
+        self._rows, self._lasting = (deque(row for row in rows if row.keys) for rows in (self._rows, self._lasting))
+        self._count = sum(len(row.keys) for row in (*self._rows, *self._lasting))
+
+
+def _place(row: Row) -> int:
+    return row.offset
 
 
 def _living(custody: Custody) -> int:

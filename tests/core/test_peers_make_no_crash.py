@@ -42,7 +42,10 @@ def test_a_policy_of_another_version_in_the_ledger() -> None:
     stage.pump()
     specs = {"ordering": "priority", "placement": "random", "allocation": "msa"}
     assert node.machine.desk.policies.specs == specs
-    assert [key for row in node.machine.desk.keeping._rows if row.kind == "policy" for key in row.keys] == ["ordering", "placement"]
+    assert [key for row in node.machine.desk.keeping._lasting if row.kind == "policy" for key in row.keys] == [
+        "ordering",
+        "placement",
+    ]
 
 
 def test_an_agent_that_lies_about_the_epoch() -> None:
