@@ -52,7 +52,12 @@ def may_know(desk: Desk, task: TaskId, attempt: Attempt, said_by: Incarnation, e
     holder = record.live.get(attempt)
     if holder is not None:
         other = desk.registry.instances.get(holder)
-        return other is None or (instance is not None and (instance.name, instance.service) == (other.name, other.service))
+        if (
+            other is None or instance is None
+        ):  # an earlier self of the holder may have said it, before it came back and told us that it
+            # has this finished: then we did not assign it, but found it there
+            return other is None or (not other.holdings[attempt].sent and other.user in ("", event.user))
+        return (instance.name, instance.service) == (other.name, other.service)
     if instance is None and not of_service(desk, record, event):
         return False
     if attempt.epoch < desk.epoch:

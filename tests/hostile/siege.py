@@ -71,6 +71,7 @@ class Siege:
         self._offsets, self._numbers, self._tasks = count(), count(1), count(1)
         self._agents = {f"honest-{number}.{number:032x}": 0 for number in range(agents)}
         self._seq: Counter[str] = Counter()
+        self._task_of: dict[Attempt, str] = {}
         self._held: dict[str, list[Attempt]] = {name: [] for name in self._agents}
         self.step(e.SessionOpened("n1"), e.TokenHeld())
         for name in list(self._agents):
@@ -167,9 +168,10 @@ class Siege:
             if released in held:
                 held.remove(released)
         answers: list[e.Event] = []
-        if orders.assign and not self.silent:
-            attempts = [(item.task, Attempt(orders.epoch, item.n)) for item in orders.assign]
-            held += [attempt for _, attempt in attempts]
+        attempts = [(item.task, Attempt(orders.epoch, item.n)) for item in orders.assign]
+        held += [attempt for _, attempt in attempts]
+        self._task_of |= {attempt: task for task, attempt in attempts}
+        if attempts and not self.silent:
             reports = [Report(task, attempt, "done", b"\x01", started_ns=5, ended_ns=6) for task, attempt in attempts]
             answers.append(self._soft(Notes(name, [Note(task, attempt, "started") for task, attempt in attempts], orders.seq)))
             answers.append(e.Arrived(Reports(name, reports), ("report", next(self._numbers)), "", AGENT_USER))
@@ -179,7 +181,7 @@ class Siege:
         if orders.sync:
             self._seq[name] += 1
             answers.append(self._soft(self._announce(name)))
-            finished = [Holding("t", attempt, "finished") for attempt in held]
+            finished = [Holding(self._task_of[attempt], attempt, "finished") for attempt in held]
             answers.append(self._soft(Held(name, self._seq[name], orders.epoch, self._agents[name], finished)))
         return answers
 

@@ -148,6 +148,25 @@ def test_results_of_others_are_not_believed() -> None:
     assert siege.results[task].value == b"own"
 
 
+def test_what_an_agent_said_before_it_came_back_is_believed() -> None:
+    """Its report lies in the queue when its connection is lost; it comes back, tells that it has that attempt finished, and only
+    then is the report read: it is as good as the one that will be said again. In another user's mouth it is not."""
+    siege = Siege(11, agents=1)
+    siege.silent = True
+    (task,) = siege.honest(1)
+    desk = siege.machine.desk
+    ((attempt, _),) = desk.custody.live[task].live.items()
+    siege.step(e.SessionLost("cut"))
+    siege.step(e.SessionOpened("n1"), e.TokenHeld())
+    ((again, holder),) = desk.custody.live[task].live.items()
+    assert again == attempt, "found with its agent, not assigned"
+    report = Reports("earlier.1", [Report(task, attempt, "done", b"early")])
+    siege.step(e.Arrived(report, ("other",), "", ROGUE_USER))
+    assert task in desk.custody.live
+    siege.step(e.Arrived(report, ("own",), "", desk.registry.instances[holder].user))
+    assert siege.results[task].value == b"early"
+
+
 def test_marks_of_leaders_who_never_come() -> None:
     """Empty reports as a later leader lays them are kept for it, a few and for a while: they must not fill what may be open."""
     siege = Siege(7)
