@@ -104,7 +104,7 @@ class Graveyard:
             if grave is not None:
                 span_ns = window_ns if len(self.graves) <= most else least_ns
                 if not rules.r11_forgettable(grave, now, span_ns):
-                    return
+                    break
                 self.shortened += span_ns < window_ns and not rules.r11_forgettable(grave, now, window_ns)
             self._burials.popleft()
             if task in self.pinned or task in self._keys.by_task:
@@ -114,6 +114,8 @@ class Graveyard:
                 self._spared.pop(task, None)
                 del self.graves[task]
                 self._families.forget(task, grave.workflow)
+        while self._kept and self._kept[0][0] not in self.graves:
+            self._results_bytes -= self._kept.popleft()[1]
 
     def _judge_again(self, task: TaskId) -> None:
         if task in self._spared:

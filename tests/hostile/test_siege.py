@@ -192,6 +192,22 @@ def test_no_timer_outlives_its_reason() -> None:
     assert len(desk.timers) < 12_000
 
 
+def test_what_is_forgotten_leaves_nothing() -> None:
+    """From the end of the dedup window on nothing grows: as many rows, kept results and burials as ids that are remembered."""
+    siege = Siege(12, config=Config(dedup_ns=60 * NS_PER_S))
+    desk = siege.machine.desk
+    found = []
+    for _ in range(5):
+        for _ in range(40):
+            siege.honest(50)
+            siege.beat()
+        yard, keeping = desk.custody.graveyard, desk.keeping
+        found.append((len(yard.graves), len(yard._kept), len(yard._burials), keeping._count, len(keeping._rows)))
+    assert found[2] == found[3] == found[4]
+    assert found[4][1] == found[4][0]
+    assert found[4][3] <= 2 * found[4][0] + 500
+
+
 def test_more_ended_tasks_than_are_remembered() -> None:
     """Of more than the bound the oldest ids are forgotten early, but never within a minute."""
     siege = Siege(9, config=Config(remembered_max=1_000))
