@@ -102,6 +102,7 @@ HELD: dict[str, str] = {
     "R8 neighbours die of what a killer does": "tests/core killers",
     "R9 any echo renews": "tests/workers/core test_only_the_leader_that_is_obeyed_renews_the_window",
     "R12 always room": "tests/core r12_room",
+    "R12 nothing is carried forward": "tests/core carry_forward",
     "R13 an end does not say that it has heirs": "tests/core r13_heirs",
     "R15 what was cut off unread is not missed": "tests/core r15_unbroken",
 }
