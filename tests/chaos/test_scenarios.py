@@ -12,7 +12,7 @@ from tests.chaos import scenarios, trials
 from tests.chaos.play import Scenario, play
 from tests.chaos.town import Town
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.asyncio(loop_scope="session")]  # the loop of the town
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -66,7 +66,8 @@ class Account:
 def read(file: Path) -> list[Run]:
     """Every attempt, in the order in which they began."""
     runs: dict[tuple[str, str], Run] = {}
-    for line in file.read_text().splitlines():
+    text = file.read_text()
+    for line in text[: text.rfind("\n") + 1].splitlines():  # a line that is being written ends at a page of the file
         moment, pid, what, task, attempt = line.split(" ", 4)
         if what == "start":
             runs[task, attempt] = Run(task, attempt, int(pid), int(moment))
