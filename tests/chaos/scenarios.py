@@ -257,16 +257,20 @@ ONE_NODE = [
     Scenario("stubborn", "a handler that ignores its cancellation", _stubborn),
     Scenario("bomb", "a process that is killed for its memory", _bomb),
     Scenario("leader killed", "a crash of the coordinator", _leader_killed),
-    Scenario("leader paused", "a coordinator that sleeps for 20 s and believes that it leads", _leader_paused, silence_s=20),
+    Scenario(
+        "leader paused", "a coordinator that sleeps for 20 s and believes that it leads", _leader_paused, silence_s=20, short=False
+    ),
     Scenario("leader unplugged", "a coordinator that is cut off for 18 s", _leader_unplugged, silence_s=20, short=False),
     Scenario("leader and worker killed", "a machine that had both", _both_killed),
     Scenario("broker restarted", "an update of the broker", _broker_restarted, silence_s=25),
     Scenario("broker killed", "a crash of the broker", _broker_killed, silence_s=25),
-    Scenario("memory alarm", "a broker without memory, for longer than the lease", _memory_alarm, silence_s=90),
+    Scenario("memory alarm", "a broker without memory, for longer than the lease", _memory_alarm, silence_s=90, short=False),
     Scenario("disk alarm", "a broker without disk, for longer than the lease", _disk_alarm, silence_s=75, short=False),
     Scenario("slow net", "200 ms more, each way", _slow_net),
     Scenario("reset storm", "a network that comes apart", _reset_storm, silence_s=10),
-    Scenario("intake deleted", "an operator deletes the queue of a service's submissions", _intake_deleted, loses=True),
+    Scenario(
+        "intake deleted", "an operator deletes the queue of a service's submissions", _intake_deleted, loses=True, short=False
+    ),
     Scenario("intake purged", "an operator purges it", _intake_purged, loses=True),
     Scenario("reports deleted", "an operator deletes the queue of reports", _reports_deleted, silence_s=10),
     Scenario("reports purged", "an operator purges it", _reports_purged),
