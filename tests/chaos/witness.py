@@ -87,9 +87,9 @@ def judge(runs: list[Run], tasks: set[str], harms: list[Harm], from_ns: int, unt
     for task, mine in of_task.items():
         effects = sorted((run for run in mine if run.effect), key=lambda run: run.ended_ns)
         account.effects += bool(effects)
-        for run in effects[:-1]:
-            excused = any(harm.excuses(run) for harm in harms)
-            (account.again if excused else account.twice).append(task)
+        unharmed = [run for run in effects if not any(harm.excuses(run) for harm in harms)]
+        account.twice += [task] * (len(unharmed) - 1)
+        account.again += [task] * (len(effects) - max(1, len(unharmed)))  # who was frozen may come to its end after its successor
         mine.sort(key=lambda run: run.began_ns)
         for one, other in pairwise(mine):
             over_ns = one.ended_ns or killed.get(one.pid, other.began_ns)
