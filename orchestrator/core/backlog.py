@@ -345,11 +345,11 @@ class Backlog:
         """Whether, for want of better knowledge, what is expected of the type is expected of this kind."""
         return isinstance(kind, tuple) and kind[0] == type_ and kind != own_words(type_) and not self.estimates.knows(kind)
 
-    def refresh(self, most: int) -> bool:
+    def refresh(self, most: int, stir: Callable[[Service], None]) -> bool:
         """Place anew at most so many of those whose estimates have moved; gives whether there are more.
 
         Until its turn comes a task stands where it stood: an estimate is no promise, and a hundred thousand at once would stop all
-        else.
+        else. ``stir`` hears whose services these are, for who stands in a new lane is held back by nothing yet.
         """
         while most > 0 and (self._renewing or self._stale):
             if not self._renewing:
@@ -366,6 +366,7 @@ class Backlog:
                     aside = record.place.aside
                     self.remove(record)
                     self.add(record, aside=aside)
+                    stir(record.service)
         return bool(self._renewing or self._stale)
 
     def default_need(self, type_: TaskType, need: Need) -> None:

@@ -146,7 +146,7 @@ class Coordinator:
                 wake(desk, now, timer)
         intake.admit(desk, now)
         desk.backlog.note_moves()
-        desk.renewing = desk.backlog.refresh(RENEWED_MAX)
+        desk.renewing = desk.backlog.refresh(RENEWED_MAX, desk.stir)
         if desk.limits_read:
             limiting.heed(desk, now)
         if desk.leading:

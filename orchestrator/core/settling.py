@@ -76,7 +76,7 @@ def relieve(desk: Desk, instance: Instance, holding: Holding) -> None:
     """This attempt needs nothing any more, though it may not be over in the ledger yet: what it had others may have."""
     if holding.grant:
         instance.relieve(holding)
-    desk.retouch(instance)  # also where it gave its room back before: that it is over may let somebody in
+        desk.retouch(instance)
     if holding.shares:
         desk.sharing.give(holding.shares)
         holding.shares = ()

@@ -16,7 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
-    100_040: "an attempt that had given its room back before it was let go stirred nobody: who could go then waited for ever",
+    100_040: "tasks that were placed anew by better estimates left the limit where they waited, and nobody looked at them again",
     54: "told twice in one turn of its loop to end at once, an agent raised",
     3_121: "a report whose release was lost was expected by its leader, and never sent again: nothing asks for it in a long reign",
     3_346: "who had been kept out before a takeover was looked at only where the reservation had been, and left out",
