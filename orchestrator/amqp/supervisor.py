@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias, TypeVar
 
-from orchestrator.amqp.errors import OPERATOR_MUST_ACT, Broken, BrokenBy, CannotConnect, LinkLost, Missing, NoAnswer
+from orchestrator.amqp.errors import OPERATOR_MUST_ACT, AccessRefused, Broken, BrokenBy, CannotConnect, LinkLost, Missing, NoAnswer
 from orchestrator.amqp.link import Link
 
 T = TypeVar("T")
@@ -99,12 +99,14 @@ async def keep_session(
 
     When the session breaks, ``run`` is cancelled and awaited, then the link is closed. A ``run`` that raises LinkLost
     or NoAnswer ended with its session; so did one that raises Missing: nobody has declared yet what it needs, or it
-    was deleted. Whatever else it raises, and the exception of a sink that failed, is a crash and is raised here, after
-    the link is closed. To stop from outside, cancel.
+    was deleted; and one that raises AccessRefused, unless that was in the first session before it was steady: a right
+    that was taken away may be given back, one that never was is a mistake. Whatever else it raises, and the exception of
+    a sink that failed, is a crash and is raised here, after the link is closed. To stop from outside, cancel.
     """
     backoff = backoff or Backoff()
     loop = asyncio.get_running_loop()
     failures = 0
+    served = False
     while True:
         try:
             link = await open()
@@ -118,10 +120,15 @@ async def keep_session(
         on_event(SessionOpened(link.session, link.server_version))
         try:
             ended = await _one(link, run)
+        except AccessRefused as error:
+            if not served and loop.time() - began < backoff.steady_s:
+                raise
+            ended = Broken(BrokenBy.REFUSED, f"session {link.session}", str(error))
         finally:
             await link.close()
         if not isinstance(ended, Broken):
             return ended[0]
+        served = served or ended.by is not BrokenBy.REFUSED
         if ended.by is BrokenBy.BUG and ended.error is not None:
             raise ended.error
         failures = 1 if loop.time() - began >= backoff.steady_s else failures + 1

@@ -15,7 +15,7 @@ from random import Random
 from typing import NoReturn
 
 from orchestrator.amqp import Link
-from orchestrator.amqp.errors import AccessRefused, Broken, BrokenBy, LedgerRewound, LinkError, LinkLost
+from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError, LinkLost
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, SessionLost, SessionOpened
@@ -48,8 +48,6 @@ class Daemon:
         self._session: Session | None = None
         self._published = False
         """Our rule of the shards, by this process."""
-        self._served = False
-        """Whether a session ever began: then the broker knew us, and we were allowed what we need."""
 
     def _new_machine(self) -> Coordinator:
         seed = secrets.randbits(64)  # chance enters here, once; the machine itself has none but these dice
@@ -85,10 +83,6 @@ class Daemon:
             self._telemetry.say("ledger_rewound", {"why": str(fault)})
             self._machine = self._new_machine()
             raise LinkLost(Broken(BrokenBy.CLOSED, "ledger", str(fault)), "reading the ledger") from fault
-        except AccessRefused as fault:
-            if not self._served:
-                raise  # settings that never worked: say so and end; a right that was taken from us may be given back
-            raise LinkLost(Broken(BrokenBy.CLOSED, "permissions", str(fault)), "entering") from fault
         finally:
             self._session = None
             self._machine.step(self._clock.now(), [SessionLost("the session is over")])
@@ -97,7 +91,6 @@ class Daemon:
     async def _live(self, session: Session) -> None:
         await self._enter_shard(session.link)
         await session.enter(self._machine.next_offset)
-        self._served = True
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.do_chores())

@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from orchestrator.amqp import Delivery, Link, Published
-from orchestrator.amqp.errors import BrokenBy, CannotConnect, Fault, TopologyMismatch
+from orchestrator.amqp.errors import AccessRefused, BrokenBy, CannotConnect, Fault, TopologyMismatch
 from orchestrator.amqp.supervisor import Backoff, OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
-from orchestrator.amqp.topology import TASKS, base, intake, intake_queue
+from orchestrator.amqp.topology import TASKS, Queue, Topology, base, intake, intake_queue
 from orchestrator.live.embedded import EmbeddedBroker
 from tests.amqp.conftest import BASE, Basket
 
@@ -118,6 +118,29 @@ async def test_an_agent_waits_until_somebody_has_declared_what_it_needs(amqp_url
     ended = events[1]
     assert isinstance(ended, SessionEnded)
     assert "Start a coordinator" in str(ended)
+
+
+async def test_a_right_that_was_taken_away_may_be_given_back(amqp_url: str) -> None:
+    """Refused in a later session: that is over, and another follows. Refused in the first: whoever set us up is told."""
+    forbidden = Topology(queues=(Queue("amq.mine"),))
+    events: list[SessionEvent] = []
+    turns = itertools.count()
+
+    async def later(link: Link) -> int:
+        turn = next(turns)
+        if turn == 0:
+            await link.publish("no.such.exchange", "k", b"x")
+        if turn == 1:
+            await link.declare(forbidden)
+        return turn
+
+    assert await keep_session(door(amqp_url), later, rng=Random(1), on_event=events.append, backoff=QUICK) == 2
+    told = [str(event) for event in events if isinstance(event, SessionEnded)]
+    assert "the user may not" in told[1]
+    with pytest.raises(AccessRefused):
+        await keep_session(
+            door(amqp_url), lambda link: link.declare(forbidden), rng=Random(1), on_event=events.append, backoff=QUICK
+        )
 
 
 async def test_our_own_bugs_and_refusals_are_not_retried(amqp_url: str) -> None:
