@@ -35,7 +35,7 @@ from orchestrator.core.timers import Timers
 from orchestrator.policies import BUILT_IN
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import AnyFact, Ended, Entry
-from orchestrator.wire.messages import Result
+from orchestrator.wire.messages import Result, Task
 
 Phase: TypeAlias = Literal["away", "following", "claiming", "leading"]
 
@@ -142,7 +142,7 @@ class Desk:
         """When that was written: nobody had claimed by then (R10)."""
         self.stirred_ns: Nanos = 0
         """When anything of anybody was last read."""
-        self.arriving: dict[TaskId, int] = {}
+        self.arriving: dict[TaskId, Task] = {}
         """Tasks proposed and not read yet, with their prints."""
         self.arriving_bytes = 0
         """What they take in the ledger."""

@@ -7,6 +7,8 @@ where the key is known to be held, and by verdict where it turns out so when the
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from orchestrator.core import claims
 from orchestrator.core.desk import Desk
 from orchestrator.core.keys import Held, digest_of, name_of, named
@@ -75,10 +77,7 @@ def answer_now(desk: Desk, now: Nanos, task: Task) -> Result | None:
     if desk.custody.keys.holder(task, now, kept) is None or hold.digest != digest_of(task):
         return None
     result = _result(hold.task, desk.custody.graves[hold.task])
-    return Result(
-        task.id, result.outcome, result.value, result.error,
-        accepted_ns=now, started_ns=result.started_ns, ended_ns=now, instance=result.instance, first=hold.task,
-    )  # fmt: skip
+    return replace(result, task=task.id, accepted_ns=now, ended_ns=now, first=hold.task)
 
 
 def refusal(desk: Desk, now: Nanos, task: Task) -> Error | None:
@@ -97,7 +96,7 @@ def refusal(desk: Desk, now: Nanos, task: Task) -> Error | None:
 def taken(desk: Desk, task: Task, hold: Held) -> Error:
     """What is said of other arguments under a key that is held."""
     lives = desk.custody.live.get(hold.task)
-    state = f"{lives.state}" if lives is not None else "done"
+    state = lives.state if lives is not None else "done"
     return Error(
         "key_taken",
         f"task {hold.task!r} ({state}) holds the key {task.key!r} for {task.type} with other arguments; this one was not taken. "

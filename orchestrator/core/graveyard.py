@@ -15,7 +15,10 @@ from orchestrator.core.keys import Keys
 from orchestrator.core.records import Grave
 from orchestrator.core.sizes import error_bytes, failure_bytes
 from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId
+from orchestrator.wire.messages import Result
 
+KEPT_BYTES = 200
+"""What a result takes besides what it says."""
 LEAST_WINDOW_NS: Nanos = 60 * NS_PER_S
 """R11: no id is forgotten earlier, however many there are: it exceeds any deposed session's life (10 s)."""
 
@@ -64,9 +67,7 @@ class Graveyard:
         grave = self.graves.get(task)
         self._early.pop(task, None)
         if grave is not None and task not in self.pinned:
-            result = grave.result
-            size = 0 if result is None else len(result.value or b"") + error_bytes(result.error)
-            self.pinned[task] = size
+            self.pinned[task] = size = _weight(grave.result)
             self.pinned_bytes += size
 
     def unpin(self, task: TaskId) -> None:
@@ -129,10 +130,7 @@ class Graveyard:
         """Results of ended tasks, and the stories of failed ones, stay at hand for whoever asks again, up to a bound in bytes; the
         oldest go first.
         """
-        result = grave.result
-        size = 200 + sum(map(failure_bytes, grave.story or ()))
-        if result is not None:
-            size += len(result.value or b"") + error_bytes(result.error)
+        size = KEPT_BYTES + _weight(grave.result) + sum(map(failure_bytes, grave.story))
         self._kept.append((task, size))
         self._results_bytes += size
         while self._results_bytes > self._results_bytes_max:
@@ -165,6 +163,9 @@ class Graveyard:
 
 def _empty(grave: Grave) -> None:
     """Only the id is remembered from now on."""
-    grave.result = None
-    if grave.story:
-        grave.story = grave.story[:0]
+    grave.result, grave.story = None, ()
+
+
+def _weight(result: Result | None) -> int:
+    """Bytes of a result in the ledger."""
+    return 0 if result is None else len(result.value or b"") + error_bytes(result.error)

@@ -67,7 +67,7 @@ def _take_in(desk: Desk, now: Nanos, event: Arrived) -> None:
                 desk.counts["cached" if task.cache_ns is not None else "shared"] += 1
                 _tell(desk, result, event.reply_to, gate)
                 continue
-            desk.arriving[task.id] = print_of(task)
+            desk.arriving[task.id] = task
             if errors is None:
                 fresh.append(task)
             else:
@@ -162,7 +162,7 @@ def _same(desk: Desk, task: Task) -> bool:
         return record.task == task
     if (grave := desk.custody.graves.get(task.id)) is not None:
         return grave.print in (0, print_of(task))  # 0: it ended before anything was known of its content
-    return desk.arriving[task.id] == print_of(task)
+    return desk.arriving[task.id] == task
 
 
 def _refuse_untold(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate, error: Error) -> None:

@@ -83,10 +83,10 @@ class Keys:
         """A heap of when keys hold no more."""
         self._bytes_max = bytes_max
 
-    def holder(self, task: Task, at_ns: Nanos, kept: bool | None = None) -> Held | None:
+    def holder(self, task: Task, at_ns: Nanos, kept: bool = True) -> Held | None:
         """Who holds the key of ``task`` against it, if it was accepted at ``at_ns``; ``kept``: whether that one's result is."""
         hold = self.held.get(name_of(task))
-        if hold is None or hold.task == task.id or not rules.r16_follows(hold, task, at_ns, kept is not False):
+        if hold is None or hold.task == task.id or not rules.r16_follows(hold, task, at_ns, kept):
             return None
         return hold
 

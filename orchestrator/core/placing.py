@@ -171,8 +171,7 @@ class Look:
 
     def _place_for(self, group: DemandClass, head: Entry) -> Instance | None:
         """Where this task starts now; none: nowhere."""
-        confined = self.better is not None and group in self.confined
-        if confined and self.patient is None:  # only these may take it, and they get fuller meanwhile
+        if group in self.confined and self.patient is None:  # only these may take it, and they get fuller meanwhile
             few = self._suited(group)
             instance = self._choose(group, head) if len(few) > 1 else few[0] if few else None
         else:

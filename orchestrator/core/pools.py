@@ -73,6 +73,11 @@ class Pool:
         self._named: dict[str, list[Instance]] = {}
         self._by_load: list[tuple[int, str, int, Instance]] = []
 
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody is here, and nobody is expected to answer."""
+        return not (self.members or self.unanswered or self.fenced)
+
     def enter(self, instance: Instance) -> None:
         """It belongs to the service from now on."""
         self.members[instance.incarnation] = instance

@@ -303,7 +303,7 @@ class Registry:
         self.instances.pop(instance.incarnation, None)
         pool = self.pool(instance.service)
         pool.leave(instance)
-        if not instance.proven and not (pool.members or pool.unanswered or pool.fenced):
+        if not instance.proven and pool.deserted:
             del self.pools[instance.service]  # a service that only strangers spoke of
 
     def touch(self, instance: Instance) -> None:

@@ -118,6 +118,7 @@ class Speeds:
         found = self._known.get((kind, instance))
         if found is None:
             found = self._known[kind, instance] = _Known(self._kinds.setdefault(kind, _Kind()))
+            self._kinds.move_to_end(kind)
             for table in (self._known, self._kinds):
                 if len(table) > KNOWN_MAX:
                     table.popitem(last=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from orchestrator.core.desk import Desk
 from orchestrator.core.timers import Timer
+from orchestrator.vocabulary import service_of
 
 SPARE_TIMERS = 10_000
 SPARE_SERVICES = 1_000
@@ -28,10 +29,10 @@ def tidy(desk: Desk) -> None:
     if len(registry.pools) > SPARE_SERVICES + len(registry.instances):
         for service, pool in list(registry.pools.items()):
             queue = backlog.queues.get(service)
-            if not (pool.members or pool.unanswered or pool.fenced or (queue is not None and queue.size)):
+            if pool.deserted and not (queue is not None and queue.size):
                 del registry.pools[service]
     if len(backlog.needs) > TYPES_MAX:
-        for type_ in [one for one in backlog.needs if one.partition(".")[0] not in registry.pools]:
+        for type_ in [one for one in backlog.needs if service_of(one) not in registry.pools]:
             del backlog.needs[type_]
     desk.estimates.tidy()
 
@@ -40,6 +41,6 @@ def _stands(desk: Desk, timer: Timer) -> bool:
     reason, whom, _ = timer
     if reason in ("due", "deadline", "saved"):
         return whom in desk.custody.live
-    if reason in ("lease", "fence", "backstop", "yield"):
+    if reason in ("lease", "fence", "backstop", "yield", "return"):
         return whom in desk.registry.instances
     return True

@@ -112,8 +112,14 @@ class GuardedPlacement(Guard):
                 self.set_down(f"choose raised {type(fault).__name__}: {fault}")
         return self.spare.choose(choice, fits)
 
+
+class GuardedPatience(GuardedPlacement):
+    """One that may have tasks wait for a faster instance."""
+
+    inner: Any
+
     def bides_ns(self, outlook: Outlook) -> Nanos:
-        if self.fault or not hasattr(self.inner, "bides_ns"):
+        if self.fault:
             return 0
         try:
             found = self.inner.bides_ns(outlook)
@@ -187,4 +193,6 @@ def _grantable(grant: Any, demand: Demand, had: Mapping[str, Milli], free: Mappi
 
 def guarded(kind: str, name: str, policy: Any) -> Any:
     """``policy``, watched."""
+    if kind == "placement" and hasattr(policy, "bides_ns"):
+        return GuardedPatience(name, policy)
     return {"ordering": GuardedOrdering, "placement": GuardedPlacement, "allocation": GuardedAllocation}[kind](name, policy)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.draws import Lots, Ring
 from orchestrator.policies import PLACEMENTS, Placement
-from orchestrator.policies.guard import GuardedPlacement
+from orchestrator.policies.guard import GuardedPatience
 from orchestrator.policies.placement import SEEN_MAX, Candidate, Choice, Fastest, Fits, Full, Outlook
 from orchestrator.resources import Demand, demand_of
 from orchestrator.vocabulary import Vector
@@ -272,7 +272,7 @@ def test_a_patient_policy_of_somebody_else_is_watched() -> None:
             return self.answer if self.answer is not None else 1 // 0
 
     for answer, fault in ((7, ""), (-1, "-1"), (0.5, "0.5"), (None, "ZeroDivisionError")):
-        guarded = GuardedPlacement("theirs", Patient(answer))  # type: ignore[arg-type]
+        guarded = GuardedPatience("theirs", Patient(answer))  # type: ignore[arg-type]
         assert guarded.bides_ns(View(1000, [])) == (7 if answer == 7 else 0)
         assert fault in guarded.fault
         assert bool(guarded.fault) == bool(fault)
