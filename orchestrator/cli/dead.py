@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def dead(
     call: Call,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the oldest first")] = 20,
-    quarantine: Annotated[bool, typer.Option("--quarantine", help="Instead: samples of what peers must not send")] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Instead: samples of what peers must not send")
+    ] = False,
 ) -> None:
     """List what failed for good, and why; or what was sent that makes no sense.
 
@@ -41,7 +43,10 @@ def dead(
 
     found = asyncio.run(looked())
     totals = iter([total for _, total in found.values()])
-    call.answer_each({name: letters for name, (letters, _) in found.items()}, lambda letters: dead_view(letters, next(totals)))
+    call.answer_each(
+        {name: letters for name, (letters, _) in found.items()},
+        lambda letters: dead_view(letters, next(totals), quarantine=quarantine),
+    )
 
 
 async def peek(url: str, limit: int, shard: str, *, quarantine: bool = False) -> tuple[list[dict[str, Any]], int]:
@@ -92,13 +97,14 @@ def _origin(letter: dict[str, Any]) -> str | None:
     return f"{where}{user}{count}"
 
 
-def dead_view(letters: list[dict[str, Any]], total: int) -> list[RenderableType]:
+def dead_view(letters: list[dict[str, Any]], total: int, *, quarantine: bool = False) -> list[RenderableType]:
     """For people: one block per letter."""
     from orchestrator.cli.show import cell, facts, instant, state, to_json
     from orchestrator.cli.story import attempts_view
 
     if not letters:
-        return [cell("No dead letters: nothing has failed for good.")]
+        empty = "The quarantine is empty: there are no samples of what peers must not send."
+        return [cell(empty if quarantine else "No dead letters: nothing has failed for good.")]
     blocks: list[RenderableType] = []
     for one in letters:
         error = one.get("error") or {}

@@ -146,6 +146,7 @@ def test_an_empty_answer_says_what_it_means() -> None:
     assert "workers run" in seen(look.resources_view([]))
     assert "No such task" in seen(look.tasks_view([], 100))
     assert "nothing has failed" in seen(dead.dead_view([], 0))
+    assert "quarantine is empty" in seen(dead.dead_view([], 0, quarantine=True))
 
 
 def test_a_cut_list_says_that_it_is_cut() -> None:
