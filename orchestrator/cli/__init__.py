@@ -9,7 +9,7 @@ stderr. Exit codes: 0 done, 1 failed, 2 bad usage.
     faults.py    errors, for people                   show.py      tables and numbers, for people
     look.py      services, tasks, why, …              act.py       cancel, drain, policy
     submit.py    work in, results out                 story.py     the life of a task
-    serve.py     up, coordinator, demo                doctor.py    what is wrong here?       dead.py    dead letters
+    serve.py     up, coordinator                      doctor.py    what is wrong here?       dead.py    dead letters
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from math import log
 from typing import ClassVar
 
 from orchestrator.policies.ordering import DAY_NS, ESTIMATE_MAX_NS, ESTIMATE_MIN_NS, Account, Extremes, Ordering, Waiting
-from orchestrator.policies.preemption import Preemption
+from orchestrator.policies.preemption import FREE_MAX, Preemption
 from orchestrator.policies.settings import Number, Span, Weights, setting, weight_of
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
 
@@ -87,7 +87,9 @@ class ShortestRemainingFirst(ShortestFirst):
         TERMS.margin, Number(0, 100), "How much longer the others must have left, in parts of the waiting task's: estimates err."
     )
     preemptions_max: float = setting(
-        TERMS.preemptions_max, Number(0, 1_000_000), "Not asked more often: at most so many costs are lost (at no cost: 50)."
+        TERMS.preemptions_max,
+        Number(0, 1_000_000),
+        f"Not asked more often: at most so many costs are lost (at no cost: {FREE_MAX}).",
     )
     quantum: float = setting(
         TERMS.quantum, Number(0, 1_000_000), "An attempt runs at least so many times the cost before it may be asked."

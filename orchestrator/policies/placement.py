@@ -117,7 +117,7 @@ class Outlook(Protocol):
 
     @property
     def here_ns(self) -> Nanos:
-        """How long it is expected to run where it could start now (``Choice.expected_ns``)."""
+        """How long it is expected to run where it could start now, without the benefit of a doubt."""
         ...
 
     @property

@@ -27,10 +27,9 @@ IDLE_MIN = 1e-3
 
 
 FREE_MAX = 50
-"""Without cost a task may be asked this often. What is expected of one that has outlived its estimate *grows* while it runs, and
-stands still while it waits. So of two such each overtakes the other as soon as it runs, and they take turns, ever faster. With
-nothing to pay for a turn that is right in the mean (what is left of long-tailed run times is best shared), and nothing in the
-reckoning ends it; but real turns cost messages."""
+"""Without cost a task may be asked this often. What is left of a task that has outlived its estimate is expected to *grow* while it
+runs, and stands still while it waits. So of two such tasks the one that runs falls behind at once, and they would take turns for
+ever. In the mean that is right, but each turn costs messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class Preemption:
     margin: float = 0.1
     """How much longer than the waiting task the others must have left, in parts of it: estimates are never exact."""
     preemptions_max: float = 3
-    """Nobody is preempted more often; so a task loses at most this many times the cost. Not with ``cost_ns`` 0."""
+    """Nobody is preempted more often; so a task loses at most this many times the cost. With ``cost_ns`` 0: ``FREE_MAX``."""
     quantum: float = 5.0
     """An attempt runs at least so many times the cost before it may be asked: what was paid must have bought something."""
     share_max: float = 0.5

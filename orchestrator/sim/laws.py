@@ -55,7 +55,7 @@ class Laws:
         """When a coordinator last read something of its own."""
         self._assigned: dict[Attempt, str] = {}
         self._disbelieved: list[str] = []
-        """What was said of reports that went to the dead letters as forged."""
+        """What was said of reports that went to the quarantine as forged."""
         self._reported: dict[Attempt, str] = {}
         """Attempts that agents reported as done, and their tasks."""
         self._agents: dict[str, AgentProcess] = {}
