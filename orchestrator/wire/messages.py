@@ -84,7 +84,7 @@ class Error(Part, frozen=True):
     """Why something did not work, for people: what happened, what it means, what to do."""
 
     kind: Annotated[str, Meta(max_length=256)]
-    """A stable word (``timeout``, ``lost``, ``unknown_handler`` …) or the exception's class name."""
+    """A stable word (``timeout``, ``quarantined``, ``unknown_handler`` …) or the exception's class name."""
     message: Text
     """What happened, what it means for the work, what to do."""
     trace: Annotated[str, Meta(max_length=16384)] = ""
