@@ -25,9 +25,7 @@ def register(app: typer.Typer) -> None:
 def dead(
     call: Call,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the oldest first")] = 20,
-    quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Instead: samples of what peers must not send")
-    ] = False,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="The quarantine: samples of what peers must not send")] = False,
 ) -> None:
     """List what failed for good, and why; or what was sent that makes no sense.
 
