@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.shards import Rule
 
 OLDEST_PYTHON = (3, 11)
-OLDEST_BROKER = (3, 9)
+OLDEST_BROKER = (3, 10)
 """The first RabbitMQ with streams, which the ledger is."""
 ANSWER_WITHIN_S = 5.0
 CLOCK_WARN_S = 1.0
