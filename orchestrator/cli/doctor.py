@@ -100,7 +100,10 @@ def _python() -> Check:
 def _version(version: str) -> Check:
     numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
     if numbers < OLDEST_BROKER:
-        return Check("broker version", "fail", f"RabbitMQ {version} has no streams", "Upgrade it to 3.9 or newer.")
+        least = ".".join(map(str, OLDEST_BROKER))
+        return Check(
+            "broker version", "fail", f"RabbitMQ {version} is older than what was tried", f"Upgrade it to {least} or newer."
+        )
     return Check("broker version", "ok", f"RabbitMQ {version}")
 
 
