@@ -111,8 +111,8 @@ async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False
         verdict.faults.append(f"{len(load.lost)} tasks were confirmed and never answered: {', '.join(load.lost[:5])} …")
     if load.wrong:
         verdict.faults.append(f"{len(load.wrong)} tasks ended wrongly: {list(load.wrong.items())[:3]}")
-    if account.effects < len(load.results):
-        verdict.faults.append(f"{len(load.results) - account.effects} tasks were answered without having run")
+    if phantom := sorted(load.results.keys() - account.effects):
+        verdict.faults.append(f"{len(phantom)} tasks were answered without having run: {', '.join(phantom[:5])} …")
     if account.twice:
         verdict.faults.append(f"{len(account.twice)} tasks had their effect twice: {', '.join(account.twice[:5])} …")
     if account.overlaps:

@@ -1,8 +1,9 @@
 """What really ran, from the file that the handlers wrote; and what that means: lost, twice, overlapping, how long nothing moved.
 
 Law: an effect counts as doubled only where that could have been avoided. A worker that was killed, frozen or cut off *between its
-attempt's start and the moment its report must have been out* may have had an effect that nobody could know of: such a second
-run is counted apart (``again``), with every other one (``twice``) the promise is broken.
+attempt's start and the moment its report must have been out* is harmed: it may have had an effect that nobody could know of. Its
+second run is counted apart (``again``). With every other one (``twice``) the promise is broken: a second effect of nobody harmed,
+and one of a harmed run that began when an effect of nobody harmed was long reported, so that there was nothing left to run.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ class Harm:
 class Account:
     """The witness's verdict on one scenario."""
 
-    effects: int = 0
+    effects: set[str] = field(default_factory=set)
+    """Tasks that had their effect at all."""
     twice: list[str] = field(default_factory=list)
-    """Effects had twice though their worker lived and was connected."""
+    """Effects had once more though that could have been avoided, once for each."""
     again: list[str] = field(default_factory=list)
     """Effects had twice because their worker was killed or cut off before it could report."""
     overlaps: list[str] = field(default_factory=list)
@@ -85,11 +87,15 @@ def judge(runs: list[Run], tasks: set[str], harms: list[Harm], from_ns: int, unt
             of_task[run.task].append(run)
     killed = {harm.pid: harm.from_ns for harm in harms if harm.what == "killed"}
     for task, mine in of_task.items():
-        effects = sorted((run for run in mine if run.effect), key=lambda run: run.ended_ns)
-        account.effects += bool(effects)
+        effects = [run for run in mine if run.effect]
+        if effects:
+            account.effects.add(task)
         unharmed = [run for run in effects if not any(harm.excuses(run) for harm in harms)]
-        account.twice += [task] * (len(unharmed) - 1)
-        account.again += [task] * (len(effects) - max(1, len(unharmed)))  # who was frozen may come to its end after its successor
+        harmed = [run for run in effects if run not in unharmed]  # who was frozen may come to its end after its successor
+        late = [run for run in harmed if any(one.ended_ns + REPORTED_WITHIN_NS < run.began_ns for one in unharmed)]
+        twice = max(0, len(unharmed) - 1) + len(late)
+        account.twice += [task] * twice
+        account.again += [task] * max(0, len(effects) - 1 - twice)
         mine.sort(key=lambda run: run.began_ns)
         for one, other in pairwise(mine):
             over_ns = one.ended_ns or killed.get(one.pid, other.began_ns)
