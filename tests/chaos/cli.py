@@ -38,6 +38,9 @@ def main(
     """Break things, and let a witness count what came of it. Ends with 1 if a promise was broken."""
     scenarios = [one for one in (*ONE_NODE, *THREE_NODES) if not only or any(word in one.name for word in only)]
     series = [one for one in trials.ALL if not only or any(word in one.name for word in only)]
+    for word in only or ():
+        if not any(word in one.name for one in (*scenarios, *series)):
+            raise typer.BadParameter(f"--only {word}: nothing is called that (--list says what there is)")
     if listing:
         for one in scenarios:
             print(f"{one.name:26} {one.nodes} node{'s' if one.nodes > 1 else ' '}  {one.imitates}")
@@ -64,6 +67,8 @@ async def _all(
                 tail = await trials.run_series(town, each, kills, seed)
                 tails.append(tail)
                 _say(f"{tail.series}: {len(tail.seconds)} kills, p50 {tail.share(0.5):.3f} s, p99 {tail.share(0.99):.3f} s")
+                for fault in tail.faults:
+                    _say(f"    {fault}")
     for nodes in sorted({one.nodes for one in scenarios}):
         async with _town(nodes=nodes) as town:
             for scenario in (one for one in scenarios if one.nodes == nodes):
@@ -90,6 +95,7 @@ def _say(line: str) -> None:
 def _tell(one: Verdict) -> None:
     _say(
         f"{one.scenario}, seed {one.seed}: {'BROKEN' if one.faults else 'held'}; {one.tasks} tasks, lost {one.lost}, "
+        f"unconfirmed {one.unknown}, "
         f"twice {one.twice}, again {one.again}, silence {one.silence_s:.2f} s, {one.took_s} s in all {one.figures or ''}"
     )
     for fault in one.faults:

@@ -107,11 +107,6 @@ class Nodes:
         """Whom the URL names."""
         return self._identities[0].user
 
-    @property
-    def running(self) -> list[int]:
-        """Numbers of those that run."""
-        return [n for n, node in enumerate(self._nodes) if node.pid is not None]
-
     async def ctl(self, *words: str, node: int = 0) -> str:
         """What `rabbitmqctl` prints (half a second each). Raises AssertionError with its complaint."""
         command, environment = self._nodes[node].ctl(*words)

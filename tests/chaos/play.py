@@ -51,7 +51,7 @@ class Scenario:
     silence_s: float = 3.0
     """The longest time without any effect that is still as promised."""
     loses: bool = False
-    """An operator throws confirmed tasks away: they are lost, and that is what he asked for."""
+    """An operator throws tasks away, confirmed and not: they are lost, and that is what he asked for."""
     rate: float = 100.0
     seconds: float = 0.03
     """How long a task runs."""
@@ -69,6 +69,8 @@ class Verdict:
     lost: int = 0
     wrong: int = 0
     """Ended, but not with their value."""
+    unknown: int = 0
+    """Asked for, and never confirmed."""
     twice: int = 0
     again: int = 0
     overlaps: int = 0
@@ -103,12 +105,15 @@ async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False
             verdict.faults.append(f"{type(fault).__name__}: {str(fault) or 'it does not work again'}")
     account = witness.judge(witness.read(town.witness), set(load.sent), town.harms, from_ns, load.over_ns)
     verdict.tasks, verdict.lost, verdict.wrong = len(load.sent), len(load.lost), len(load.wrong)
+    verdict.unknown = load.unknown
     verdict.twice, verdict.again, verdict.overlaps = len(account.twice), len(account.again), len(account.overlaps)
     verdict.silence_s = round(account.silence_s, 3)
     verdict.moved_s = round(max(account.moved_s), 3) if account.moved_s else None
     verdict.figures, verdict.took_s = scene.figures, round(time.monotonic() - began, 1)
     if load.lost and not scenario.loses:
         verdict.faults.append(f"{len(load.lost)} tasks were confirmed and never answered: {', '.join(load.lost[:5])} …")
+    if load.unknown and not scenario.loses:
+        verdict.faults.append(f"{load.unknown} of {load.asked} tasks were never confirmed")
     if load.wrong:
         verdict.faults.append(f"{len(load.wrong)} tasks ended wrongly: {list(load.wrong.items())[:3]}")
     if phantom := sorted(load.results.keys() - account.effects):

@@ -16,6 +16,11 @@ def _victim(scene: Scene) -> Actor:
     return scene.dice.choice([one for one in scene.town.workers if one.alive])
 
 
+async def _comes_back(scene: Scene, victim: Actor, since_ns: int) -> None:
+    """Until it has joined anew: whatever it ran under its last incarnation counts no more."""
+    await scene.town.until(lambda: victim.last("joined") > since_ns, f"{victim.name} does not come back")
+
+
 # --- workers ------------------------------------------------------------------------------------------------------------------
 
 
@@ -25,29 +30,40 @@ async def _worker_killed(scene: Scene) -> None:
 
 
 async def _worker_naps(scene: Scene) -> None:
-    await faults.pause(scene.town, _victim(scene), LEASE_S / 2)
-    await scene.go_on(0.5)
+    """It wakes within its window: it goes on as what it was."""
+    victim = _victim(scene)
+    words = ("window_missed", "connected", "joined")
+    before = [victim.last(word) for word in words]
+    await faults.pause(scene.town, victim, LEASE_S / 2)
+    await scene.go_on(1)
+    assert [victim.last(word) for word in words] == before, f"{victim.name} had to come in anew"
 
 
 async def _worker_paused(scene: Scene) -> None:
-    await faults.pause(scene.town, _victim(scene), LEASE_S * 1.5)
+    victim, began_ns = _victim(scene), time.monotonic_ns()
+    await faults.pause(scene.town, victim, LEASE_S * 1.5)
+    await _comes_back(scene, victim, began_ns)
     await scene.go_on(1)
 
 
 async def _worker_unplugged(scene: Scene) -> None:
-    await faults.unplug(scene.town, _victim(scene), LEASE_S * 1.5)
+    victim, began_ns = _victim(scene), time.monotonic_ns()
+    await faults.unplug(scene.town, victim, LEASE_S * 1.5)
+    await _comes_back(scene, victim, began_ns)
     await scene.go_on(1)
 
 
 async def _worker_deaf(scene: Scene) -> None:
-    victim = _victim(scene)
-    before = victim.last("joined")
+    victim, began_ns = _victim(scene), time.monotonic_ns()
     await faults.deafen(scene.town, victim, LEASE_S * 2)
-    await scene.town.until(lambda: victim.last("joined") > before, "the deaf one does not come back")
+    await _comes_back(scene, victim, began_ns)
 
 
 async def _worker_flaps(scene: Scene) -> None:
-    await faults.flap(scene.town, _victim(scene), times=6, every_s=0.5)
+    """Each reset ends an incarnation, or the attempt to begin one: it joins once more after the last."""
+    victim = _victim(scene)
+    await faults.flap(scene.town, victim, times=6, every_s=0.5)
+    await _comes_back(scene, victim, scene.town.harms[-1].from_ns)
     await scene.go_on(1)
 
 
@@ -174,13 +190,13 @@ async def _agent_deleted(scene: Scene) -> None:
     """The exclusive queue of a living agent: only its node may delete it, from inside."""
     victim = _victim(scene)
     incarnation = next(word["incarnation"] for word in reversed(victim.said) if word["what"] == "connected")
-    before = victim.last("joined")
-    scene.town.harm(victim, "queue deleted", time.monotonic_ns(), time.monotonic_ns())
+    began_ns = time.monotonic_ns()
+    scene.town.harm(victim, "queue deleted", began_ns, began_ns)
     name = f'rabbit_misc:r(<<"/">>, queue, <<"orchestrator.agent.{incarnation}">>)'
     await scene.town.nodes.ctl(
         "eval", f'{{ok, Q}} = rabbit_amqqueue:lookup({name}), rabbit_amqqueue:delete(Q, false, false, <<"operator">>).'
     )
-    await scene.town.until(lambda: victim.last("joined") > before, "it does not come back")
+    await _comes_back(scene, victim, began_ns)
 
 
 async def _intake_purged(scene: Scene) -> None:

@@ -1,5 +1,6 @@
-"""Scenarios on a single broker node once, in their short form: nothing is lost, nothing is had twice while its worker lives, and
-work goes on in time. Those on a cluster of three, and the long ones, by ``python -m tests.chaos``."""
+"""Scenarios on a single broker node once, in their short form: nothing is lost but what an operator throws away, no effect is had
+twice that could have been had once, and work goes on in time. Those on a cluster of three, and those that are not ``short``, are
+played by ``python -m tests.chaos`` only."""
 
 from __future__ import annotations
 
@@ -35,15 +36,16 @@ def _named(one: Scenario | trials.Series) -> str:
 
 @pytest.mark.parametrize("scenario", [one for one in scenarios.ONE_NODE if one.short], ids=_named)
 async def test_one_node(town: Town, scenario: Scenario) -> None:
-    """On a single broker node."""
+    """All that is short."""
     await _holds(town, scenario)
 
 
 @pytest.mark.parametrize("series", [one for one in trials.ALL if one.events], ids=_named)
 async def test_how_soon(tmp_path: Path, series: trials.Series) -> None:
-    """A few kills of each kind, in a town that has seen nothing else; the median is held to
-    what the tail is in peace."""
+    """A few kills of each kind of which the broker tells, in a town that has seen nothing else; nothing is lost, wrong or had
+    twice, and the median is held to what the tail is in peace."""
     async with Town(tmp_path) as town:
         tail = await trials.run_series(town, series, 5, 1)
     print(tail.plain())
+    assert not tail.faults
     assert tail.share(0.5) <= series.p99_s, tail.plain()

@@ -96,10 +96,10 @@ class Actor:
         await self._reader
         return code
 
-    def last(self, what: str, life: int | None = None) -> int:
+    def last(self, what: str) -> int:
         """When it last said so (ns; 0: never, in this life)."""
-        life = self.lives if life is None else life
-        return next((word["heard_ns"] for word in reversed(self.said) if word["what"] == what and word["life"] == life), 0)
+        mine = (word for word in reversed(self.said) if word["life"] == self.lives)
+        return next((word["heard_ns"] for word in mine if word["what"] == what), 0)
 
 
 @dataclass(slots=True)
@@ -112,11 +112,15 @@ class Load:
     """Ended, but not as they should have."""
     results: dict[str, int] = field(default_factory=dict)
     """Ended well -> when the producer was told."""
-    unknown: int = 0
-    """Submissions that were never confirmed: nothing was promised of them."""
+    asked: int = 0
+    """Submissions that were begun."""
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
-    began_ns: int = 0
     over_ns: int = 0
+
+    @property
+    def unknown(self) -> int:
+        """Submissions that were never confirmed, refused or not, though their producer did not give up before the end."""
+        return self.asked - len(self.sent)
 
     @property
     def lost(self) -> list[str]:
@@ -128,8 +132,7 @@ class Town:
     """Use as a context manager. ``events``: whether the broker tells of lost connections."""
 
     def __init__(
-        self, folder: Path, *, nodes: int = 1, coordinators: int = 2, workers: int = 3, events: bool = True, doors: bool = True,
-        settings: dict[str, str] | None = None,
+        self, folder: Path, *, nodes: int = 1, coordinators: int = 2, workers: int = 3, events: bool = True, doors: bool = True
     ) -> None:  # fmt: skip
         self.folder = folder
         self.witness = folder / "witness"
@@ -142,7 +145,6 @@ class Town:
         self._counts = coordinators, workers
         self._events = events
         self._doors = doors
-        self._settings = settings or {}
         self._stack = AsyncExitStack()
         self._bell = asyncio.Event()
         self.producer_door: Door | None = None
@@ -191,7 +193,7 @@ class Town:
             "ORCHESTRATOR_BROKER": self._url(port), "ORCHESTRATOR_LOG": "json", "ORCHESTRATOR_NAME": f"{kind}{n}",
             "ORCHESTRATOR_REPLICATED": str(self.nodes.count > 1).lower(), "WORKERS_INSTANCE": f"{kind}{n}",
             "WITNESS": str(self.witness), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
-        } | self._settings  # fmt: skip
+        }  # fmt: skip
         return Actor(self, kind, f"{kind}{n}", door, environment)
 
     async def _end_actors(self) -> None:
@@ -262,7 +264,6 @@ class Town:
         """So many tasks a second for as long as the block lasts; at its end everything that was confirmed is waited for."""
         load = Load()
         runs: set[asyncio.Task[None]] = set()
-        load.began_ns = time.monotonic_ns()
         flow = asyncio.ensure_future(self._flow(load, runs, rate, seconds))
         try:
             async with asyncio.timeout(READY_WITHIN_S):
@@ -296,11 +297,11 @@ class Town:
 
     async def _one(self, load: Load, call: Any, number: int) -> None:
         handle: Handle
+        load.asked += 1
         try:
             (handle,) = await self.client.submit_many([call])
         except OrchestratorError:
-            load.unknown += 1
-            return
+            return  # it is asked, and not sent
         load.sent[handle.id] = time.monotonic_ns()
         result = await handle.outcome()
         if result.outcome == "done" and await handle == 2 * number:

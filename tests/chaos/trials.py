@@ -30,7 +30,8 @@ class Series:
 
     name: str
     imitates: str
-    one: Callable[[Town, Random], Awaitable[list[float]]]
+    one: Callable[[Town, Random, Tail], Awaitable[None]]
+    """One trial; its figures and its faults go into the tail."""
     p99_s: float
     events: bool = True
 
@@ -42,6 +43,8 @@ class Tail:
     series: str
     promised_p99_s: float
     seconds: list[float] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    """In words, what was not as promised beside the time."""
 
     def share(self, part: float) -> float:
         """The least time that so large a part of all took at most."""
@@ -50,7 +53,8 @@ class Tail:
 
     @property
     def held(self) -> bool:
-        return self.share(0.99) <= self.promised_p99_s
+        """What was promised: nothing was wrong, and it was soon enough."""
+        return not self.faults and self.share(0.99) <= self.promised_p99_s
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,8 +70,8 @@ async def _begun(town: Town, wanted: Callable[[list[witness.Run]], Any], within_
     return found
 
 
-async def worker_killed(town: Town, dice: Random) -> list[float]:
-    """One task each on all workers; some of these are killed at one moment."""
+async def worker_killed(town: Town, dice: Random, tail: Tail) -> None:
+    """One task each on all workers; some of these are killed at one moment. All are cancelled in the end, and say so."""
     town.witness.write_text("")
     handles = await town.client.submit_many(town.client.task("town.hold").call(seconds=RUNS_S) for _ in town.workers)
     tasks = {handle.id for handle in handles}
@@ -84,22 +88,29 @@ async def worker_killed(town: Town, dice: Random) -> list[float]:
 
     again = await _begun(town, all_again, 60)
     for handle in handles:
-        await handle.cancel()
+        if not await handle.cancel():
+            tail.faults.append(f"{handle.id} was over, or nobody knew it")
+    for handle in handles:
+        if (outcome := (await handle.outcome(60)).outcome) != "cancelled":
+            tail.faults.append(f"{handle.id} was cancelled, and ended as {outcome}")
     await town.revive()
-    return [(run.began_ns - now) / witness.NS for run in again]
+    tail.seconds += [(run.began_ns - now) / witness.NS for run in again]
 
 
-async def leader_killed(town: Town, dice: Random) -> list[float]:
-    """Under a steady load: from the kill to the first task that begins under a later epoch."""
+async def leader_killed(town: Town, dice: Random, tail: Tail) -> None:
+    """Under a steady load: from the kill to the first task that begins under a later epoch. All of the load is done, and once."""
     town.witness.write_text("")
-    async with town.load(rate=100):
+    async with town.load(rate=100) as load:
         await asyncio.sleep(0.2 + dice.random() / 2)
         epoch = max(_epoch(run) for run in witness.read(town.witness))
         now = time.monotonic_ns()
         await faults.kill(town, town.leader)
         first = await _begun(town, lambda runs: next((run for run in runs if _epoch(run) > epoch), None), 60)
+    account = witness.judge(witness.read(town.witness), set(load.sent), town.harms, now, load.over_ns)
+    found = {"lost": load.lost, "wrong": list(load.wrong), "twice": account.twice, "unconfirmed": load.unknown}
+    tail.faults += [f"{what}: {tasks} of {load.asked}" for what, tasks in found.items() if tasks]
     await town.revive()
-    return [(first.began_ns - now) / witness.NS]
+    tail.seconds.append((first.began_ns - now) / witness.NS)
 
 
 def _epoch(run: witness.Run) -> int:
@@ -112,7 +123,7 @@ async def run_series(town: Town, series: Series, trials: int, seed: int, told: C
     dice = Random(f"{series.name}{seed}")
     await town.revive()
     while len(tail.seconds) < trials:
-        tail.seconds += await series.one(town, dice)
+        await series.one(town, dice, tail)
         told(len(tail.seconds))
     return tail
 
