@@ -94,9 +94,9 @@ def _say(line: str) -> None:
 
 def _tell(one: Verdict) -> None:
     _say(
-        f"{one.scenario}, seed {one.seed}: {'BROKEN' if one.faults else 'held'}; {one.tasks} tasks, lost {one.lost}, "
-        f"unconfirmed {one.unknown}, "
-        f"twice {one.twice}, again {one.again}, silence {one.silence_s:.2f} s, {one.took_s} s in all {one.figures or ''}"
+        f"{one.scenario}, seed {one.seed}: {'BROKEN' if one.faults else 'held'}; {one.tasks} tasks, unconfirmed {one.unknown}, "
+        f"lost {one.lost}, twice {one.twice}, again {one.again}, silence {one.silence_s:.2f} s, {one.took_s} s in all "
+        f"{one.figures or ''}"
     )
     for fault in one.faults:
         _say(f"    {fault}")

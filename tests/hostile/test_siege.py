@@ -46,20 +46,32 @@ def test_a_siege(seed: int) -> None:
 
 def test_liars_among_the_agents() -> None:
     """The same by somebody who publishes as the agents' own user: he is believed what he says of them, so work may suffer; but
-    nothing raises and nothing grows."""
+    nothing raises, the books hold, nothing grows, and whom he makes up is gone when the first orders for him come back."""
     siege = Siege(3, rogue=AGENT_USER)
+    desk = siege.machine.desk
+    honest = []
     for turn in range(100):
         for place in PLACES:
             siege.blows(place, 25)
-        siege.honest(5)
+        honest += siege.honest(5)
         if turn % 4 == 0:
             siege.beat()
-    assert len(siege.machine.desk.registry.instances) < 2_000
+        if turn % 10 == 0:
+            invariants.check(desk)
+        assert desk.registry.instances.keys() <= set(siege.corpus.known.incarnations)
+    assert desk.counts["instances_lost"] > 100, "he made up many"
+    assert desk.phase == "leading"
+    assert set(desk.custody.served) == {"thumbs"} == set(desk.registry.pools)
+    assert len(desk.offences.rows) < 20
+    assert siege.said["offence"] < 60
+    assert len([name for name in honest if name in siege.results]) > len(honest) / 4, "it suffers, and goes on"
 
 
 @pytest.mark.parametrize("first", range(0, 120, 40))
 def test_facts_that_nobody_would_write(first: int) -> None:
-    """A ledger with well-formed nonsense in it stops no coordinator that reads it, leading or not: it takes what it can."""
+    """A ledger with well-formed nonsense in it stops no coordinator that reads it, leading or not: it takes what it can. A forged
+    claim ends a reign, as a true one would; with its next session it leads again, and its books hold."""
+    ended = 0
     for seed in range(first, first + 40):
         dice, siege = Random(seed), Siege(seed)
         for _ in range(30):
@@ -70,8 +82,12 @@ def test_facts_that_nobody_would_write(first: int) -> None:
             strange = Strange(dice, siege.now_ns, siege.corpus.known.tasks, siege.corpus.known.incarnations)
             siege.read(strange.entry(("n1", "evil")))
             if siege.machine.desk.phase != "leading":
+                ended += 1
                 siege.step(e.SessionLost("another claimed"))
                 siege.step(e.SessionOpened("n1"), e.TokenHeld())
+            assert siege.machine.desk.phase == "leading"
+        invariants.check(siege.machine.desk)
+    assert ended, "nobody forged a claim"
 
 
 def test_ten_thousand_services_are_announced_and_nobody_is_there() -> None:

@@ -33,6 +33,10 @@ BUDGET_BYTES = 32 * 1024 * 1024
 ROUND_EXAMPLES = 100
 
 
+class Found(Exception):
+    """A body that breaks a law, or at which the codec raises, which it must never."""
+
+
 class Target:
     """What is tried, and what became of it."""
 
@@ -42,7 +46,15 @@ class Target:
         self.largest_bytes = 0
 
     def __call__(self, body: bytes, *, weigh: bool = False) -> None:
-        """One body. Raises AssertionError if a law is broken, and whatever the codec raises, which is never to raise."""
+        """One body. Raises Found if a law is broken, or the codec raises, which is never to raise."""
+        try:
+            self._try(body, weigh)
+        except Exception as error:
+            raise Found(f"{type(error).__name__}: {error}; {len(body):,} bytes: {body[:100]!r}") from error
+        finally:
+            tracemalloc.stop()
+
+    def _try(self, body: bytes, weigh: bool) -> None:
         if weigh:
             tracemalloc.start()
         began = time.process_time()
@@ -52,11 +64,11 @@ class Target:
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             self.largest_bytes = max(self.largest_bytes, peak)
-            assert peak <= BUDGET_BYTES, f"{peak:,} bytes for {len(body):,}: {body[:100]!r}"
+            assert peak <= BUDGET_BYTES, f"{peak:,} bytes"
         else:
             budget_ms = 2 * max(LEAST_MS, BUDGET_MS_PER_KIB * len(body) / 1024)  # for the two of them
             self.slowest_ms = max(self.slowest_ms, took_ms)
-            assert took_ms <= budget_ms, f"{took_ms:.0f} ms for {len(body):,} bytes: {body[:100]!r}"
+            assert took_ms <= budget_ms, f"{took_ms:.0f} ms"
         if isinstance(heard, Malformed):
             self.seen[heard.reason] += 1
             assert heard.size == len(body)
@@ -71,7 +83,10 @@ class Target:
 
 
 def fuzz(seconds: float, seed: int, said: Callable[[Target], None] = lambda target: None) -> Target:
-    """So long; the same seed tries the same first things. Raises at the first body that breaks a law, shrunk where that can be."""
+    """So long; the same seed tries the same first things.
+
+    Raises Found at the first body that breaks a law, shrunk where that can be.
+    """
     target = Target()
     ends = time.monotonic() + seconds
     rounds = 0

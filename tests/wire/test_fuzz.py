@@ -42,5 +42,6 @@ def test_the_target_finds_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> Non
         raise trouble
 
     monkeypatch.setattr(codec, "_unreadable", raises)
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(fuzz.Found) as found:
         fuzz.fuzz(5.0, seed=1)
+    assert found.value.__cause__ is not None
