@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+from typer.testing import CliRunner
+
 from tests.bench import core
+from tests.bench.cli import app
 
 
 def test_a_decision_costs_no_more_where_many_more_wait() -> None:
@@ -24,3 +28,14 @@ def test_claims_are_judged_by_the_rows_that_are_there() -> None:
     assert [claim.holds for claim in core.claims(rows)] == [True, True]
     rows.append({"instances": 10_000, "waiting": 1_000_000, **row, "decision_us": 41.0, "bytes_per_waiting": 1_100.0})
     assert [claim.holds for claim in core.claims(rows)] == [False, True, False]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_is_missed_ends_with_one(options: list[str], holds: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For people and for machines."""
+    monkeypatch.setattr(core, "GRID", [])
+    monkeypatch.setattr(core, "cycle_us", lambda: 1.0)
+    monkeypatch.setattr(core, "bytes_per_ended", lambda: 1.0)
+    monkeypatch.setattr(core, "claims", lambda rows: [core.Claim("µs", 1.0, 2.0, True), core.Claim("bytes", 1.0, 2.0, holds)])
+    assert CliRunner().invoke(app, ["core", *options]).exit_code == (0 if holds else 1)
