@@ -39,7 +39,7 @@ def main(
     scenarios = [one for one in (*ONE_NODE, *THREE_NODES) if not only or any(word in one.name for word in only)]
     series = [one for one in trials.ALL if not only or any(word in one.name for word in only)]
     for word in only or ():
-        if not any(word in one.name for one in (*scenarios, *series)):
+        if not any(word in name for name in [one.name for one in scenarios] + [one.name for one in series]):
             raise typer.BadParameter(f"--only {word}: nothing is called that (--list says what there is)")
     if listing:
         for one in scenarios:
