@@ -17,9 +17,14 @@ from tests.core.fleet import Fleet
 WORK = [Handler("work")]
 
 
-def taught(placement: str = "fastest", *, fast: int = 1, slow: float = 10.0, runs_s: float = 0.1) -> Fleet:
-    """A slow instance and fast ones, and it is known what they are: tasks, which take ``runs_s`` on fast ones, ran on each."""
-    fleet = Fleet(lambda task: LASTS.get(task, round(runs_s * NS_PER_S)), {"placement": placement}, Config())
+def taught(
+    placement: str = "fastest", *, fast: int = 1, slow: float = 10.0, runs_s: float = 0.1, lasts: dict[str, Nanos] | None = None
+) -> Fleet:
+    """A slow instance and fast ones, and it is known what they are: tasks, which take ``runs_s`` on fast ones, ran on each.
+
+    ``lasts``: tasks that take something else.
+    """
+    fleet = Fleet(lambda task: (lasts or {}).get(task, round(runs_s * NS_PER_S)), {"placement": placement}, Config())
     fleet.slow["slow"] = slow
     fleet.instance("slow", [*WORK, Handler("other")], {"slots": 1})
     for number in range(fast):
@@ -30,10 +35,6 @@ def taught(placement: str = "fastest", *, fast: int = 1, slow: float = 10.0, run
         fleet.run(fleet.now_ns + 60 * NS_PER_S)
         wave += 1
     return fleet
-
-
-LASTS: dict[str, Nanos] = {}
-"""Tasks that take longer than they should."""
 
 
 def runs_on(fleet: Fleet, where: str) -> list[str]:
@@ -73,8 +74,7 @@ def test_it_waits_for_the_fast_one_and_is_done_sooner() -> None:
 def test_it_waits_no_longer_than_it_stands_to_gain() -> None:
     """What runs on the fast one does not end: it starts on the slow one, and has lost about what that alone takes
     (1 s; half as much again is expected, for what ran there raised the mean of all)."""
-    fleet = taught()
-    LASTS["stuck"] = 3600 * NS_PER_S
+    fleet = taught(lasts={"stuck": 3600 * NS_PER_S})
     fleet.submit(Task("stuck", "s.work"))
     fleet.submit(Task("b", "s.work"))
     came_ns = fleet.now_ns

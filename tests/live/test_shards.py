@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from orchestrator.amqp import Link, topology
 from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.topology import within
@@ -10,6 +12,7 @@ from orchestrator.shards import ALONE, read
 from tests.live.peers import Task, coordinator, producer, running
 
 LETTERS = {"letters": {"services": ["letters"]}}
+WITHIN_S = 20.0
 
 
 async def test_the_rule_is_published_before_anybody_can_miss_it(amqp_url: str) -> None:
@@ -21,8 +24,9 @@ async def test_the_rule_is_published_before_anybody_can_miss_it(amqp_url: str) -
         handle = await client.submit("letters.upper", text="a")
         assert handle.shard == "letters"
         async with coordinator(amqp_url, shards=LETTERS, shard="letters"):
-            while not (found := await client.ask("tasks", shard="letters")):
-                pass  # it waited in the broker; its coordinator reads it in a moment
+            async with asyncio.timeout(WITHIN_S):
+                while not (found := await client.ask("tasks", shard="letters")):
+                    pass  # it waited in the broker; its coordinator reads it in a moment
             assert [one["task"] for one in found] == [handle.id]
             assert await client.ask("tasks") == []
 
@@ -36,8 +40,9 @@ async def test_who_connects_after_a_change_goes_by_the_new_rule_and_what_waits_s
             await new.heard("shards")
             assert (await after.submit("letters.upper", text="b")).shard == "letters"
             assert (await before.submit("letters.upper", text="c")).shard == "default"
-            while (await before.ask("status"))["waiting"] < 2:
-                pass  # as above
+            async with asyncio.timeout(WITHIN_S):
+                while (await before.ask("status"))["waiting"] < 2:
+                    pass  # as above
             assert await waits.cancel()
             assert (await waits.outcome("10s")).outcome == "cancelled"
             async with await Link.open(amqp_url, name="operator", connections=("consume",)) as link:
@@ -68,8 +73,9 @@ async def test_two_shards_keep_ledgers_of_their_own(amqp_url: str) -> None:
         one.submit(Task("t1", "numbers.double"))
         await client.task("letters.upper", id="t1").submit(text="a")
         for shard, kind in (("default", "numbers.double"), ("letters", "letters.upper")):
-            while not (found := await client.ask("tasks", shard=shard)):
-                pass  # as above
+            async with asyncio.timeout(WITHIN_S):
+                while not (found := await client.ask("tasks", shard=shard)):
+                    pass  # as above
             assert [(each["task"], each["type"]) for each in found] == [("t1", kind)]
             stat = await one.link.stat(within(shard, topology.LEADER))
             assert stat.consumers == 1
