@@ -1,4 +1,6 @@
-"""Watching processes that are not children of the test: who belongs to a directory, and when they have ended. Linux only."""
+"""Watching processes that are not children of the test: who belongs to a directory, when they have ended, what they weigh and use.
+Linux only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int, *, peak: bool = False) -> float:
+    """Resident memory of a process, now or at its peak; 0 if it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+            if line.startswith("VmHWM:" if peak else "VmRSS:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cpu_s(pid: int, *, children: bool = False) -> float:
+    """User and system time of a process, with those of its children that have ended if wanted; 0 if it has ended itself."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return sum(map(int, fields[11 : 15 if children else 13])) * _TICK_S
+    return 0.0
 
 
 def below(directory: Path) -> set[int]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.peers.door import Crew
-
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+from tests.processes import cpu_s as cpu_of_one_s
+from tests.processes import resident_mb
 
 
 class Usage:
@@ -38,8 +38,8 @@ class Usage:
                 "processes": len(families),
                 "elapsed_s": now - at,
                 "cpu_s": spent_s - before_s,
-                "mb": max(sum(_mb(pid, "VmRSS") for pid in members) for members in families),
-                "peak_mb": max(sum(_mb(pid, "VmHWM") for pid in members) for members in families),
+                "mb": max(sum(resident_mb(pid) for pid in members) for members in families),
+                "peak_mb": max(sum(resident_mb(pid, peak=True) for pid in members) for members in families),
             }
         return told
 
@@ -60,17 +60,4 @@ def family(pid: int) -> list[int]:
 
 def cpu_s(members: Iterable[int]) -> float:
     """User and system time of these processes, and of their children that have ended."""
-    ticks = 0
-    for pid in members:
-        with suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-    return ticks * _TICK_S
-
-
-def _mb(pid: int, what: str) -> float:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(what):
-                return int(line.split()[1]) / 1024
-    return 0.0
+    return sum(cpu_of_one_s(pid, children=True) for pid in members)

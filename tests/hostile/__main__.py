@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.hostile.run import run
+from tests.hostile.run import faults, run
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
     agents: Annotated[int, typer.Option(min=1, help="Honest agents.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Measure it. Exit code 1 if somebody did not bear it."""
+    """Measure it. Exit code 1 if honest work, or somebody who does it, did not bear it."""
     with tempfile.TemporaryDirectory(prefix="hostile.") as folder, Progress(console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task("honest work alone", total=messages)
 
@@ -53,7 +53,10 @@ def main(
         Console().print(report)
     before, during = report["before"]["tasks_per_s"], report["during"]["tasks_per_s"]
     print(f"honest tasks/s: {before} alone, {during} under the flood ({during / before:.0%})", file=sys.stderr)
-    raise typer.Exit(1 if report["wrong"] else 0)
+    found = faults(report)
+    for fault in found:
+        print(fault, file=sys.stderr)
+    raise typer.Exit(1 if found else 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Four sorts, each for each place that a peer may write to:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -67,6 +67,8 @@ KINDS: dict[Place, tuple[str, ...]] = {
 SMALL_BYTES = 20_000
 """Bombs up to this size are as frequent as other things; larger ones are rare, or a million messages would be a terabyte."""
 LARGE_ONCE_IN = 1_000
+SQUATS = 0.35 / 8
+"""The share of what is made for an intake that takes the id of a task that is known: one of the eight ways to lie there."""
 
 
 class Blow(NamedTuple):
@@ -85,7 +87,6 @@ class Known:
     incarnations: Sequence[str] = ("thumbs-1.7f3a",)
     tasks: Sequence[str] = ("t1", "t2")
     epoch: int = 42
-    queues: Sequence[str] = field(default_factory=tuple)
 
 
 class Corpus:
@@ -126,10 +127,6 @@ class Corpus:
         if draw < 0.65:
             return Blow("lie", dice.choice(self._bodies))  # right, but not for this place
         return Blow("lie", encode(self._lies[place]()))
-
-    def lie(self, place: Place) -> AnyMessage:
-        """A well-formed lie, as a message."""
-        return self._lies[place]()
 
     # --- bent --------------------------------------------------------------------------------------------------------
 

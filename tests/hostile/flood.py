@@ -14,24 +14,35 @@ import sys
 import time
 from collections import Counter
 from functools import partial
+from math import sqrt
 from random import Random
 from typing import Any
 
 from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.wire.codec import decode
 from orchestrator.wire.messages import Echo
-from tests.hostile.corpus import Corpus, Known, Place
+from tests.hostile.corpus import SQUATS, Corpus, Known, Place
 
 POOL = 20_000
 """Different messages that are made before the flood begins; drawn from again and again, or making them would slow it."""
 ROUND = 200
 """Messages written between two looks at the socket."""
+KNOWN = 20_000
+"""So many of the honest tasks' ids it has guessed."""
 UNCONFIRMED_MAX = 5_000
 AIMS: tuple[tuple[str, Place], ...] = (
     ("intake", "intake"), ("intake", "intake"), ("unknown", "intake"), ("reports", "reports"), ("reports", "reports"),
     ("registry", "registry"), ("registry", "registry"), ("control", "control"), ("agent", "orders"), ("echo", "echo"),
     ("results", "results"), ("ledger", "reports"),
 )  # fmt: skip
+
+
+def squatted_max(messages: int, submitted: int) -> float:
+    """How many of the ``submitted`` honest tasks may find their id taken: each message that takes an id takes one of all that were
+    guessed, and so at most one of those that were submitted. Only different messages count. Five deviations beyond the mean."""
+    intakes = sum(place == "intake" for _, place in AIMS) / len(AIMS)
+    mean = min(messages, POOL) * intakes * SQUATS * min(1.0, submitted / KNOWN)
+    return mean + 5 * sqrt(mean) + 1
 
 
 class Flood:
@@ -75,7 +86,7 @@ class Flood:
 
     async def pool(self) -> dict[str, list[bytes]]:
         """Bodies for each aim."""
-        known = Known("honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, 20_000)], self._epoch)
+        known = Known("honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, KNOWN)], self._epoch)
         corpus = Corpus(self._dice.getrandbits(32), known)
         share = POOL // len(AIMS)
         bodies: dict[str, list[bytes]] = {}

@@ -35,7 +35,7 @@ class Load:
         self.done = 0
         self.wrong: list[str] = []
         self.squatted = 0
-        """Somebody had submitted another task under that id before us: ids that can be guessed can be taken."""
+        """Not done: somebody had submitted another task under that id before us. Ids that can be guessed can be taken."""
         self.waits_s: list[float] = []
         """From submission to result, since they were last taken."""
         self.strays: Counter[str] = Counter()
@@ -45,6 +45,16 @@ class Load:
     def tasks(self) -> str:
         """What its tasks are called: this, and a number from 1."""
         return self._prefix
+
+    @property
+    def submitted(self) -> int:
+        """How many, so far."""
+        return self._number
+
+    def waits_ms(self) -> dict[str, float | None]:
+        """Median and tail of the waits, None if there are none."""
+        waits = sorted(self.waits_s)
+        return {f"wait_ms_p{share}": round(1000 * waits[len(waits) * share // 100], 1) if waits else None for share in (50, 99)}
 
     async def run(self) -> None:
         """Until ``stop``; then until all results are there."""
@@ -102,7 +112,8 @@ class Load:
             number, since = known
             if item.outcome == "refused" and item.error is not None and item.error.kind == "id_taken":
                 self.squatted += 1
-            elif item.outcome != "done" or unpack(item.value or b"\xc0") != number:
+                continue
+            if item.outcome != "done" or unpack(item.value or b"\xc0") != number:
                 self.wrong.append(f"{item.task}: {item.outcome}, {item.error}")
             self.done += 1
             self.waits_s.append(now - since)

@@ -15,10 +15,18 @@ from orchestrator.amqp import Link, topology
 from orchestrator.client import Client
 from orchestrator.client.errors import OrchestratorError
 from orchestrator.live.embedded import EmbeddedBroker
+from tests.hostile.flood import squatted_max
 from tests.hostile.load import Load
-from tests.hostile.town import ROOT, Town, cpu_s, rss_mb
+from tests.hostile.town import ROOT, Town
+from tests.processes import cpu_s, resident_mb
 
 LOOK_EVERY_S = 0.5
+LEAST_SHARE = 0.5
+"""Of the honest throughput that must be left under the flood."""
+SWELLS_MB = 40.0
+"""How much more anybody may weigh after it than before …"""
+REMEMBERED_MB = 0.001
+"""… and for each ended task that a coordinator remembers."""
 Say = Callable[[str, int, int], None]
 
 
@@ -43,13 +51,11 @@ class Meter:
     def end(self, begun: tuple[float, int]) -> dict[str, Any]:
         """What was done since, how long each took, and what everybody weighed in the second half."""
         now, (began, done) = time.monotonic(), begun
-        waits = sorted(self._load.waits_s)
         late = [rss for at, rss in self.looks if at >= (began + now) / 2] or [self._town.rss_mb()]
         return {
             "seconds": round(now - began, 2),
             "tasks_per_s": round((self._load.done - done) / (now - began), 1),
-            "wait_ms_p50": round(1000 * waits[len(waits) // 2], 1) if waits else None,
-            "wait_ms_p99": round(1000 * waits[len(waits) * 99 // 100], 1) if waits else None,
+            **self._load.waits_ms(),
             "rss_mb": {name: round(median(rss[name] for rss in late), 1) for name in late[0]},
         }
 
@@ -73,6 +79,23 @@ async def run(
                 await ready(client, town, agents)
                 load = Load(node.url, window=window, rate=0.0 if window else rate)
                 return await _measure(node, town, client, folder, messages, seed, quiet_s, load, say or (lambda *_: None))
+
+
+def faults(report: dict[str, Any]) -> list[str]:
+    """In words, what honest work and those who do it did not bear; empty: they bore it."""
+    found = []
+    before, during, after = (report[phase] for phase in ("before", "during", "after"))
+    if report["wrong"]:
+        found.append(f"{len(report['wrong'])} honest tasks ended wrongly: {report['wrong'][:3]}")
+    if during["tasks_per_s"] < LEAST_SHARE * before["tasks_per_s"]:
+        found.append(f"{during['tasks_per_s']} honest tasks a second are left of {before['tasks_per_s']}")
+    if report["squatted"] > (most := squatted_max(report["messages"], report["submitted"])):
+        found.append(f"{report['squatted']} honest tasks found their id taken; the flood can have taken {most:.0f} of these")
+    for name, mb in after["rss_mb"].items():
+        room_mb = SWELLS_MB + (REMEMBERED_MB * report["status"]["remembered"] if name == "coordinator" else 0.0)
+        if mb > before["rss_mb"][name] + room_mb:
+            found.append(f"{name} swells: {before['rss_mb'][name]} MB before, {mb} after")
+    return found
 
 
 async def ready(client: Client, town: Town, agents: int) -> None:
@@ -129,9 +152,10 @@ async def _measure(
     ended = f"the flood ended early: {said}\n{(folder / 'flood.log').read_text()}"
     assert said.get("done", 0) >= messages, ended
     report["wrong"], report["squatted"], report["strays"] = load.wrong, load.squatted, dict(load.strays)
+    report["submitted"] = load.submitted
     report["words"] = {name: dict(words) for name, words in town.judge().items()}
     report["status"] = await client.ask("status", timeout_s=60)
-    report["broker_mb"] = round(rss_mb(node.pid or 0), 1)
+    report["broker_mb"] = round(resident_mb(node.pid or 0), 1)
     report["memory"] = _memory(meter)
     return report
 

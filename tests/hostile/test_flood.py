@@ -4,10 +4,11 @@ large form of it, with a million messages."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.hostile.run import run
+from tests.hostile.run import faults, run
 
 MESSAGES = 8_000
 RATE = 200.0
@@ -18,12 +19,11 @@ async def test_honest_work_beside_a_flood(tmp_path: Path) -> None:
     """Thousands of hostile messages for every queue there is, agents', producers' and the ledger included.
 
     No process ends, none says a word of an exception, the leader leads on in its first session; at least half of the honest work is
-    done meanwhile, all of it in the end, and rightly; what came is counted and explained; nobody's memory swells.
+    done meanwhile, all of it in the end, and rightly, but for the few whose ids were taken; what came is counted and explained;
+    nobody's memory swells.
     """
     report = await run(tmp_path, MESSAGES, quiet_s=4.0, rate=RATE)
-    before, during, after = (report[phase] for phase in ("before", "during", "after"))
-    assert report["wrong"] == []
-    assert during["tasks_per_s"] >= before["tasks_per_s"] / 2, (before, during)
+    assert faults(report) == []
     words = report["words"]["coordinator"]
     assert (words["session"], words["leading"]) == (1, 1)
     assert words["offence"] < 200, "a line at the first, the tenth, the hundredth of each"
@@ -33,5 +33,16 @@ async def test_honest_work_beside_a_flood(tmp_path: Path) -> None:
     rows = {(row["what"], row["where"]) for row in report["status"]["offences"]}
     assert {("malformed", "orchestrator.reports"), ("malformed", "orchestrator.tasks.honest")} <= rows
     assert "rogue" in {row["user"] for row in report["status"]["offences"]}
-    for name, mb in after["rss_mb"].items():
-        assert mb < before["rss_mb"][name] + 40, f"{name}: {before['rss_mb'][name]} MB before, {mb} after"
+
+
+def test_what_is_not_borne() -> None:
+    """Each alone is a fault: less than half of the work, somebody who swells, ids that were not taken by the flood, a wrong end."""
+    phase = {"tasks_per_s": 200.0, "rss_mb": {"coordinator": 60.0, "agent-0": 40.0}}
+    well: dict[str, Any] = {"messages": 8_000, "submitted": 4_000, "wrong": [], "squatted": 17, "status": {"remembered": 5_000}}
+    well |= {"before": phase, "during": phase | {"tasks_per_s": 101.0}, "after": phase | {"rss_mb": {"coordinator": 104.0}}}
+    assert faults(well) == []
+    for bad in (
+        {"wrong": ["t: failed"]}, {"squatted": 60}, {"during": phase | {"tasks_per_s": 99.0}},
+        {"after": phase | {"rss_mb": {"coordinator": 106.0}}}, {"after": phase | {"rss_mb": {"agent-0": 81.0}}},
+    ):  # fmt: skip
+        assert len(faults(well | bad)) == 1, bad

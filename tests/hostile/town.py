@@ -14,9 +14,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from tests.processes import cpu_s, resident_mb
 
 ROOT = Path(__file__).parents[2]
 ONCE = {"leading": "it led", "connected": "it connected", "session": "it opened a session"}
@@ -89,25 +90,8 @@ class Town:
 
     def rss_mb(self) -> dict[str, float]:
         """Resident memory of each."""
-        return {name: rss_mb(process.pid) for name, process in self.processes.items()}
+        return {name: resident_mb(process.pid) for name, process in self.processes.items()}
 
     def cpu_s(self) -> dict[str, float]:
         """CPU time that each has used."""
         return {name: cpu_s(process.pid) for name, process in self.processes.items()}
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process, MB."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process, s."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-    return 0.0

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tests.soak.run import soak
+from tests.soak.run import faults, soak
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="A picture too (needs matplotlib).")] = None,
 ) -> None:
-    """Measure it. Exit code 1 if somebody grows."""
+    """Measure it. Exit code 1 if somebody grows, that cannot be told, a task did not end as it should, or too few got done."""
     seconds = 60 * minutes
     with tempfile.TemporaryDirectory(prefix="soak.") as folder, Progress(console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task("warming up", total=seconds)
@@ -36,16 +36,18 @@ def main(
             bar.update(line, completed=passed, description=weights)
 
         report = asyncio.run(soak(Path(folder), seconds, rate=rate, window_s=dedup_window, agents=agents, say=say))
-    judged = report["growth"]
-    well = bool(judged) and not report["wrong"] and all(max(one["most"], -one["least"]) <= flat for one in judged.values())
+    judged, found = report["growth"], faults(report)
+    flat_all = bool(judged) and all(max(one["most"], -one["least"]) <= flat for one in judged.values())
     if as_json:
-        print(json.dumps(report | {"flat": well}, indent=1))
+        print(json.dumps(report | {"flat": flat_all, "faults": found}, indent=1))
     else:
         Console().print(table(report))
     if plot:
         draw(report, plot)
-    print("flat" if well else "not flat, or not to be told: the warm-up takes the dedup window and 30 s", file=sys.stderr)
-    raise typer.Exit(0 if well else 1)
+    for fault in found:
+        print(fault, file=sys.stderr)
+    print("flat" if flat_all else "not flat, or not to be told: the warm-up takes the dedup window and 30 s", file=sys.stderr)
+    raise typer.Exit(0 if flat_all and not found else 1)
 
 
 def table(report: dict[str, Any]) -> Table:

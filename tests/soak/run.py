@@ -22,6 +22,10 @@ from tests.hostile.town import Town
 LOOK_EVERY_S = 1.0
 SETTLES_S = 30.0
 """How much longer than the dedup window the warm-up takes: ids are forgotten in lots."""
+LEAST_SHARE = 0.9
+"""Of the rate that must get done."""
+LEAST_LOOKS = 10
+"""Fewer looks after the warm-up tell nothing."""
 
 
 async def soak(
@@ -34,7 +38,7 @@ async def soak(
     agents: int = 2,
     say: Callable[[float, dict[str, float]], None] = lambda passed, rss: None,
 ) -> dict[str, Any]:
-    """The figures. Raises AssertionError if somebody ended, or a task came to another end than it should."""
+    """The figures; what tasks came to stands in them. Raises AssertionError if somebody ended, or said something of an error."""
     warm_up_s = window_s + SETTLES_S if warm_up_s is None else warm_up_s
     async with EmbeddedBroker(folder / "broker") as node:
         with Town(node.url, folder, agents=agents, dedup_window_s=str(window_s)) as town:
@@ -55,7 +59,6 @@ async def soak(
                 cpu = {name: round(used / passed, 4) for name, used in town.cpu_s().items()}
                 words = town.judge()
                 status = await client.ask("status", timeout_s=60)
-    waits = sorted(load.waits_s)
     return {
         "seconds": round(passed, 1),
         "warm_up_s": warm_up_s,
@@ -63,8 +66,9 @@ async def soak(
         "done": load.done,
         "tasks_per_s": round(load.done / passed, 1),
         "wrong": load.wrong[:10],
-        "wait_ms_p50": round(1000 * waits[len(waits) // 2], 1),
-        "wait_ms_p99": round(1000 * waits[len(waits) * 99 // 100], 1),
+        "squatted": load.squatted,
+        "strays": dict(load.strays),
+        **load.waits_ms(),
         "cpu_share": cpu,
         "words": {name: dict(said) for name, said in words.items()},
         "remembered": status["remembered"],
@@ -73,17 +77,26 @@ async def soak(
     }
 
 
+def faults(report: dict[str, Any]) -> list[str]:
+    """In words, what was not as it should be, but for anybody's weight."""
+    found = [f"{what}: {report[what]}" for what in ("wrong", "squatted", "strays") if report[what]]
+    if report["tasks_per_s"] <= LEAST_SHARE * report["rate"]:
+        found.append(f"{report['tasks_per_s']} tasks a second got done of {report['rate']}")
+    return found
+
+
 def growth(looks: list[tuple[float, dict[str, float]]], warm_up_s: float) -> dict[str, dict[str, float]]:
-    """Of each: what it weighed in the first minute (or fifth) after the warm-up, and by which shares it got lighter and heavier."""
+    """Of each: what it weighed in the first minute (or fifth) after the warm-up, and by which shares it got lighter and heavier.
+    Nothing of anybody, if that cannot be told yet."""
     late = [(at - warm_up_s, rss) for at, rss in looks if at >= warm_up_s]
-    if not late:
+    if len(late) < LEAST_LOOKS:
         return {}
     span = min(60.0, late[-1][0] / 5)
     found: dict[str, dict[str, float]] = {}
     for name in late[0][1]:
         lots: dict[int, list[float]] = {}
         for at, rss in late:
-            lots.setdefault(int(at // span) if span else 0, []).append(rss[name])
+            lots.setdefault(int(at // span), []).append(rss[name])
         means = [mean(lot) for lot in lots.values()]
         base = means[0]
         found[name] = {"mb": round(base, 2), "least": round(min(means) / base - 1, 4), "most": round(max(means) / base - 1, 4)}

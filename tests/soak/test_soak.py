@@ -4,10 +4,11 @@ ids are forgotten, so here it is held that what grows till then is no more than 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.soak.run import growth, soak
+from tests.soak.run import faults, growth, soak
 
 SECONDS, WARM_UP_S, RATE = 40.0, 12.0, 200.0
 PER_TASK_BYTES = 3_000
@@ -18,8 +19,7 @@ AGENT_SHARE = 0.08
 async def test_a_short_soak(tmp_path: Path) -> None:
     """Agents weigh the same all the time; a coordinator grows by the tasks that it remembers, and nothing beside."""
     report = await soak(tmp_path, SECONDS, rate=RATE, window_s=60.0, warm_up_s=WARM_UP_S)
-    assert report["wrong"] == []
-    assert report["tasks_per_s"] > 0.9 * RATE
+    assert faults(report) == []
     weights = report["growth"]
     tasks = RATE * (SECONDS - WARM_UP_S)
     leader = weights["coordinator"]
@@ -34,3 +34,12 @@ def test_growth_is_seen() -> None:
     found = growth(looks, 300.0)
     assert found["flat"]["most"] == found["flat"]["least"] == 0
     assert found["leaks"]["most"] > 0.2
+    assert growth(looks[:305], 300.0) == {}, "five looks tell nothing"
+
+
+def test_what_is_at_fault() -> None:
+    """Whatever did not end as it should, and too few that did."""
+    well: dict[str, Any] = {"wrong": [], "squatted": 0, "strays": {}, "tasks_per_s": 99.0, "rate": 100.0}
+    assert faults(well) == []
+    for bad in ({"wrong": ["t1"]}, {"squatted": 1}, {"strays": {"result": 1}}, {"tasks_per_s": 80.0}):
+        assert len(faults(well | bad)) == 1
