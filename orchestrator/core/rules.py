@@ -1,7 +1,7 @@
 """The rules of custody, one function each.
 
 Law: each rule lives here and nowhere else, so that a test can turn one off from outside and see it missed. The numbers are
-those of the rules R1–R16 in DESIGN.md, where each has the story that breaks without it. Functions decide from what they are
+those of the rules R1-R16 in DESIGN.md, where each has the story that breaks without it. Functions decide from what they are
 given; they change nothing.
 """
 
