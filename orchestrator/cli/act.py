@@ -108,7 +108,8 @@ def policy(
                 )
             wanted[kind] = name
     asked = {"set": pairs(set or []) or None, "service": service, "reset": reset or None, "explain": explain or None}
-    found = call.ask_all("policy", will=True, **wanted, **asked)
+    will = bool(set or reset or any(wanted.values()))  # else it is a look
+    found = call.ask_all("policy", will=will, **wanted, **asked)
     call.answer_each(found, explain_view if explain else policy_view)
 
 

@@ -29,6 +29,7 @@ def explain(fault: Exception) -> tuple[str, int]:
     from orchestrator.client.errors import AskRefused, OrchestratorError
     from orchestrator.live.embedded.errors import EmbeddedBrokerError
     from orchestrator.live.settings import SettingsError
+    from orchestrator.shards import UnreadableRule
     from orchestrator.traces import BadTrace
 
     match fault:
@@ -38,7 +39,7 @@ def explain(fault: Exception) -> tuple[str, int]:
             return str(fault), BAD_USAGE
         case AskRefused():
             return str(fault), BAD_USAGE if fault.error.kind in _USAGE_KINDS else FAILED
-        case OrchestratorError() | LinkError() | EmbeddedBrokerError():
+        case OrchestratorError() | LinkError() | EmbeddedBrokerError() | UnreadableRule():
             return str(fault), FAILED
         case OSError(filename=str() as name):
             what = f"The file or directory {name} cannot be used ({fault.strerror})."

@@ -93,11 +93,6 @@ class Call:
         if a single shard does not answer."""
         return questions.of_all(self._answers(op, args), will=will)
 
-    @cached_property
-    def shards(self) -> list[str]:
-        """The shards that are meant. Raises as ``ask``."""
-        return list(self._answers("", {}))
-
     def _answers(self, op: str, args: dict[str, Any]) -> questions.Answers:
         import asyncio
 

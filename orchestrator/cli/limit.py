@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli import questions
+from orchestrator.cli.faults import Fault
 from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.words import Unclear
 
@@ -66,28 +68,48 @@ def limit(
     if name is None or not (said or remove):
         if said or remove:
             raise Unclear("which limit? Name it: orchestrator limit NAME --at-once 5")
-        found = _in_force(call)
+        found = _in_force(call, will=False)
         call.answer_each(
-            {shard: [one for one in told if name in (None, one["limit"])] for shard, told in found.items()}, limits_view
+            {shard: told and [one for one in told if name in (None, one["limit"])] for shard, told in found.items()}, limits_view
         )
     elif remove:
         if said:
             raise Unclear("a limit is either changed or removed")
-        having = [shard for shard, told in _in_force(call).items() if any(one["limit"] == name for one in told)]
-        told = {shard: replace(call, shard=shard).ask("limit", name=name, remove=True) for shard in having or call.shards[:1]}
-        call.answer_each(told, limit_view)
+        found = _in_force(call, will=True)
+        having = [shard for shard, told in found.items() if any(one["limit"] == name for one in told)]
+        _say(call, name, {shard: {"remove": True} for shard in having or list(found)[:1]})
     else:
-        told = {}
-        for shard, limits in _in_force(call).items():
-            known: dict[str, Any] = next((one for one in limits if one["limit"] == name), {})
-            whole = {field: known[field] for field in SAID if field in known} | said
-            told[shard] = replace(call, shard=shard).ask("limit", name=name, set=whole)
-        call.answer_each(told, limit_view)
+        wills = {}
+        for shard, told in _in_force(call, will=True).items():
+            known: dict[str, Any] = next((one for one in told if one["limit"] == name), {})
+            wills[shard] = {"set": {field: known[field] for field in SAID if field in known} | said}
+        _say(call, name, wills)
 
 
-def _in_force(call: Call) -> dict[str, list[dict[str, Any]]]:
-    """The limits of each shard: each counts for itself."""
-    return {shard: told["limits"] for shard, told in call.ask_all("limit", will=True).items()}
+def _in_force(call: Call, *, will: bool) -> dict[str, Any]:
+    """The limits of each shard: each counts for itself. None of one that did not answer; for a ``will`` that raises Fault, since
+    what a limit says there, and so what it is to say, is not known."""
+    found = {shard: None if told is None else told["limits"] for shard, told in call.ask_all("limit").items()}
+    silent = [shard for shard, told in found.items() if told is None]
+    if will and silent:
+        raise Fault(
+            f"Which limits there are in shard {', '.join(silent)} is not known.", "Nothing was changed.",
+            "Say it again once that is cured, or say in which one (--shard).",
+        )  # fmt: skip
+    return found
+
+
+def _say(call: Call, name: str, wills: dict[str, dict[str, Any]]) -> None:
+    """Tell each shard what it is to do with the limit: all of them, also if one refuses, and show what has become of it."""
+    from orchestrator.client import OrchestratorError
+
+    told: questions.Answers = {}
+    for shard, will in wills.items():
+        try:
+            told[shard] = replace(call, shard=shard).ask("limit", name=name, **will)
+        except OrchestratorError as fault:
+            told[shard] = fault
+    call.answer_each(questions.of_all(told, will=True), limit_view)
 
 
 def _pair(word: str) -> tuple[str, str]:

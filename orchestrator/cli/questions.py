@@ -22,18 +22,13 @@ Answers: TypeAlias = "dict[str, Any | OrchestratorError]"
 
 
 async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any], within_s: float) -> Answers:
-    """What each shard answers, or why it does not; without ``op`` only which there are. Raises OrchestratorError, Fault."""
+    """What each shard answers, or why it does not. Raises OrchestratorError, Fault."""
     import asyncio
 
-    from orchestrator.client import Client, OrchestratorError
+    from orchestrator.client import AskRefused, Client, OrchestratorError
 
     async with Client(url) as client:
-        names = await client.shards(within_s)
-        if shard is not None and shard not in names:
-            raise Fault(f"There is no shard {shard!r}.", "Nothing was asked.", f"There are: {', '.join(names)}.", code=BAD_USAGE)
-        wanted = (shard,) if shard is not None else names
-        if not op:
-            return dict.fromkeys(wanted)
+        wanted = meant(shard, await client.shards(within_s))
 
         async def ask(name: str, op: str) -> Any:
             try:
@@ -46,8 +41,20 @@ async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any],
 
         if len(wanted) > 1 and op == "cancel" and "task" in args:  # who does not know a task remembers that it shall not run
             known = await ask_all("task")
-            wanted = tuple(name for name, told in known.items() if not isinstance(told, OrchestratorError)) or wanted
+            faults = {name: told for name, told in known.items() if isinstance(told, OrchestratorError)}
+            if len(faults) == len(known) and not all(isinstance(fault, AskRefused) for fault in faults.values()):
+                return known  # who could not be asked may have it; that the others remember it would stop nothing
+            wanted = tuple(name for name in wanted if name not in faults) or wanted
         return await ask_all(op)
+
+
+def meant(shard: str | None, names: Sequence[str]) -> Sequence[str]:
+    """The shards that are meant by ``--shard``: that one, without it all. Raises Fault if there is no such shard."""
+    if shard is None:
+        return names
+    if shard not in names:
+        raise Fault(f"There is no shard {shard!r}.", "Nothing was asked.", f"There are: {', '.join(names)}.", code=BAD_USAGE)
+    return (shard,)
 
 
 def of_one(found: Answers) -> Any:
@@ -72,8 +79,8 @@ def of_all(found: Answers, *, will: bool) -> dict[str, Any]:
             raise fault
         done = ", ".join(one for one in found if one not in faults)
         raise Fault(f"In shard {name}: {fault}", f"It holds in: {done}.", "Say it again once that is cured: twice is harmless.")
-    for name in faults:
-        print(f"shard {name}: no coordinator answered; what it has is not shown", file=sys.stderr)
+    for name, fault in faults.items():
+        print(f"shard {name}: what it has is not shown. {fault}", file=sys.stderr)
     return {name: None if name in faults else told for name, told in found.items()}
 
 
