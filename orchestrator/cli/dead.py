@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.frame import ASKING, Call, command
+from orchestrator.cli.questions import meant
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,13 +34,7 @@ def dead(
     """
     import asyncio
 
-    from orchestrator.cli.rule import rule_of
-
-    async def looked() -> dict[str, tuple[list[dict[str, Any]], int]]:
-        names = [call.shard] if call.shard else (await rule_of(call.found.url)).names
-        return {name: await peek(call.found.url, limit, name, quarantine=quarantine) for name in names}
-
-    found = asyncio.run(looked())
+    found = asyncio.run(_looked(call.found.url, call.shard, limit, quarantine=quarantine))
     totals = iter([total for _, total in found.values()])
     call.answer_each(
         {name: letters for name, (letters, _) in found.items()},
@@ -47,18 +42,24 @@ def dead(
     )
 
 
-async def peek(url: str, limit: int, shard: str, *, quarantine: bool = False) -> tuple[list[dict[str, Any]], int]:
-    """The first letters of a shard, readable, and how many lie there in all. Raises LinkError."""
+async def _looked(url: str, shard: str | None, limit: int, *, quarantine: bool) -> dict[str, tuple[list[dict[str, Any]], int]]:
+    """Of each shard that is meant the first letters, readable, and how many there are. Raises LinkError, UnreadableRule, Fault."""
     from orchestrator.amqp import Link, topology
+    from orchestrator.amqp.rule import last_rule
+    from orchestrator.shards import read
 
-    link = await Link.open(url, name="orchestrator dead", connections=("consume",), shard=shard)
+    queue = topology.QUARANTINE if quarantine else topology.DEAD
+    found = {}
+    link = await Link.open(url, name="orchestrator dead", connections=("consume",))
     try:
-        queue = topology.QUARANTINE if quarantine else topology.DEAD
-        total = (await link.stat(queue)).messages
-        bodies = [delivery.body for delivery in await link.peek(queue, min(limit, total))] if total else []
+        for name in meant(shard, read(await last_rule(link)).names):
+            link.shard = name
+            total = (await link.stat(queue)).messages
+            bodies = [delivery.body for delivery in await link.peek(queue, min(limit, total))] if total else []
+            found[name] = [letter(body) for body in bodies], total
     finally:
         await link.close()
-    return [letter(body) for body in bodies], total
+    return found
 
 
 def letter(body: bytes) -> dict[str, Any]:

@@ -48,8 +48,10 @@ def test_what_is_asked_about_the_whole_is_answered_shard_by_shard(ask: Type) -> 
     assert {shard: [one["service"] for one in told] for shard, told in ask("services", "--json").json["shards"].items()} == {
         "default": ["numbers"], "letters": ["letters"],
     }  # fmt: skip
-    wrong = ask("status", "--shard", "gpu")
-    assert (wrong.code, "default, letters" in wrong.err) == (2, True)
+    assert ask("dead", "--shard", "letters", "--json").json == []
+    for command in ("status", "dead"):
+        wrong = ask(command, "--shard", "gpu")
+        assert (wrong.code, "default, letters" in wrong.err) == (2, True)
 
 
 def test_what_is_asked_about_one_thing_is_answered_by_the_shard_that_knows_it(ask: Type) -> None:
