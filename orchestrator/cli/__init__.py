@@ -7,8 +7,9 @@ stderr. Exit codes: 0 done, 1 failed, 2 bad usage.
     app.py       the commands and their help          words.py     what is typed: k=v, 30s, gpu=1..4
     frame.py     what all commands share              where.py     which broker is meant
     faults.py    errors, for people                   show.py      tables and numbers, for people
-    look.py      services, tasks, why, …              act.py       cancel, drain, policy
-    submit.py    work in, results out                 story.py     the life of a task
+    questions.py to all shards, one answer back       letters.py   what lies in dead letters
+    look.py      services, tasks, why, …              act.py       cancel, drain, policy     limit.py   limits
+    submit.py    work in, results out                 story.py     the life of a task        flow.py    workflows
     serve.py     up, coordinator                      doctor.py    what is wrong here?       dead.py    dead letters
 """
 

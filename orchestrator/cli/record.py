@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.faults import BAD_USAGE, Fault
-from orchestrator.cli.frame import ASKING, Call, command
+from orchestrator.cli.frame import Call, command
 from orchestrator.cli.words import instant_ns
 from orchestrator.shards import DEFAULT
 
@@ -29,7 +29,7 @@ HOUR_NS = 3600 * 10**9
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "record", example="orchestrator record last-week.csv.gz --since 7d", panel="What if", common=ASKING)(record)
+    command(app, "record", example="orchestrator record last-week.csv.gz --since 7d", panel="What if")(record)
 
 
 def record(
@@ -43,19 +43,20 @@ def record(
         typer.Option(metavar="TIME", help="Only what was accepted since: 24h, 7d, or 2026-01-31T08:00 [default: all there is]"),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C")] = False,
+    shard: Annotated[str, typer.Option(metavar="NAME", help="Where there are shards: of which one")] = DEFAULT,
 ) -> None:
     """Write what the ledger saw as a trace.
 
     Every task that ended, with its arrival, run time, demand, tenant, priority, estimate, parents: what `orchestrator simulate` and
     `orchestrator replay` read. A .csv keeps all of that, workflows too; a .jsonl is a line per workflow and keeps less. The ledger
-    is bounded: what it does not have any more is said. Each shard has a ledger: without --shard it is that of the shard default.
+    is bounded: what it does not have any more is said. Each shard has a ledger of its own.
     """
     import asyncio
 
     since_ns = instant_ns(since, time.time_ns()) if since else 0
     if file.exists():
         raise Fault(f"The file {file} is there already.", "Nothing was written.", "Name another one, or remove it.", code=BAD_USAGE)
-    told = asyncio.run(_recorded(call.found.url, call.shard or DEFAULT, file, since_ns, follow=follow))
+    told = asyncio.run(_recorded(call.found.url, shard, file, since_ns, follow=follow))
     call.answer(told, lambda: record_view(told))
 
 
