@@ -25,6 +25,7 @@ class PublishChannel:
 
     body_bytes_max = 0
     """Returned bodies are of no use to anybody: the sender has them."""
+    headers_bytes_max = 0
 
     def __init__(self, tap: Tap, number: int, frame_max: int, prefix: str, on_closed: Callable[[int, str], None]) -> None:
         self._tap = tap
@@ -124,6 +125,7 @@ class ConsumeChannel:
         on_empty: Callable[[], None] | None = None,
     ) -> None:
         self.body_bytes_max = body_bytes_max
+        self.headers_bytes_max = frames.STREAM_HEADERS_BYTES_MAX if stream else frames.HEADERS_BYTES_MAX
         self.key = key
         self.no_ack = no_ack
         self._stream = stream

@@ -47,7 +47,10 @@ BASIC_NACK: Final = 60 << 16 | 120
 
 HEADERS_BYTES_MAX: Final = 4096
 """A longer header table is passed over unread, as if there were none: peers' headers mean nothing here, and 100 kB of the
-smallest values would take 50 ms. What a broker adds (an offset, what its events tell) is far shorter."""
+smallest values would take 50 ms. What a broker adds (what its events tell) is far shorter."""
+STREAM_HEADERS_BYTES_MAX: Final = 1 << 20
+"""The same of a stream's messages: there the broker puts the offset among the headers of the publisher, and a message whose place
+is not known would be lost to its reader. Few may write to our streams."""
 TABLE_DEPTH_MAX: Final = 16
 """Tables within tables. The broker's own nest three deep (``x-death``); a peer's may nest as deep as a frame is
 long."""
@@ -114,7 +117,7 @@ def read_envelope(method: int, payload: bytes) -> Envelope:
     return Envelope(method, number, redelivered, exchange, routing_key, flaw)
 
 
-def read_properties(payload: bytes) -> Properties:
+def read_properties(payload: bytes, headers_bytes_max: int = HEADERS_BYTES_MAX) -> Properties:
     """The properties in a header frame's payload. Each is read on its own, so one that is broken hides no other."""
     _, _, body_bytes, flags = _HEADER_START.unpack_from(payload)
     if not flags:
@@ -136,7 +139,7 @@ def read_properties(payload: bytes) -> Properties:
                 at = end
             elif kind == "table":
                 end = at + 4 + _WORD.unpack_from(payload, at)[0]
-                if end - at <= HEADERS_BYTES_MAX:
+                if end - at <= headers_bytes_max:
                     try:
                         headers = read_table(payload, at + 4, end, 1)
                     except (ValueError, IndexError, struct.error) as error:

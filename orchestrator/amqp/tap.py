@@ -48,6 +48,8 @@ class Channel(Protocol):
 
     body_bytes_max: int
     """A longer body is not kept: it arrives empty, with a flaw."""
+    headers_bytes_max: int
+    """A longer table of headers is not read: it is as if there were none."""
 
     def on_message(self, envelope: Envelope, properties: Properties, body: bytes) -> None:
         """A whole message, delivered, returned or got."""
@@ -69,6 +71,7 @@ class _Deaf:
     """Takes out what still arrives for a channel that nobody listens to any more, and forgets it."""
 
     body_bytes_max = 0
+    headers_bytes_max = 0
 
     def on_message(self, envelope: Envelope, properties: Properties, body: bytes) -> None: ...
 
@@ -276,7 +279,7 @@ class Tap(asyncio.StreamReaderProtocol):
         method = int.from_bytes(payload[:4], "big")
         channel = self.channels[number]
         if method in _MESSAGE_METHODS:
-            self._open[number] = _Assembly(frames.read_envelope(method, payload), channel.body_bytes_max)
+            self._open[number] = _Assembly(frames.read_envelope(method, payload), channel)
         elif method == frames.BASIC_ACK or method == frames.BASIC_NACK:
             tag, multiple = frames.read_confirm(payload)
             channel.on_confirm(tag, multiple, method == frames.BASIC_ACK)
@@ -305,19 +308,20 @@ class Tap(asyncio.StreamReaderProtocol):
 class _Assembly:
     """A message whose frames are still arriving."""
 
-    __slots__ = ("_left", "_max", "_pieces", "envelope", "properties")
+    __slots__ = ("_headers_max", "_left", "_max", "_pieces", "envelope", "properties")
 
-    def __init__(self, envelope: Envelope, body_bytes_max: int) -> None:
+    def __init__(self, envelope: Envelope, channel: Channel) -> None:
         self.envelope = envelope
         self.properties = Properties(0)
-        self._max = body_bytes_max
+        self._max = channel.body_bytes_max
+        self._headers_max = channel.headers_bytes_max
         self._left = -1
         self._pieces: list[bytes] = []
 
     def add(self, kind: int, payload: bytes) -> bool:
         """Take the next frame; whether the message is whole."""
         if kind == frames.HEADER:
-            self.properties = frames.read_properties(payload)
+            self.properties = frames.read_properties(payload, self._headers_max)
             self._left = self.properties.body_bytes
             if self._left > self._max:
                 flaw = f"its body of {self._left} bytes is longer than the {self._max} we take"

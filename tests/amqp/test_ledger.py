@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import aiormq
 import pytest
+from pamqp import commands as spec
 
 from orchestrator.amqp import Link, Published
 from orchestrator.amqp.errors import BrokenBy, LedgerRewound
 from orchestrator.amqp.ledger import Gap, LedgerTail
-from orchestrator.amqp.topology import LEDGER
+from orchestrator.amqp.topology import INTERNAL, KEY_LEDGER, LEDGER
 from tests.amqp.conftest import BASE, Basket, Opener
 
 
@@ -145,6 +147,26 @@ async def test_a_ledger_that_is_deleted_ends_the_session_and_begins_again_at_zer
     with pytest.raises(LedgerRewound) as caught:
         await anew.follow(10, Basket(), on_gap=lambda _: None)
     assert caught.value.end == 2
+
+
+async def test_an_entry_with_long_headers_keeps_its_place(amqp_url: str, link: Link) -> None:
+    """The offset stands among the publisher's headers, which are long here: it is read all the same, by whoever follows and by
+    whoever looks for the end."""
+    tail = LedgerTail(link)
+    await append(tail, b"before")
+    peer = await aiormq.connect(amqp_url)
+    channel = await peer.channel()
+    long = spec.Basic.Properties(headers={"long": "x" * 5_000})
+    await channel.basic_publish(b"long", exchange=INTERNAL, routing_key=KEY_LEDGER, properties=long)
+    await peer.close()
+    assert [delivery.offset for delivery in await tail.last_chunk()] == [1]
+    gaps: list[Gap] = []
+    basket = Basket()
+    await tail.follow("first", basket, on_gap=gaps.append)
+    await append(tail, b"behind")
+    found = [(delivery.body, delivery.offset) for delivery in await basket.until(3)]
+    assert found == [(b"before", 0), (b"long", 1), (b"behind", 2)]
+    assert gaps == []
 
 
 async def test_nothing_is_left_open_in_a_quiet_ledger(link: Link) -> None:

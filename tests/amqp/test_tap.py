@@ -22,6 +22,7 @@ class Ear:
     """Writes down what a channel is told."""
 
     body_bytes_max = 1_000
+    headers_bytes_max = 1_000
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
