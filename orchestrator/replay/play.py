@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -55,9 +56,11 @@ async def ready(client: Client, services: Sequence[Service], instances: int) -> 
     """Wait until so many instances of each service are ready; says how many there are. Gives up in the end: the caller judges."""
     until_s = time.monotonic() + READY_WITHIN_S
     while True:
-        told = [one for shard in await client.shards() for one in await client.ask("services", shard=shard)]
-        known = {one["service"]: one["ready"] for one in told}
-        found = {name: known.get(name, 0) for name in services}
+        known: Counter[Service] = Counter()
+        for shard in await client.shards():
+            for one in await client.ask("services", shard=shard):
+                known[one["service"]] += one["ready"]  # by tenants a service is in several shards
+        found = {name: known[name] for name in services}
         if min(found.values(), default=0) >= instances or time.monotonic() >= until_s:
             return found
         await asyncio.sleep(LOOK_S)  # nobody tells producers of services: they can only ask
