@@ -5,6 +5,8 @@ Law: pure; the time is handed in. What was left out is counted, and told with th
 
 from __future__ import annotations
 
+from typing import Any
+
 LINES_MAX = 100
 SPAN_S = 10.0
 
@@ -12,19 +14,19 @@ SPAN_S = 10.0
 class Throttle:
     """By kind."""
 
-    def __init__(self, lines_max: int = LINES_MAX, span_s: float = SPAN_S) -> None:
-        self._lines_max = lines_max
-        self._span_s = span_s
+    def __init__(self) -> None:
         self._kinds: dict[str, tuple[float, int, int]] = {}
         """When its span began, how many lines there were in it, how many were left out."""
 
-    def let(self, now_s: float, kind: str) -> int | None:
-        """Whether one more line of this kind may be said: how many were left out before it, or None."""
+    def admits(self, now_s: float, kind: str, shown: dict[str, Any]) -> bool:
+        """Whether one more line of this kind may be said; ``shown`` is given the number ``left_out`` before it, if any."""
         since, said, left = self._kinds.get(kind, (now_s, 0, 0))
-        if now_s - since >= self._span_s:
+        if now_s - since >= SPAN_S:
             since, said = now_s, 0
-        if said >= self._lines_max:
+        if said >= LINES_MAX:
             self._kinds[kind] = since, said, left + 1
-            return None
+            return False
         self._kinds[kind] = since, said + 1, 0
-        return left
+        if left:
+            shown["left_out"] = left
+        return True

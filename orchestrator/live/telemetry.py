@@ -112,13 +112,8 @@ class Telemetry:
             assert what in CATALOGUE, f"{what!r} is not in the catalogue"
             return
         shown = {key: value for key, value in fields.items() if value is not None}
-        if line.level > DEBUG:
-            left_out = self._throttle.let(time.monotonic(), what)
-            if left_out is None:
-                return
-            if left_out:
-                shown["left_out"] = left_out
-        self._logger.log(line.level, line.text, what=what, **shown)
+        if line.level == DEBUG or self._throttle.admits(time.monotonic(), what, shown):
+            self._logger.log(line.level, line.text, what=what, **shown)
 
 
 def configure(style: Literal["console", "json"], level: str, **bound: Any) -> Telemetry:

@@ -100,13 +100,8 @@ class Logbook:
         if line.number:
             fields[line.number] = number
         shown = {name: value for name, value in fields.items() if value is not None and value != ""}
-        if line.level > DEBUG:
-            left_out = self._throttle.let(time.monotonic(), what)
-            if left_out is None:
-                return
-            if left_out:
-                shown["left_out"] = left_out
-        self._logger.log(line.level, line.text, what=what, **shown)
+        if line.level == DEBUG or self._throttle.admits(time.monotonic(), what, shown):
+            self._logger.log(line.level, line.text, what=what, **shown)
 
 
 def logbook(style: Style, level: Level, **bound: Any) -> Logbook:
