@@ -64,10 +64,10 @@ class Offence:
     """SHA-256 of its body, if it had one."""
     room: Allowance = field(default_factory=lambda: Allowance(20, NS_PER_S))
 
-    @property
-    def loud(self) -> bool:
-        """Whether it is worth a line in the log: the first, the tenth, the hundredth …"""
-        return str(self.count).rstrip("0") == "1"
+
+def loud(count: int) -> bool:
+    """Whether one more, now so many, is worth a line in the log: the first, the tenth, the hundredth …"""
+    return str(count).rstrip("0") == "1"
 
 
 class Verdict(NamedTuple):
@@ -92,7 +92,7 @@ class Offences:
         row.last_ns, row.why, row.digest = now, why[:WHY_MAX], digest
         keep = row.room.take(now) and self._room.take(now)
         row.kept += keep
-        return Verdict(row, keep, row.loud)
+        return Verdict(row, keep, loud(row.count))
 
     def _row(self, now: Nanos, what: What, where: str, user: str) -> Offence:
         if len(self.rows) >= ROWS_MAX:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
 from orchestrator.amqp.deaths import watch_deaths
@@ -29,6 +29,7 @@ from orchestrator.core.events import (
     Sent,
     TokenHeld,
 )
+from orchestrator.core.offences import loud
 from orchestrator.core.registry import QUEUE_PREFIX
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
@@ -151,7 +152,7 @@ class Session:
             entry = decode_entry(body)
         if isinstance(entry, Malformed):  # nobody but coordinators may write here: say so loudly, and let it count for nothing
             self._unreadable += 1
-            if str(self._unreadable).rstrip("0") == "1":  # the first, the tenth, the hundredth …
+            if loud(self._unreadable):
                 said = {"offset": offset, "reason": str(entry), "user": delivery.user_id, "count": self._unreadable}
                 self._telemetry.say("unreadable_entry", said)
             entry = Entry("", 0)
@@ -169,20 +170,16 @@ class Session:
     def _arrived(self, delivery: Delivery, handle: Delivery | None, queue: str, hears: tuple[type, ...]) -> None:
         """Make an event of it. Each queue is for some kinds of message: who may write to one must not speak through it as if it
         were another."""
-        reply_to, user, body = delivery.reply_to or "", delivery.user_id or "", delivery.body
         if delivery.flaw is not None:
-            why, digest = f"its envelope: {delivery.flaw}", sha256(body).hexdigest()
-            self._wake(Garbled(queue, why, body[:SAMPLE_BYTES], handle, reply_to, (), user, digest))
+            self._wake(_garbled(delivery, handle, queue, f"its envelope: {delivery.flaw}"))
             return
-        message = decode(body)
+        message = decode(delivery.body)
         if isinstance(message, Malformed):
-            why = str(message)
-            self._wake(Garbled(queue, why, message.sample, handle, reply_to, message.tasks, user, message.digest))
+            self._wake(_garbled(delivery, handle, queue, str(message), tasks=message.tasks, digest=message.digest))
         elif type(message) in hears:
-            self._wake(Arrived(message, handle, reply_to, user))
+            self._wake(Arrived(message, handle, delivery.reply_to or "", delivery.user_id or ""))
         else:
-            why, digest = f"a {type(message).__name__} is not for this queue", sha256(body).hexdigest()
-            self._wake(Garbled(queue, why, body[:SAMPLE_BYTES], handle, reply_to, (), user, digest, "misplaced"))
+            self._wake(_garbled(delivery, handle, queue, f"a {type(message).__name__} is not for this queue", "misplaced"))
 
     def _queue_deleted(self, queue: str, node_down: bool) -> None:
         self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX), node_down))
@@ -304,3 +301,21 @@ class Session:
             raise LinkLost(Broken(BrokenBy.CLOSED, "coordinator", why), "leading")
 
         self._chores.put_nowait(leave)
+
+
+def _garbled(
+    delivery: Delivery,
+    handle: Delivery | None,
+    queue: str,
+    why: str,
+    what: Literal["malformed", "misplaced"] = "malformed",
+    *,
+    tasks: tuple[str, ...] = (),
+    digest: str = "",
+) -> Garbled:
+    """What came makes no sense here: an event of it, with a sample and the hash of the whole (``digest``, if it is known)."""
+    body = delivery.body
+    return Garbled(
+        queue, why, body[:SAMPLE_BYTES], handle, delivery.reply_to or "", tasks, delivery.user_id or "",
+        digest or sha256(body).hexdigest(), what,
+    )  # fmt: skip
