@@ -114,8 +114,8 @@ class Coordinator:
         stood in the gap, and a leader that trusts them would run again what is over.
         """
         missed, led = self.next_offset, self.desk.leading
-        self.desk = self._new_desk()
-        self.desk.now_ns = now
+        unheard, self.desk = self.desk.unheard, self._new_desk()
+        self.desk.unheard, self.desk.now_ns = unheard, now
         self.desk.note("behind", expected=missed, found=found, led=led)
         leadership.resign(self.desk, "a part of the ledger was cut off before it was read", 0)
         out, self.desk.out = self.desk.out, []

@@ -8,7 +8,11 @@ from collections import Counter
 
 import pytest
 
+from orchestrator.core.coordinator import Coordinator
+from orchestrator.core.events import Read, SessionOpened
 from orchestrator.live.telemetry import CATALOGUE, configure
+from orchestrator.throttle import LINES_MAX, SPAN_S, Throttle
+from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Task
 from tests.core.floor import Floor
 
@@ -30,6 +34,28 @@ def test_quiet_words_are_not_put_together_and_nothing_else_changes() -> None:
     assert loud["assigned"] == loud["ended"] == 5
     assert quiet["assigned"] == quiet["ended"] == 0
     assert started == same
+
+
+def test_who_starts_anew_after_a_gap_in_the_ledger_still_does_not_say_what_nobody_hears() -> None:
+    """All it knew is void; how loud the log is, is not."""
+    machine = Coordinator("c1")
+    machine.desk.unheard = frozenset(CATALOGUE)
+    machine.step(1, [SessionOpened("n1"), Read(0, 1, Entry("", 0))])
+    machine.step(2, [Read(7, 1, Entry("", 0))])
+    assert machine.next_offset == 0
+    assert machine.desk.unheard == frozenset(CATALOGUE)
+
+
+def test_a_flood_of_one_word_is_a_hundred_lines_and_their_number() -> None:
+    """What was left out is counted on the next line that is said; other words are not held up."""
+    throttle = Throttle()
+    assert sum(throttle.admits(0.0, "offence", {}) for _ in range(LINES_MAX + 7)) == LINES_MAX
+    assert throttle.admits(0.0, "session", {})
+    first: dict[str, object] = {"user": "u"}
+    then: dict[str, object] = {}
+    assert throttle.admits(SPAN_S, "offence", first)
+    assert throttle.admits(SPAN_S, "offence", then)
+    assert (first, then) == ({"user": "u", "left_out": 7}, {})
 
 
 @pytest.mark.parametrize(("level", "unheard"), [("debug", False), ("info", True), ("warning", True)])
