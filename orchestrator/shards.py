@@ -16,12 +16,9 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from orchestrator.vocabulary import Service
+from orchestrator.vocabulary import DEFAULT_SHARD, Service
 from orchestrator.wire.codec import Malformed, decode
 from orchestrator.wire.messages import Shard, Shards
-
-DEFAULT: Final = "default"
-"""The shard that is always there. Its exchanges and queues have no shard in their names."""
 
 
 class Rule:
@@ -30,19 +27,17 @@ class Rule:
     def __init__(self, shards: Sequence[Shard] = ()) -> None:
         """Raises ValueError for a name that is there twice."""
         self.shards = tuple(shards)
-        self.names = (DEFAULT, *(one.name for one in shards))
+        self.names = (DEFAULT_SHARD, *(one.name for one in shards))
         if len(set(self.names)) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise ValueError(f"{', '.join(twice)}: each shard has a name of its own, and {DEFAULT} is always there")
+            raise ValueError(f"{', '.join(twice)}: each shard has a name of its own, and {DEFAULT_SHARD} is always there")
         self._choosy = [one for one in shards if one.services or one.tenants]
-        self._rest = [DEFAULT, *(one.name for one in shards if not (one.services or one.tenants))]
+        self._rest = [DEFAULT_SHARD, *(one.name for one in shards if not (one.services or one.tenants))]
         self.of = lru_cache(maxsize=4096)(self._of)
         """``of(service, tenant="")``: the shard of a task."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rule) and self.shards == other.shards
-
-    __hash__ = None  # type: ignore[assignment]  # nobody keeps rules in sets
 
     @property
     def alone(self) -> bool:
@@ -56,7 +51,7 @@ class Rule:
             ):
                 return one.name
         if len(self._rest) == 1:
-            return DEFAULT
+            return DEFAULT_SHARD
         return max(self._rest, key=lambda name: sha256(f"{name}/{service}".encode()).digest())
 
     def message(self) -> Shards:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Nanos: TypeAlias = int
 """An instant (Unix time) or a span, in nanoseconds."""
@@ -28,6 +28,9 @@ Milli: TypeAlias = int
 
 Vector: TypeAlias = dict[str, Milli]
 """Amounts by resource name. A name that is missing means zero."""
+
+DEFAULT_SHARD: Final = "default"
+"""The shard that is always there. Its exchanges and queues have no shard in their names."""
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

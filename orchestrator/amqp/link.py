@@ -14,8 +14,8 @@ facts that a leader waits to read back, and every step of its work would take as
 Why several connections: under a memory or disk alarm the broker stops reading from connections that publish. The
 acknowledgements of such a connection would wait too, and every message with it.
 
-A link is of one shard. What callers name, exchanges and queues, is that shard's; here, and nowhere else, names become
-those on the broker (``topology.within``).
+A link is of one shard. What callers name, exchanges and queues, is that shard's, unless they say another one
+(``topology.within``).
 
 Messages go past the library, both ways (``tap.py``): sinks run synchronously in the order of the socket, publishes are
 written in the order of the calls. A sink must therefore never block: it puts the delivery where the work is done.
@@ -38,7 +38,8 @@ from orchestrator.amqp.consumer import Consumer, Consumers
 from orchestrator.amqp.delivery import Delivery, How, Published
 from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, LinkLost, NoAnswer, PublishTimeout
 from orchestrator.amqp.requests import QueueStat, Requests, Subject, asking
-from orchestrator.amqp.topology import DEFAULT_SHARD, Binding, Topology, within
+from orchestrator.amqp.topology import Binding, Topology, within
+from orchestrator.vocabulary import DEFAULT_SHARD
 
 Role: TypeAlias = Literal["consume", "publish", "beats", "ledger"]
 
@@ -56,7 +57,7 @@ class Link:
         self.session = next(_sessions)
         self.name = name
         self.shard = DEFAULT_SHARD
-        """May be set until the first exchange or queue is named."""
+        """Whose names are meant from now on; what was consumed before stays."""
         self._broken: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self._timeout_s = timeout_s
         self._on_blocked = on_blocked

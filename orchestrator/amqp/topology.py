@@ -38,10 +38,12 @@ coordinator that crashes returns all it held; with -1, brokers before 4.0 drop e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
+
+from orchestrator.vocabulary import DEFAULT_SHARD
 
 Arguments = Mapping[str, str | int | bool]
 
@@ -87,7 +89,6 @@ rubbish drives out the stories of tasks that failed."""
 
 
 OURS: Final = "orchestrator."
-DEFAULT_SHARD: Final = "default"
 SHARDS_BYTES_MAX: Final = 2 * 1024**2
 """Of the stream that holds the rule: a few hundred bytes each time it changes."""
 
@@ -252,10 +253,10 @@ def results_queue(nonce: str) -> str:
     return f"{RESULTS}.{nonce}"
 
 
-def results_inbox(nonce: str) -> Topology:
-    """A producer's own queue, bound to results for it."""
+def results_inbox(nonce: str, shards: Sequence[str] = (DEFAULT_SHARD,)) -> Topology:
+    """A producer's own queue, bound to results for it in each of these shards."""
     name = results_queue(nonce)
-    return Topology(queues=(_exclusive(name),), bindings=(Binding(RESULTS, name, name),))
+    return Topology(queues=(_exclusive(name),), bindings=tuple(Binding(within(shard, RESULTS), name, name) for shard in shards))
 
 
 def registry_queue(nonce: str) -> str:

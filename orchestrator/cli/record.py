@@ -14,7 +14,7 @@ import typer
 from orchestrator.cli.faults import BAD_USAGE, Fault
 from orchestrator.cli.frame import Call, command
 from orchestrator.cli.words import instant_ns
-from orchestrator.shards import DEFAULT
+from orchestrator.vocabulary import DEFAULT_SHARD
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,7 +43,7 @@ def record(
         typer.Option(metavar="TIME", help="Only what was accepted since: 24h, 7d, or 2026-01-31T08:00 [default: all there is]"),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C")] = False,
-    shard: Annotated[str, typer.Option(metavar="NAME", help="Where there are shards: of which one")] = DEFAULT,
+    shard: Annotated[str, typer.Option(metavar="NAME", help="Where there are shards: of which one")] = DEFAULT_SHARD,
 ) -> None:
     """Write what the ledger saw as a trace.
 

@@ -30,7 +30,7 @@ from orchestrator.client.handle import Handle
 from orchestrator.client.lanes import Limits
 from orchestrator.client.shell import Shell
 from orchestrator.client.workflow import Workflow
-from orchestrator.shards import DEFAULT
+from orchestrator.vocabulary import DEFAULT_SHARD
 
 Inputs = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
 """The arguments of many calls, one mapping each."""
@@ -147,7 +147,7 @@ class Client:
         """The names of all shards, ``default`` first. Raises NoCoordinator, ClientClosed, ClientMisused."""
         return await self._shell.shards(timeout_s)
 
-    async def ask(self, op: str, /, *, timeout_s: float = 5.0, shard: str = DEFAULT, **args: Any) -> Any:
+    async def ask(self, op: str, /, *, timeout_s: float = 5.0, shard: str = DEFAULT_SHARD, **args: Any) -> Any:
         """Ask the coordinator of a shard, or tell it: ``status``, ``services``, ``tasks``, ``task``, ``why``, ``cancel``,
         ``drain``, ``policy`` ….
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from orchestrator.shards import ALONE, DEFAULT, Rule
-from orchestrator.vocabulary import Nanos, TaskId
+from orchestrator.shards import ALONE, Rule
+from orchestrator.vocabulary import DEFAULT_SHARD, Nanos, TaskId
 from orchestrator.wire.messages import Answer, Control, Result, Task
 
 
@@ -95,7 +95,7 @@ class Asked(Struct, frozen=True):
 
     question: Control
     by_ns: Nanos
-    shard: str = DEFAULT
+    shard: str = DEFAULT_SHARD
 
 
 class Dropped(Struct, frozen=True):
@@ -202,7 +202,7 @@ class Say(Struct, frozen=True):
     question: Control
     by_ns: Nanos
     """Nobody waits for an answer after that: let it expire."""
-    shard: str = DEFAULT
+    shard: str = DEFAULT_SHARD
 
 
 class Reply(Struct, frozen=True):

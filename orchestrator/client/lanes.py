@@ -14,8 +14,8 @@ from enum import Enum
 from msgspec import Struct
 
 from orchestrator.client.events import Cause, Parcel
-from orchestrator.shards import DEFAULT, Rule
-from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos, TaskId, service_of
+from orchestrator.shards import Rule
+from orchestrator.vocabulary import DEFAULT_SHARD, NS_PER_MS, NS_PER_S, Nanos, TaskId, service_of
 from orchestrator.wire.messages import Task
 
 LaneKey = tuple[str, str, bool]
@@ -68,7 +68,7 @@ def lane_key(parcel: Parcel, rule: Rule) -> LaneKey:
     if len(parcel.tasks) > 1 and any(service_of(task.type) != service for task in parcel.tasks):
         service = ""
     if rule.alone:
-        return DEFAULT, service, parcel.reply
+        return DEFAULT_SHARD, service, parcel.reply
     shards = dict.fromkeys(rule.of(service_of(task.type), task.tenant) for task in parcel.tasks)
     if len(shards) > 1:
         raise Divided(list(shards))

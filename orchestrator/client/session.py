@@ -20,10 +20,10 @@ from orchestrator.amqp import Published as Fate
 from orchestrator.amqp.errors import AccessRefused, CannotConnect, LinkError, Missing
 from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
-from orchestrator.amqp.topology import Binding, Exchange, Topology, within
+from orchestrator.amqp.topology import Exchange, Topology, within
 from orchestrator.client import events
 from orchestrator.client.events import Cause, Event, Verdict
-from orchestrator.shards import DEFAULT, Rule, UnreadableRule, read
+from orchestrator.shards import Rule, UnreadableRule, read
 from orchestrator.wire import codec
 from orchestrator.wire.messages import Answer, Control, Results, Submit
 
@@ -120,14 +120,12 @@ class Sessions:
 
     async def _until_declared(self, link: Link, nonce: str) -> Rule:
         """Our own queue, once the exchanges are there that it is bound to: those of every shard; and the rule."""
-        queue = topology.results_queue(nonce)
         pause_s = LOOK_FIRST_S
         while True:
             try:
                 await link.check(SHARED)
                 rule = read(await last_rule(link))
-                others = [Binding(within(shard, topology.RESULTS), queue, queue) for shard in rule.names if shard != DEFAULT]
-                await link.declare(topology.results_inbox(nonce) + Topology(bindings=tuple(others)))
+                await link.declare(topology.results_inbox(nonce, rule.names))
                 return rule
             except Missing:
                 self._tell(events.Ended(Cause.NO_COORDINATOR))

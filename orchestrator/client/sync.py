@@ -20,7 +20,7 @@ from orchestrator.client.core import Counters
 from orchestrator.client.errors import ClientClosed, ClientMisused
 from orchestrator.client.handle import Handle
 from orchestrator.client.workflow import Node, NodeTemplate, Workflow
-from orchestrator.shards import DEFAULT
+from orchestrator.vocabulary import DEFAULT_SHARD
 from orchestrator.wire.messages import Result
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class SyncClient:
         """As ``Client.shards``."""
         return self._thread.call(self._client.shards(timeout_s))
 
-    def ask(self, op: str, /, *, timeout_s: float = 5.0, shard: str = DEFAULT, **args: Any) -> Any:
+    def ask(self, op: str, /, *, timeout_s: float = 5.0, shard: str = DEFAULT_SHARD, **args: Any) -> Any:
         """As ``Client.ask``."""
         return self._thread.call(self._client.ask(op, timeout_s=timeout_s, shard=shard, **args))
 

@@ -22,10 +22,9 @@ from typing import Any, NoReturn
 
 from orchestrator.amqp import Delivery, Link, topology
 from orchestrator.amqp.supervisor import keep_session
-from orchestrator.amqp.topology import Binding, Topology, within
+from orchestrator.amqp.topology import within
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
-from orchestrator.shards import DEFAULT
 from orchestrator.wire.codec import decode, encode
 from orchestrator.wire.messages import Answer, Control
 
@@ -87,8 +86,7 @@ class Balancer:
     async def _watch(self, link: Link) -> NoReturn:
         nonce = secrets.token_hex(8)
         queue = self._reply_to = topology.results_queue(nonce)
-        others = [Binding(within(name, topology.RESULTS), queue, queue) for name in self._settings.rule.names if name != DEFAULT]
-        await link.declare(topology.results_inbox(nonce) + Topology(bindings=tuple(others)))
+        await link.declare(topology.results_inbox(nonce, self._settings.rule.names))
         await link.consume(queue, self._answered, prefetch=0, no_ack=True)
         wanted, pause_s = None, SETTLE_S
         while True:

@@ -26,7 +26,7 @@ from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry, configure
-from orchestrator.shards import DEFAULT
+from orchestrator.vocabulary import DEFAULT_SHARD
 
 GARBAGE = (10_000, 20, 100)
 """How seldom Python looks for cycles (``gc.set_threshold``). There are hardly any here, and a look at all that a deep backlog holds
@@ -109,7 +109,7 @@ class Daemon:
                 self._telemetry.say("shards", {"shards": settings.rule.names, "before": before.names})
         elif settings.rule != (now := await rule.published(link)):
             self._telemetry.say("shards_differ", {"published": now.names, "ours": settings.rule.names})
-        link.shard = settings.shard or DEFAULT
+        link.shard = settings.shard or DEFAULT_SHARD
 
     async def _loop(self, session: Session) -> NoReturn:
         """THE MAIN LOOP: wait for events or the next deadline, step, carry out."""

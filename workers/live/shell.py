@@ -18,8 +18,8 @@ from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.amqp.errors import OPERATOR_MUST_ACT, Broken, BrokenBy, CannotConnect, LinkError, Missing
 from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.topology import Exchange, Topology
-from orchestrator.shards import DEFAULT, UnreadableRule, read
-from orchestrator.vocabulary import NS_PER_S, Attempt
+from orchestrator.shards import UnreadableRule, read
+from orchestrator.vocabulary import DEFAULT_SHARD, NS_PER_S, Attempt
 from orchestrator.wire.codec import MAX_LONG_BODY_BYTES, Malformed, decode, encode
 from orchestrator.wire.messages import Echo, Notes, Orders
 from workers.clock import steady_ns, unix_ns
@@ -206,7 +206,7 @@ class Shell:
         self._opening = None
         self._link = link
         self._incarnation = incarnation
-        shard = link.shard if link.shard != DEFAULT else None
+        shard = link.shard if link.shard != DEFAULT_SHARD else None
         self._logbook.say("connected", incarnation=incarnation, broker=link.server_version, shard=shard)
         self.post(Connected(incarnation))
         link.broken.add_done_callback(partial(self._broke, link))
