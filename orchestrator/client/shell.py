@@ -37,8 +37,7 @@ from orchestrator.client.lanes import Limits, weight
 from orchestrator.client.questions import Questions
 from orchestrator.client.room import Room
 from orchestrator.client.session import Sessions
-from orchestrator.shards import DEFAULT
-from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId, ns, seconds
+from orchestrator.vocabulary import DEFAULT_SHARD, NS_PER_MS, Nanos, TaskId, ns, seconds
 from orchestrator.wire import codec
 from orchestrator.wire.messages import Answer, Control, Submit
 
@@ -73,7 +72,7 @@ class Shell:
         self._room = Room(unconfirmed_max)
         self._calm: asyncio.Future[None] | None = None
         self._met: asyncio.Future[None]
-        """Once open: there has been a session."""
+        """Once open: there has been a session, or there will be none."""
         self._handles: dict[TaskId, Handle] = {}
         self._asked: dict[str, asyncio.Future[Answer | Problem]] = {}
         self._arrivals: list[Parcel] = []
@@ -222,15 +221,16 @@ class Shell:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def shards(self, timeout_s: float) -> tuple[str, ...]:
-        """All shards, as the last session found them. Raises NoCoordinator if there is none in time."""
+        """All shards, as the last session found them. Raises NoCoordinator if there is none in time, ClientClosed."""
         self.judge_use()
         if not self._met.done():
             await asyncio.wait((self._met,), timeout=timeout_s)
+            self.judge_use()  # it may have been closed meanwhile
         if not self._met.done():
             raise not_answered("shards", timeout_s, Problem(*self.producer.trouble(), may_run=False))
         return self.producer.rule.names
 
-    async def ask(self, op: str, args: dict[str, Any], timeout_s: float, shard: str = DEFAULT) -> Any:
+    async def ask(self, op: str, args: dict[str, Any], timeout_s: float, shard: str = DEFAULT_SHARD) -> Any:
         """The answer of the shard's coordinator. Raises NoCoordinator, AskRefused, ClientClosed."""
         self.judge_use()
         question = Control(self.fresh_id(), op, args)
@@ -276,7 +276,7 @@ class Shell:
             self._obey(self.producer.step(now, event))
         if not isinstance(event, _TASK_EVENTS):
             self._obey(self._questions.step(now, event))
-            if isinstance(event, events.Opened) and not self._met.done():
+            if isinstance(event, events.Opened | events.Close) and not self._met.done():
                 self._met.set_result(None)
         self._set_timer(now)
         if self._calm is not None and not self._calm.done() and not self.producer.unconfirmed:

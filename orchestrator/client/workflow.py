@@ -23,7 +23,7 @@ from orchestrator.client.calls import Call, Form, form
 from orchestrator.client.errors import TaskError, not_done
 from orchestrator.client.handle import Handle
 from orchestrator.client.shell import Shell
-from orchestrator.vocabulary import TaskId, is_id
+from orchestrator.vocabulary import DEFAULT_SHARD, TaskId, is_id
 from orchestrator.wire.messages import Edge, Result
 from orchestrator.wire.types import MOST_TASKS
 
@@ -195,8 +195,9 @@ class Workflow:
 
     async def cancel(self) -> int:
         """Cancel every task of it that has not ended; returns how many that were. Raises NoCoordinator, AskRefused if none has."""
-        first = next(iter(self.nodes.values()))
-        answer = await self._shell.ask("cancel", {"workflow": self.id}, 5.0, self._shell.producer.shard_of(first.call.task))
+        first = next(iter(self.nodes.values()), None)  # none: nobody knows it, and a coordinator says so
+        shard = DEFAULT_SHARD if first is None else self._shell.producer.shard_of(first.call.task)
+        answer = await self._shell.ask("cancel", {"workflow": self.id}, 5.0, shard)
         return int(answer["tasks"])
 
     def __iter__(self) -> Iterator[Node]:

@@ -291,6 +291,15 @@ async def test_a_wrong_password_is_told_when_the_client_is_opened(broker: Embedd
             pass
 
 
+async def test_who_waits_to_hear_of_the_shards_hears_that_the_client_is_closed(unused_tcp_port: int) -> None:
+    """At once, not when its time is up: there will be no session any more."""
+    async with Client(f"amqp://127.0.0.1:{unused_tcp_port}") as client:
+        waiting = asyncio.ensure_future(client.shards(60))
+        await asyncio.sleep(0)
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(waiting, 5)
+
+
 async def test_without_a_broker_submissions_fail_in_time(unused_tcp_port: int) -> None:
     """A service that submits may start before its broker; until that is there, its callers hear so within their
     deadline.

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client import Client, Node, Workflow
+from orchestrator.client import AskRefused, Client, Node, Workflow
+from orchestrator.client.errors import not_possible
+from orchestrator.vocabulary import DEFAULT_SHARD
+from orchestrator.wire import codec
 from orchestrator.wire.codec import unpack
 from orchestrator.wire.messages import Edge
 from orchestrator.wire.types import MOST_TASKS
@@ -78,6 +81,18 @@ def test_what_cannot_be_is_refused_where_it_is_written(flow: Workflow) -> None:
         with pytest.raises(ValueError, match=words):
             wrong()  # type: ignore[no-untyped-call]
     assert len(flow.nodes) == 1
+
+
+async def test_cancelling_an_empty_workflow_is_refused_by_who_is_asked(flow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coordinator says so, as of any that it does not know."""
+
+    async def refuse(op: str, args: dict[str, Any], timeout_s: float, shard: str) -> Any:
+        assert (op, args, shard) == ("cancel", {"workflow": flow.id}, DEFAULT_SHARD)
+        raise not_possible(op, codec.error("unknown_workflow", "no such workflow is known"))
+
+    monkeypatch.setattr(flow._shell, "ask", refuse)
+    with pytest.raises(AskRefused, match="no such workflow"):
+        await flow.cancel()
 
 
 async def test_a_workflow_fits_one_message(flow: Workflow) -> None:
