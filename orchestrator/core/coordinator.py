@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.core import (
     agents,
+    answering,
     credence,
     intake,
     leadership,
@@ -201,9 +202,7 @@ class Coordinator:
             if instance.orders and instance.state not in ("missing", "gone"):
                 desk.send_orders(instance, now)
         desk.touched.clear()
-        for reply_to, results in desk.results.items():
-            desk.post_results(reply_to, results, [])
-        desk.results.clear()
+        answering.post(desk)
         if (wanted := intake.flow(desk)) is not None:
             desk.intake_open = wanted
             desk.out.append(Flow(wanted))

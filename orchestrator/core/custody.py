@@ -172,14 +172,20 @@ class Custody:
             )  # fmt: skip
         return record
 
-    def owe(self, task: TaskId, reply_to: str, offset: int) -> Owed | None:
-        """Someone asks (again) how a task ended, in the fact at ``offset``: owed anew, to where it is asked for now."""
+    def outcome(self, task: TaskId) -> Result | None:
+        """How a task ended, as far as that is remembered; none: nobody knows of an end."""
         grave = self.graves.get(task)
-        if grave is None or not reply_to:
+        if grave is None:
             return None
         message = f"the task ended as {grave.outcome}; its result is no longer kept"
-        result = grave.result or Result(task, grave.outcome, ended_ns=grave.at_ns, error=Error("forgotten", message))
-        owed = self.owed.pop(task, None) or Owed(result, {}, offset, grave.offset)
+        return grave.result or Result(task, grave.outcome, ended_ns=grave.at_ns, error=Error("forgotten", message))
+
+    def owe(self, task: TaskId, reply_to: str, offset: int) -> Owed | None:
+        """Someone asks (again) how a task ended, in the fact at ``offset``: owed anew, to where it is asked for now."""
+        result = self.outcome(task)
+        if result is None or not reply_to:
+            return None
+        owed = self.owed.pop(task, None) or Owed(result, {}, offset, self.graves[task].offset)
         owed.queues[reply_to], owed.ended = 0, offset
         self.owed[task] = owed
         return owed

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from orchestrator.core import rules
 from orchestrator.core.backlog import Backlog
-from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Send, SendResults
+from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Send
 from orchestrator.core.config import Config
 from orchestrator.core.custody import Custody
 from orchestrator.core.door import Door
@@ -26,14 +26,14 @@ from orchestrator.core.events import Arrived, Garbled, Handle
 from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.limits import Spec
-from orchestrator.core.offences import Offences
+from orchestrator.core.offences import Allowances, Offences
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance, Orderbook, Registry
 from orchestrator.core.sharing import Sharing
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
 from orchestrator.policies import BUILT_IN
-from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
+from orchestrator.vocabulary import NS_PER_MS, Attempt, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import AnyFact, Ended, Entry
 from orchestrator.wire.messages import Result, Task
 
@@ -67,6 +67,10 @@ class Gate:
     left: int
 
 
+REFUSALS_AT_ONCE = 2_000
+REFUSALS_EVERY_NS = 20 * NS_PER_MS
+"""So many refused tasks of one user are written down at once, then 50 a second. Beyond that they are answered, and leave no trace:
+each would be remembered for the dedup window."""
 LAPSED_MAX = 100_000
 """Attempts remembered that were given up; of more it is believed that they were whose anybody says."""
 
@@ -131,6 +135,8 @@ class Desk:
         self.number = 0
         self.proposed: list[AnyFact] = []
         self.proposed_bytes = 0
+        self.proposals = 0
+        """How many facts were ever proposed: whoever proposed none waits for none."""
         self.boarding = Flight()
         self.queued: deque[tuple[list[AnyFact], Flight]] = deque()
         """Full appends before that; while there are any, something is proposed."""
@@ -169,12 +175,17 @@ class Desk:
         """Services for which something may be placed now, with the instances that have got better; none: all may have."""
         self.touched: dict[Incarnation, Instance] = {}
         self.results: dict[str, list[Result]] = {}
+        """What is sent to whom."""
+        self.answers: dict[str, list[Gate]] = {}
+        """Deliveries that wait for what is sent there to arrive."""
         self.token = 0
         self.posted: dict[int, Posted] = {}
         self.intake_open = True
         self.counts: Counter[str] = Counter()
         self.offences = Offences()
         self.door = Door()
+        self.refusals = Allowances(REFUSALS_AT_ONCE, REFUSALS_EVERY_NS)
+        """Refusals of each user's tasks that are written down."""
 
     @property
     def leading(self) -> bool:
@@ -189,6 +200,7 @@ class Desk:
     def propose(self, fact: AnyFact) -> int:
         """Write this fact with the next append that has room for it. It counts when it is read (R1). Gives its size, about."""
         size = fact_bytes(fact)
+        self.proposals += 1
         if self.proposed and self.proposed_bytes + size > self.config.append_bytes_max:
             self.queued.append((self.proposed, self.boarding))
             self.proposed, self.boarding, self.proposed_bytes = [], Flight(), 0
@@ -317,19 +329,6 @@ class Desk:
                 instance.asked_ns = now
         self.out.append(Send(instance.queue, instance.take_orders(self.epoch, self.config.lease_ns)))
 
-    def post_results(self, reply_to: str, results: list[Result], gates: list[Handle]) -> None:
-        """Results for one producer, split by size; their confirmation says they are answered."""
-        batch: list[Result] = []
-        size = 0
-        for result in results:
-            batch.append(result)
-            size += len(result.value or b"") + 200
-            if size > self.config.results_message_bytes_max:
-                self.out.append(SendResults(self._post(reply_to, batch, []), reply_to, tuple(batch)))
-                batch, size = [], 0
-        if batch:
-            self.out.append(SendResults(self._post(reply_to, batch, gates), reply_to, tuple(batch)))
-
     def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None, where: Grounds = "dead") -> None:
         """A letter for the dead, or for the quarantine."""
         self.token += 1
@@ -358,14 +357,3 @@ class Desk:
             gate = gate.handle
         if gate is not None:
             self.settled.append(gate)
-
-    def _post(self, reply_to: str, results: list[Result], gates: list[Handle]) -> int:
-        self.token += 1
-        tasks: list[TaskId] = []
-        for result in results:
-            owed = self.custody.owed.get(result.task)
-            if owed is not None and reply_to in owed.queues and owed.result is result:
-                owed.queues[reply_to] = self.token
-                tasks.append(result.task)
-        self.posted[self.token] = Posted(tasks, gates)
-        return self.token

@@ -2,9 +2,9 @@
 
 Tasks are judged each on its own; those that hang together are taken or refused together, and in one fact.
 
-Law: a delivery is settled once everything in it is committed (R1) or was known before. Submitting again is harmless: a
-known id with the same content is answered from what is known, and its result goes to the newest reply queue; other content
-under a known id is refused, because an id names one thing.
+Law: a delivery is settled once everything in it is committed (R1) or was known before; who says nothing new does not wait for the
+ledger. Submitting again is harmless: a known id with the same content is answered from what is known, and its result goes to the
+newest reply queue; other content under a known id is refused, because an id names one thing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 
 from orchestrator.core import following
+from orchestrator.core.answering import tell
 from orchestrator.core.desk import Desk, Gate
 from orchestrator.core.devices import DeviceShortage
 from orchestrator.core.events import Arrived, Garbled, Sent
@@ -26,6 +27,8 @@ from orchestrator.vocabulary import Nanos, TaskId, handler_of, plain, service_of
 from orchestrator.wire.facts import Accepted, Asked, Ended
 from orchestrator.wire.messages import Error, Result, Submit, Task
 
+INTAKE = "orchestrator.tasks"
+"""Where submissions come in, one way or another."""
 FORGOTTEN = Error(
     "forgotten",
     "this task was accepted with its children, which are known, and has long ended: its id was forgotten; it does not run again",
@@ -52,33 +55,37 @@ def _take_in(desk: Desk, now: Nanos, event: Arrived) -> None:
     message = event.message
     assert isinstance(message, Submit)
     fresh: list[Task] = []
-    gate = Gate(event.handle, 1)
+    gate, before, awaited = Gate(event.handle, 1), desk.proposals, False
     for component in components(message.tasks):
         forgotten = _forgotten(desk, component.tasks)
         errors = _judge_whole(desk, now, component, forgotten)
         for task in component.tasks:
             if _known(desk, task):
-                _again(desk, now, task, event.reply_to, gate)
+                awaited = awaited or task.id in desk.arriving
+                _again(desk, now, task, event, gate)
                 continue
             if task.id in forgotten:
-                _refuse_untold(desk, now, task, event.reply_to, gate, FORGOTTEN)
+                _refuse_untold(desk, now, task, event, gate, FORGOTTEN)
                 continue
             if len(component.tasks) == 1 and event.reply_to and (result := following.answer_now(desk, now, task)) is not None:
                 desk.counts["cached" if task.cache_ns is not None else "shared"] += 1
-                _tell(desk, result, event.reply_to, gate)
+                tell(desk, result, event.reply_to, gate)
                 continue
-            desk.arriving[task.id] = task
-            if errors is None:
-                fresh.append(task)
+            if errors is not None:
+                _refuse(desk, now, task, event, gate, errors(task))
             else:
-                _refuse(desk, now, task, event.reply_to, errors(task))
+                desk.arriving[task.id] = task
+                fresh.append(task)
     desk.counts["submitted"] += len(message.tasks)
     if fresh:
         keep_ns = desk.config.dedup_ns if any(map(named, fresh)) else 0
         size = desk.propose(Accepted(fresh, now, event.reply_to, event.user, keep_ns))
         desk.boarding.arriving_bytes += size
         desk.arriving_bytes += size
-    desk.gate(gate)
+    if awaited or desk.proposals != before:
+        desk.gate(gate)
+    else:
+        desk.settle(gate)
 
 
 def _known(desk: Desk, task: Task) -> bool:
@@ -137,21 +144,32 @@ def _judge_whole(desk: Desk, now: Nanos, component: Component, forgotten: Contai
     return lambda task: own if task.id == name else others
 
 
-def _refuse(desk: Desk, now: Nanos, task: Task, reply_to: str, error: Error) -> None:
-    fact = Ended(task.id, "refused", now, error=error, accepted_ns=now, reply_to=reply_to, print=print_of(task))
-    desk.propose(fact)
+def _refuse(desk: Desk, now: Nanos, task: Task, event: Arrived, gate: Gate, error: Error) -> None:
+    """Written down, so that whoever leads knows what was said of it; of a flood only some."""
+    if desk.refusals.of(event.user).take(now):
+        desk.arriving[task.id] = task
+        print_ = print_of(task)
+        desk.propose(Ended(task.id, "refused", now, error=error, accepted_ns=now, reply_to=event.reply_to, print=print_))
+    else:
+        _refuse_untold(desk, now, task, event, gate, error)
 
 
-def _again(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate) -> None:
+def _again(desk: Desk, now: Nanos, task: Task, event: Arrived, gate: Gate) -> None:
     """A task that is known already, or about to be.
 
-    Where its result goes is a fact like others: it may end before that is read, and be owed, and we may die before it is told.
+    Of one that lives it is a fact where its result goes: it may end before that is read, and be owed, and we may die before it is
+    told. What has ended is told, and the delivery kept until that has arrived.
     """
     desk.counts["repeated"] += 1
+    reply_to = event.reply_to
     if not _same(desk, task):
         message = f"the id {task.id!r} already names another task; this one was not taken. Give it an id of its own."
-        _refuse_untold(desk, now, task, reply_to, gate, Error("id_taken", message))
-    elif reply_to:
+        _refuse_untold(desk, now, task, event, gate, Error("id_taken", message))
+    elif not reply_to:
+        return
+    elif (result := desk.custody.outcome(task.id)) is not None:
+        tell(desk, result, reply_to, gate)
+    elif (record := desk.custody.live.get(task.id)) is None or reply_to not in (record.reply_to, *record.former):
         desk.propose(Asked("redirect", now, task.id, value=reply_to))
 
 
@@ -165,20 +183,16 @@ def _same(desk: Desk, task: Task) -> bool:
     return desk.arriving[task.id] == task
 
 
-def _refuse_untold(desk: Desk, now: Nanos, task: Task, reply_to: str, gate: Gate, error: Error) -> None:
-    """Refused without a trace in the ledger, where the id means another task, or none any more."""
-    if reply_to:
-        _tell(desk, Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now), reply_to, gate)
-    else:
+def _refuse_untold(desk: Desk, now: Nanos, task: Task, event: Arrived, gate: Gate, error: Error) -> None:
+    """Refused without a trace in the ledger: its id means another task there, or none any more, or too many are refused."""
+    if event.reply_to:
+        tell(desk, Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now), event.reply_to, gate)
+    elif desk.refusals.of(event.user).take(now):
         gate.left += 1
         letter = {"task": task.id, "type": task.type, "args": task.args, "error": {"kind": error.kind, "message": error.message}}
         desk.bury(letter, gate=gate)
-
-
-def _tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
-    """Answer without a fact: not settled before the answer has arrived, for if we die meanwhile the next leader gives it."""
-    gate.left += 1
-    desk.post_results(reply_to, [result], [gate])
+    else:
+        offend(desk, "crowded", INTAKE, event.user, f"task {task.id} was refused, one of too many at once: {error.message}")
 
 
 def judge(desk: Desk, now: Nanos, task: Task) -> Error | None:

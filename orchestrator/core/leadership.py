@@ -186,6 +186,7 @@ def step_down(desk: Desk) -> None:
     desk.early.clear()
     desk.posted.clear()
     desk.results.clear()
+    desk.answers.clear()
     desk.settled.clear()
     desk.touched.clear()
     desk.keeping.void()

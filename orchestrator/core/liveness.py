@@ -141,6 +141,7 @@ def gone(
     if moved or instance.proven or instance.announced is None:
         desk.note("instance_left" if farewell and not moved else "instance_gone", **told)
     else:
+        desk.door.ghost(now, instance.user)
         desk.note("stranger_gone", **told)
     desk.registry.touch(instance)
     _bury_instance(desk, instance)

@@ -27,6 +27,7 @@ OTHERS = "(others)"
 IDLE_NS: Nanos = 600 * NS_PER_S
 """A row that nothing has been added to for so long may make room for another."""
 WHY_MAX = 300
+USERS_MAX = 100
 
 
 @dataclass(slots=True)
@@ -45,6 +46,27 @@ class Allowance:
             return False
         self._free_ns = free_ns + count * self.every_ns
         return True
+
+    def charge(self, now: Nanos, count: int) -> None:
+        """So many are taken, allowed or not: a debt of one burst at most."""
+        self._free_ns = min(max(self._free_ns, now) + count * self.every_ns, now + 2 * self.burst * self.every_ns)
+
+
+class Allowances:
+    """One for each user, so that who floods spends nobody else's."""
+
+    def __init__(self, burst: int, every_ns: Nanos) -> None:
+        self._burst, self._every_ns = burst, every_ns
+        self._users: dict[str, Allowance] = {}
+
+    def of(self, user: str) -> Allowance:
+        """That user's. Of more than a hundred users all begin anew."""
+        room = self._users.get(user)
+        if room is None:
+            if len(self._users) >= USERS_MAX:
+                self._users.clear()
+            room = self._users[user] = Allowance(self._burst, self._every_ns)
+        return room
 
 
 @dataclass(slots=True)

@@ -38,16 +38,19 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     instance = desk.registry.instances.get(said.incarnation)
     if instance is not None and not credence.is_own(desk, instance, event, REPORTS):
-        desk.gate(event.handle)
+        desk.settle(event.handle)
         return
+    heeded = said.incarnation == desk.mark
     for checkpoint in said.checkpoints:
         if checkpoint.task in desk.custody.live and _believed(desk, checkpoint, event):
+            heeded = True
             fact = Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state, checkpoint.nth, checkpoint.ran_ns)
             desk.propose(fact)
     name = instance.name if instance is not None else said.incarnation
     for report in said.items:
         if not _believed(desk, report, event):
             continue
+        heeded = True
         if report.outcome == "done":
             _done(desk, now, report, name, instance is not None)
         else:
@@ -63,7 +66,10 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
             desk.flight.releases.append((said.incarnation, report.attempt))
         else:
             desk.release(said.incarnation, report.attempt)
-    desk.gate(event.handle)
+    if heeded:
+        desk.gate(event.handle)
+    else:
+        desk.settle(event.handle)  # nothing of it is to be written: it does not wait for the ledger
 
 
 def _believed(desk: Desk, word: Report | Checkpoint, event: Arrived) -> bool:

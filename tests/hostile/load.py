@@ -33,7 +33,7 @@ class Load:
         self.reply_to = topology.results_queue(secrets.token_hex(8))
         self.open: dict[str, tuple[int, float]] = {}
         self.done = 0
-        self.wrong: list[str] = []
+        self._wrong: dict[str, str] = {}
         self.squatted = 0
         """Not done: somebody had submitted another task under that id before us. Ids that can be guessed can be taken."""
         self.waits_s: list[float] = []
@@ -50,6 +50,11 @@ class Load:
     def submitted(self) -> int:
         """How many, so far."""
         return self._number
+
+    @property
+    def wrong(self) -> list[str]:
+        """What became of those that did not end as they should."""
+        return list(self._wrong.values())
 
     def waits_ms(self) -> dict[str, float | None]:
         """Median and tail of the waits, None if there are none."""
@@ -96,7 +101,7 @@ class Load:
             name = f"{self._prefix}{self._number}"
             self.open[name] = self._number, now
             tasks.append(Task(name, "honest.echo", pack({"number": self._number}, "args")))
-        link.send(topology.TASKS, "honest", encode(Submit(tasks)), reply_to=self.reply_to)
+        link.send(topology.TASKS, "honest", encode(Submit(tasks)), reply_to=self.reply_to, user_id=link.user)
 
     def _take(self, delivery: Delivery) -> None:
         message = decode(delivery.body)
@@ -105,16 +110,18 @@ class Load:
             return
         now = time.perf_counter()
         for item in message.items:
+            taken = item.outcome == "refused" and item.error is not None and item.error.kind == "id_taken"
             known = self.open.pop(item.task, None)
+            if taken and (known is not None or item.task in self._wrong):
+                self._wrong.pop(item.task, None)  # the other task's end was sent here too, and came first
+                self.squatted += 1
+                continue
             if known is None:
                 self.strays["result"] += 1
                 continue
             number, since = known
-            if item.outcome == "refused" and item.error is not None and item.error.kind == "id_taken":
-                self.squatted += 1
-                continue
             if item.outcome != "done" or unpack(item.value or b"\xc0") != number:
-                self.wrong.append(f"{item.task}: {item.outcome}, {item.error}")
+                self._wrong[item.task] = f"{item.task}: {item.outcome}, {item.error}"
             self.done += 1
             self.waits_s.append(now - since)
         self._bell.set()

@@ -6,9 +6,11 @@ from random import Random
 
 import pytest
 
+from orchestrator.core import commands as c
 from orchestrator.core import credence, door, invariants
 from orchestrator.core import events as e
 from orchestrator.core.config import Config
+from orchestrator.core.desk import REFUSALS_AT_ONCE
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.messages import Announce, Beat, Handler, Leave, Note, Notes, Report, Reports, Submit, Task
 from tests.hostile.facts import Strange
@@ -111,6 +113,68 @@ def test_ten_thousand_services_are_announced_and_nobody_is_there() -> None:
     siege.settle_in("late-1.1")
     assert desk.registry.instances["late-1.1"].state == "ready"
     assert siege.opened == ["thumbs"]
+
+
+def test_who_brings_ghosts_is_let_in_slowly() -> None:
+    """Names with nobody behind them are charged to their user. Meanwhile a fleet of another user comes in all at once."""
+    siege = Siege(13, agents=0)
+    desk = siege.machine.desk
+    for second in range(20):
+        ghosts = [
+            e.Arrived(Announce(f"g{n}", f"g{second}.{n}", "thumbs", [Handler("h")], {"slots": 1}), None, "", ROGUE_USER)
+            for n in range(1_000)
+        ]
+        siege.step(*ghosts)
+        siege.now_ns += NS_PER_S
+    assert desk.counts["instances_lost"] < door.AT_ONCE + 20 * NS_PER_S // (door.EVERY_NS * door.GHOST) + 100
+    for n in range(door.AT_ONCE // 10):
+        siege.settle_in(f"honest-{n}.1")
+    assert sum(one.state == "ready" for one in desk.registry.instances.values()) == door.AT_ONCE // 10
+
+
+def test_who_says_nothing_new_does_not_wait_for_the_ledger() -> None:
+    """While an append is under way, reports that are not believed, and tasks that are known and live, are done with at once: a
+    flood of these must not fill the window of deliveries in which honest ones come."""
+    siege = Siege(14)
+    siege.silent = True
+    desk, machine = siege.machine.desk, siege.machine
+    (known,) = siege.honest(1)
+    under_way = machine.step(siege.now_ns, [e.Arrived(Submit([Task("new", "thumbs.resize")]), ("new",), "replies", "producers")])
+    assert [type(one) for one in under_way] == [c.Append]
+    forged = Report(known, Attempt(desk.epoch, 99), "done", b"forged")
+    out = machine.step(
+        siege.now_ns,
+        [
+            e.Arrived(Reports("nobody.1", [forged]), ("forged",), "", ROGUE_USER),
+            e.Arrived(Reports(siege.corpus.known.incarnations[0], [forged]), ("in another's name",), "", ROGUE_USER),
+            e.Arrived(Submit([Task(known, "thumbs.resize")]), ("again",), "replies", "producers"),
+            e.Arrived(Submit([Task("new", "thumbs.resize")]), ("new again",), "replies", "producers"),
+        ],
+    )
+    settled = [handle for one in out if isinstance(one, c.Settle) for handle in one.handles]
+    assert settled == [("forged",), ("in another's name",), ("again",)], "what is on its way to the ledger is waited for"
+
+
+@pytest.mark.parametrize("reply_to", ["replies", ""])
+def test_refusals_are_written_down_at_a_rate(reply_to: str) -> None:
+    """Whoever submits what can never run is told so of each task; so many are remembered, and what has nowhere to be told is
+    counted and sampled. Another user's refusals are still written down."""
+    siege = Siege(15)
+    desk = siege.machine.desk
+    total = 30_000
+    for first in range(0, total, 100):
+        tasks = [Task(f"n{first + n}", "thumbs.paint") for n in range(100)]
+        siege.step(e.Arrived(Submit(tasks), ("refused", first), reply_to, ROGUE_USER))
+    known = len(desk.custody.graves)
+    assert REFUSALS_AT_ONCE <= known < REFUSALS_AT_ONCE + 200
+    assert len([one for one in siege.settled if one[0] == "refused"]) == total // 100  # type: ignore[index]
+    if reply_to:
+        assert sum(siege.results[f"n{n}"].outcome == "refused" for n in range(total)) == total
+    else:
+        assert siege.buried < REFUSALS_AT_ONCE + 200
+        assert desk.counts["crowded"] == total - known
+    siege.step(e.Arrived(Submit([Task("other", "thumbs.paint")]), ("other",), "replies", "producers"))
+    assert desk.custody.graves["other"].outcome == "refused"
 
 
 def test_nobody_speaks_for_another() -> None:
