@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from tests.hostile.run import faults, run
+from tests.hostile.run import Plan, faults, run
 
 
 def main(
@@ -23,7 +23,8 @@ def main(
     window: Annotated[
         int, typer.Option(min=0, help="Instead: so many honest tasks open at any time, as fast as they get done.")
     ] = 0,
-    quiet: Annotated[float, typer.Option(min=1, help="Seconds before and after the flood.")] = 30.0,
+    quiet: Annotated[float, typer.Option(min=1, help="Seconds before and after the flood.")] = 90.0,
+    decoy: Annotated[float, typer.Option(min=1, help="Seconds for which the same messages go to nobody, before the flood.")] = 30.0,
     agents: Annotated[int, typer.Option(min=1, help="Honest agents.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -34,25 +35,14 @@ def main(
         def say(what: str, done: int, of: int) -> None:
             bar.update(line, description=what, completed=done, total=of)
 
-        report = asyncio.run(
-            run(
-                Path(folder),
-                messages,
-                seed=seed,
-                rate=rate,
-                window=window,
-                quiet_s=quiet,
-                agents=agents,
-                say=say,
-                dedup_window_s="60",
-            )
-        )
+        plan = Plan(messages, decoy_s=decoy, quiet_s=quiet, rate=rate, window=window, agents=agents, seed=seed)
+        report = asyncio.run(run(Path(folder), plan, say=say, dedup_window_s="60"))
     if as_json:
         print(json.dumps(report, indent=1))
     else:
         Console().print(report)
-    before, during = report["before"]["tasks_per_s"], report["during"]["tasks_per_s"]
-    print(f"honest tasks/s: {before} alone, {during} under the flood ({during / before:.0%})", file=sys.stderr)
+    before, machine, during = (report[phase]["tasks_per_s"] for phase in ("before", "machine", "during"))
+    print(f"honest tasks/s: {before} alone, {machine} beside messages for nobody, {during} under the flood", file=sys.stderr)
     found = faults(report)
     for fault in found:
         print(fault, file=sys.stderr)

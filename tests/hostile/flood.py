@@ -1,8 +1,10 @@
-"""The flood, in a process of its own: ``python -m tests.hostile.flood URL MESSAGES SEED TASKS REPLY_TO``, as fast as the
-broker takes it.
+"""The flood, in a process of its own: ``python -m tests.hostile.flood URL SEED TASKS REPLY_TO``, as fast as the broker takes it.
 
 It may do whatever an agent, a producer, an operator and, for what is no entry, a coordinator may: publish to every exchange, listen
-to the echo and learn who is there. It says once a second, as a JSON line, how many it has sent, by place.
+to the echo and learn who is there.
+
+It rages when it is told to, by a JSON line (``Wave``), and says once a second, in such lines, how many it has sent. With ``decoy``
+the same messages go to a queue of its own that nobody reads: what honest work loses by that it loses to the machine being busy.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from collections import Counter
 from functools import partial
 from math import sqrt
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.amqp import Delivery, Link, Published, topology
 from orchestrator.wire.codec import decode
 from orchestrator.wire.messages import Echo
 from tests.hostile.corpus import SQUATS, Corpus, Known, Place
 
+DECOY = "orchestrator.agent.decoy"
+"""A queue of the flood's own, that drops what is too much for it."""
 POOL = 20_000
 """Different messages that are made before the flood begins; drawn from again and again, or making them would slow it."""
 ROUND = 200
@@ -45,6 +49,14 @@ def squatted_max(messages: int, submitted: int) -> float:
     return mean + 5 * sqrt(mean) + 1
 
 
+class Wave(NamedTuple):
+    """So many messages, or for so long, whichever is over first."""
+
+    messages: int
+    seconds: float
+    decoy: bool = False
+
+
 class Flood:
     """Aims at everything."""
 
@@ -60,11 +72,13 @@ class Flood:
         self._under_way = 0
         self._room = asyncio.Event()
 
-    def enter(self, link: Link) -> None:
+    async def enter(self, link: Link) -> None:
         """Go on over this connection; the last one may have been lost (who floods a busy machine may miss his heartbeats)."""
         self._link = link
         self._under_way = 0
         self.landed = Counter()
+        decoy = topology.Queue(DECOY, exclusive=True, arguments={"x-queue-type": "classic", "x-max-length": 1_000})
+        await link.declare(topology.Topology(queues=(decoy,)))
 
     async def learn(self) -> None:
         """Listen to the echo until it has named somebody."""
@@ -118,14 +132,14 @@ class Flood:
             case _:
                 return topology.INTERNAL, topology.KEY_LEDGER
 
-    async def rage(self, messages: int, bodies: dict[str, list[bytes]], before: int) -> None:
-        """Send so many, as long as the connection lasts."""
+    async def rage(self, wave: Wave, bodies: dict[str, list[bytes]], before: int) -> None:
+        """Send it, as long as the connection lasts."""
         dice, link = self._dice, self._link
         aims = [aim for aim, _ in AIMS]
-        told = time.monotonic()
-        for number in range(messages):
+        told = began = time.monotonic()
+        for number in range(wave.messages):
             aim = aims[number % len(aims)]
-            exchange, key = self._address(aim)
+            exchange, key = ("", DECOY) if wave.decoy else self._address(aim)
             how: dict[str, Any] = {"reply_to": self._reply_to if dice.random() < 0.5 else "orchestrator.results.nobody"}
             if dice.random() < 0.5:
                 how["user_id"] = link.user
@@ -136,10 +150,11 @@ class Flood:
                 await link.room()
                 await self._until(UNCONFIRMED_MAX)
                 await asyncio.sleep(0)
-                if time.monotonic() - told > 1:
-                    told = time.monotonic()
-                    say(sent=before + sum(self.landed.values()))
-                if link.is_broken:
+                now = time.monotonic()
+                if now - told > 1:
+                    told = now
+                    say(sent=before + self.landed.total())
+                if link.is_broken or now - began > wave.seconds:
                     break
         await self._until(0)
 
@@ -160,24 +175,25 @@ def say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
-async def main(url: str, messages: int, seed: int, tasks: str, reply_to: str) -> None:
-    """All of it."""
+async def main(url: str, seed: int, tasks: str, reply_to: str) -> None:
+    """Learn who is there, then one wave after another, until nobody asks for more."""
     async with await Link.open(url, name="flood", heartbeat_s=60) as link:
         flood = Flood(link, seed, tasks, reply_to)
         await flood.learn()
         bodies = await flood.pool()
     say(ready=True)
-    sys.stdin.readline()  # told to begin
-    began, landed, connections = time.monotonic(), Counter[str](), 0
-    while (done := landed.total()) < messages:
-        connections += 1
-        async with await Link.open(url, name="flood", heartbeat_s=60) as link:
-            flood.enter(link)
-            await flood.rage(messages - done, bodies, done)
-            landed += flood.landed
-    say(done=landed.total(), aims=landed, seconds=time.monotonic() - began, connections=connections)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        wave = Wave(**json.loads(line))
+        began, landed, connections = time.monotonic(), Counter[str](), 0
+        while (done := landed.total()) < wave.messages and (left_s := began + wave.seconds - time.monotonic()) > 0:
+            connections += 1
+            async with await Link.open(url, name="flood", heartbeat_s=60) as link:
+                await flood.enter(link)
+                await flood.rage(wave._replace(messages=wave.messages - done, seconds=left_s), bodies, done)
+                landed += flood.landed
+        say(done=landed.total(), aims=landed, seconds=time.monotonic() - began, connections=connections)
 
 
 if __name__ == "__main__":
-    address, many, number, names, queue = sys.argv[1:]
-    asyncio.run(main(address, int(many), int(number), names, queue))
+    address, number, names, queue = sys.argv[1:]
+    asyncio.run(main(address, int(number), names, queue))

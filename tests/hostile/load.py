@@ -52,6 +52,11 @@ class Load:
         return self._number
 
     @property
+    def oldest(self) -> int:
+        """The number of the oldest one that is open, or of the next one."""
+        return next(iter(self.open.values()), (self._number + 1, 0.0))[0]
+
+    @property
     def wrong(self) -> list[str]:
         """What became of those that did not end as they should."""
         return list(self._wrong.values())

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.run import faults, run
+from tests.hostile.run import Plan, faults, run
 
-MESSAGES = 8_000
-RATE = 200.0
+PLAN = Plan(messages=60_000, seconds=8.0, decoy_s=4.0, quiet_s=3.0, rate=200.0)
 
 
 @pytest.mark.broker
@@ -22,13 +21,13 @@ async def test_honest_work_beside_a_flood(tmp_path: Path) -> None:
     done meanwhile, all of it in the end, and rightly, but for the few whose ids were taken; what came is counted and explained;
     nobody's memory swells.
     """
-    report = await run(tmp_path, MESSAGES, quiet_s=4.0, rate=RATE)
+    report = await run(tmp_path, PLAN)
     assert faults(report) == []
     words = report["words"]["coordinator"]
     assert (words["session"], words["leading"]) == (1, 1)
     assert words["offence"] < 200, "a line at the first, the tenth, the hundredth of each"
     counts = report["status"]["counts"]
-    assert counts["malformed"] > MESSAGES / 20
+    assert counts["malformed"] > report["messages"] / 20
     assert counts["forged"] > 0
     rows = {(row["what"], row["where"]) for row in report["status"]["offences"]}
     assert {("malformed", "orchestrator.reports"), ("malformed", "orchestrator.tasks.honest")} <= rows
@@ -39,10 +38,15 @@ def test_what_is_not_borne() -> None:
     """Each alone is a fault: less than half of the work, somebody who swells, ids that were not taken by the flood, a wrong end."""
     phase = {"tasks_per_s": 200.0, "rss_mb": {"coordinator": 60.0, "agent-0": 40.0}}
     well: dict[str, Any] = {"messages": 8_000, "submitted": 4_000, "wrong": [], "squatted": 17, "status": {"remembered": 5_000}}
-    well |= {"before": phase, "during": phase | {"tasks_per_s": 101.0}, "after": phase | {"rss_mb": {"coordinator": 104.0}}}
+    well |= {
+        "before": phase,
+        "machine": phase | {"tasks_per_s": 160.0},
+        "during": phase | {"tasks_per_s": 81.0},
+        "after": phase | {"rss_mb": {"coordinator": 104.0}},
+    }
     assert faults(well) == []
     for bad in (
-        {"wrong": ["t: failed"]}, {"squatted": 60}, {"during": phase | {"tasks_per_s": 99.0}},
+        {"wrong": ["t: failed"]}, {"squatted": 60}, {"during": phase | {"tasks_per_s": 79.0}},
         {"after": phase | {"rss_mb": {"coordinator": 106.0}}}, {"after": phase | {"rss_mb": {"agent-0": 81.0}}},
     ):  # fmt: skip
         assert len(faults(well | bad)) == 1, bad
