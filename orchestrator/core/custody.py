@@ -148,8 +148,9 @@ class Custody:
             return None
         record = self._leave(fact.task)
         self.wills.pop(fact.task, None)
+        name = fact.task if record is None else record.id  # one text for each id: a million may be remembered
         result = Result(
-            fact.task, fact.outcome, fact.value, fact.error,
+            name, fact.outcome, fact.value, fact.error,
             attempts=(len(record.failures) if record else 0) + (fact.outcome == "done" and fact.first is None),
             instance=fact.instance, accepted_ns=record.at_ns if record else fact.accepted_ns,
             started_ns=fact.started_ns, ended_ns=fact.at_ns, first=fact.first,
@@ -160,13 +161,13 @@ class Custody:
         if fact.hold is not None and fact.task not in self.keys.by_task:
             claims.restore(self, fact.task, fact.hold, fact.at_ns)
         grave = Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room)
-        self.graveyard.bury(fact.task, grave, heirs=fact.heirs)
+        self.graveyard.bury(name, grave, heirs=fact.heirs)
         named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
         queues = {queue: 0 for queue in named if queue}
         bury = (fact.outcome == "failed" and fact.first is None) or (fact.outcome == "refused" and not queues)
         if queues or bury:
             task = record.task if record is not None else None
-            self.owed[fact.task] = Owed(
+            self.owed[name] = Owed(
                 result, queues, offset, record.offset if record else offset,
                 letter_of(result, task, story) if bury else None,
             )  # fmt: skip

@@ -37,7 +37,8 @@ class Graveyard:
         self._keys = keys
         self._results_bytes_max = results_bytes_max
         self._results_bytes = 0
-        self._kept: deque[tuple[TaskId, int]] = deque()
+        self._kept: deque[TaskId] = deque()
+        """Whose results are within the bound, in the order in which they are given up."""
         self._burials: deque[TaskId] = deque()
         self._early: dict[TaskId, None] = {}
         """Ends that others need, said their writers, of which none is known yet: their results are kept like pinned ones."""
@@ -49,6 +50,8 @@ class Graveyard:
 
         ``heirs``: so says the ledger, though we may not know them yet: a record carried forward stands behind its parent's end.
         """
+        if (former := self.graves.get(task)) is not None:
+            self._results_bytes -= former.kept_bytes
         self.graves[task] = grave
         self.pinned_bytes -= self.pinned.pop(task, 0)
         self._burials.append(task)
@@ -113,10 +116,11 @@ class Graveyard:
             elif grave is not None:
                 self._early.pop(task, None)
                 self._spared.pop(task, None)
+                self._results_bytes -= grave.kept_bytes
                 del self.graves[task]
                 self._families.forget(task, grave.workflow)
-        while self._kept and self._kept[0][0] not in self.graves:
-            self._results_bytes -= self._kept.popleft()[1]
+        while self._kept and self._kept[0] not in self.graves:
+            self._kept.popleft()
 
     def _judge_again(self, task: TaskId) -> None:
         if task in self._spared:
@@ -130,17 +134,22 @@ class Graveyard:
         """Results of ended tasks, and the stories of failed ones, stay at hand for whoever asks again, up to a bound in bytes; the
         oldest go first.
         """
-        size = KEPT_BYTES + _weight(grave.result) + sum(map(failure_bytes, grave.story))
-        self._kept.append((task, size))
-        self._results_bytes += size
+        if grave.kept_bytes:
+            return
+        grave.kept_bytes = KEPT_BYTES + _weight(grave.result) + sum(map(failure_bytes, grave.story))
+        self._kept.append(task)
+        self._results_bytes += grave.kept_bytes
         while self._results_bytes > self._results_bytes_max:
-            oldest, size = self._kept.popleft()
+            oldest = self._kept.popleft()
+            if (other := self.graves.get(oldest)) is None:
+                continue
+            size, other.kept_bytes = other.kept_bytes, 0
             self._results_bytes -= size
             if oldest in self.pinned or oldest in self._early:
                 self._spared[oldest] = None
             elif oldest in self._keys.by_task:
                 self._keys.keep(oldest, size)
-            elif (other := self.graves.get(oldest)) is not None:
+            else:
                 _empty(other)
         if self._keys.dropped:
             self._let_go()

@@ -113,7 +113,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
         desk.counts["late"] += 1
         return
     desk.counts[fact.outcome] += 1
-    desk.keeping.row(offset, "grave", fact.task)
+    desk.keeping.row(offset, "grave", fact.task if record is None else record.id)
     if record is not None:
         if fact.first is None:
             learn(desk, record, fact)

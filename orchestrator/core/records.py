@@ -199,6 +199,8 @@ class Grave(Struct, eq=False, gc=False):
     story: tuple[Failure, ...] = ()
     workflow: str | None = None
     preemptions: int = 0
+    kept_bytes: int = 0
+    """What its result and its story take of the bound on such."""
 
 
 class Owed(Struct, eq=False):

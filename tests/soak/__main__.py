@@ -46,7 +46,10 @@ def main(
         draw(report, plot)
     for fault in found:
         print(fault, file=sys.stderr)
-    print("flat" if flat_all else "not flat, or not to be told: the warm-up takes the dedup window and 30 s", file=sys.stderr)
+    print(
+        "flat" if flat_all else "not flat, or not to be told: the warm-up takes a quarter more than the dedup window, and 30 s",
+        file=sys.stderr,
+    )
     raise typer.Exit(0 if flat_all and not found else 1)
 
 

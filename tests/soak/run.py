@@ -1,7 +1,9 @@
 """A steady load for a long time: does anybody grow?
 
-Ids of ended tasks are remembered for the dedup window, so a coordinator grows until the first of them are forgotten, and not after:
-the *warm-up* is that window and a bit. What it weighs then is held against what it weighs from then on, minute by minute.
+Ids of ended tasks are remembered for the dedup window, so a coordinator grows until the first of them are forgotten, and the table
+of them until it is full of forgotten ones for the first time (Python then builds it anew, with more room, and never again). So the
+*warm-up* is one and a quarter of that window, and a bit. What everybody weighs then is held against what they weigh from then on,
+minute by minute.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from tests.hostile.run import ready
 from tests.hostile.town import Town
 
 LOOK_EVERY_S = 1.0
+FULL = 1.25
+"""After so many dedup windows tables are as large as they get."""
 SETTLES_S = 30.0
-"""How much longer than the dedup window the warm-up takes: ids are forgotten in lots."""
+"""How much longer the warm-up takes: ids are forgotten in lots."""
 LEAST_SHARE = 0.9
 """Of the rate that must get done."""
 LEAST_LOOKS = 10
@@ -39,7 +43,7 @@ async def soak(
     say: Callable[[float, dict[str, float]], None] = lambda passed, rss: None,
 ) -> dict[str, Any]:
     """The figures; what tasks came to stands in them. Raises AssertionError if somebody ended, or said something of an error."""
-    warm_up_s = window_s + SETTLES_S if warm_up_s is None else warm_up_s
+    warm_up_s = FULL * window_s + SETTLES_S if warm_up_s is None else warm_up_s
     async with EmbeddedBroker(folder / "broker") as node:
         with Town(node.url, folder, agents=agents, dedup_window_s=str(window_s)) as town:
             async with Client(node.url) as client:
