@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from orchestrator.core import rules
 from orchestrator.core.backlog import Backlog
-from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Send
+from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Reply, Send
 from orchestrator.core.config import Config
 from orchestrator.core.custody import Custody
 from orchestrator.core.door import Door
@@ -46,6 +46,8 @@ class Flight:
 
     number: int = 0
     gates: list[Handle] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    """Answers to operators whose wills it carries."""
     releases: list[tuple[Incarnation, Attempt]] = field(default_factory=list)
     arriving_bytes: int = 0
     """What the tasks take that are accepted by it."""
@@ -232,6 +234,15 @@ class Desk:
             self.flight.gates.append(handle)
         else:
             self.settle(handle)
+
+    def answer(self, reply: Reply) -> None:
+        """Say this once all that is proposed by now is committed."""
+        if self.proposed:
+            self.boarding.replies.append(reply)
+        elif self.flight is not None:
+            self.flight.replies.append(reply)
+        else:
+            self.out.append(reply)
 
     def propose_end(self, record: Record, fact: Ended) -> None:
         """The task shall end so, unless an end of it is under way already; ledger order decides."""

@@ -1,7 +1,7 @@
 """What operators (and the command line) ask: questions are answered from the desk, wills go through the ledger.
 
-Law: a will (cancel, priority, policy) becomes a fact and is done when that is read, so it survives us; the answer says it
-was written down or, where it cannot be, why. Drain is soft: it is the instance that leaves.
+Law: a will (cancel, priority, policy, limit) becomes a fact and is done when that is read, so it survives us. Its answer leaves
+then too: whoever has it may ask any later leader and finds it done. Drain is soft: it is the instance that leaves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ def asked(desk: Desk, now: Nanos, event: Arrived) -> None:
     except Unanswerable as fault:
         answer = Answer(control.id, False, error=Error(fault.kind, str(fault)))
     if event.reply_to:
-        desk.out.append(Reply(event.reply_to, answer))
+        reply = Reply(event.reply_to, answer)
+        if control.op in WILLS and answer.ok:
+            desk.answer(reply)
+        else:
+            desk.out.append(reply)
     if desk.leading:  # else it has just handed over: its handles are void, and the next leader is given the question
         desk.gate(event.handle)
 
@@ -273,3 +277,5 @@ OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
     "drain": drain,
     "hand_over": hand_over,
 }
+WILLS = frozenset({"cancel", "priority", "policy", "limit"})
+"""What is not answered before it is in the ledger."""

@@ -59,6 +59,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
         desk.read_ns, desk.proven_ns = now, desk.appended_ns
         for gate in flight.gates:
             desk.settle(gate)
+        desk.out += flight.replies
         for incarnation, attempt in flight.releases:
             desk.release(incarnation, attempt)
     elif entry.by != desk.nonce:
