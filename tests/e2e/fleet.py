@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from orchestrator.client import Client
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,6 +45,13 @@ class Fleet:
 
     async def worker(self, name: str, spec: str = "tests.e2e.services:service") -> None:
         await self.start(name, "-m", "workers", "run", spec)
+
+    @staticmethod
+    async def ready(client: Client, workers: int) -> None:
+        """Wait until so many are ready for work."""
+        async with asyncio.timeout(60):
+            while sum(one["ready"] for one in await client.ask("services", timeout_s=60)) < workers:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.05)
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and wait until it is gone."""

@@ -51,8 +51,7 @@ async def test_a_long_task_yields_to_short_ones(handler: str, seconds: int, brok
             await heard(ours, long.id, "begin", 1)
             await ours.start("worker-2", "-m", "workers", "run", SPEC)
             await heard(ours, long.id, "unit", 4)
-            while sum(one["ready"] for one in await client.ask("services")) < 2:  # noqa: ASYNC110  # nobody tells
-                await asyncio.sleep(0.05)
+            await ours.ready(client, 2)
             quick = client.task("farm.quick", estimate=0.1)
             submitted = time.time()
             handles = await client.submit_many([quick.call() for _ in range(10)])

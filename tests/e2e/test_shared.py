@@ -56,6 +56,7 @@ async def test_devices_are_nobody_elses_meanwhile(amqp_url: str, tmp_path: Path)
     """Whole and half devices on two workers with two each: none is ever used to more than the whole; halves do share."""
     async with fleet(amqp_url, tmp_path) as ours, Client(amqp_url) as client:
         await asyncio.gather(ours.coordinator(), ours.worker("one", FLOOR), ours.worker("two", FLOOR))
+        await ours.ready(client, 2)
         handles = [
             await client.task("floor.train", need={"gpu": amount}).submit(seconds=0.05)
             for amount in [1, 0.5, 0.5, 0.3, 2, 0.7, 1, 0.5] * 5
