@@ -229,14 +229,14 @@ def instant_ns(deadline: Nanos | datetime, unix_ns: Nanos) -> Nanos:
     return round(whole.timestamp()) * NS_PER_S + deadline.microsecond * 1000
 
 
-def judge_batch(calls: Sequence[Call], size: int) -> None:
-    """Raises ValueError unless these calls, ``size`` bytes together, can be one submission: small enough, and sound as a graph."""
-    if any(call.task.after for call in calls):
-        for component in components([call.task for call in calls]):
+def judge_batch(tasks: Sequence[Task], size: int) -> None:
+    """Raises ValueError unless these tasks, ``size`` bytes together, can be one submission: small enough, and sound as a graph."""
+    if len(tasks) > 1 or tasks[0].after:
+        for component in components(tasks):
             if component.fault is not None:
                 raise ValueError(component.fault.message)
     if size + ENVELOPE_BYTES > MAX_BODY_BYTES:
-        what = f"task {calls[0].id}" if len(calls) == 1 else f"the workflow of {len(calls)} tasks"
+        what = f"task {tasks[0].id}" if len(tasks) == 1 else f"the workflow of {len(tasks)} tasks"
         raise ValueError(
             f"{what} takes about {size:,} bytes; {MAX_BODY_BYTES:,} are the limit of one submission. Nothing of it was submitted. "
             "Put what is large into a store and pass its address, or split it"

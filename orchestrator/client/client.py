@@ -20,7 +20,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
 from typing import Any, Self
 
 from orchestrator.client.calls import Call, Form, Span, form, span_ns
@@ -92,20 +92,20 @@ class Client:
         """A task type with options, to be called any number of times. ``calls.form`` says what options there are."""
         return Template(self._shell, form(task_type, **options))
 
-    async def run(self, task_type: str, /, **args: Any) -> Any:
+    def run(self, task_type: str, /, **args: Any) -> Coroutine[Any, Any, Any]:
         """Submit a task with these arguments and wait for its value. Raises as ``submit`` and ``Handle.result``.
 
         Cancelling this does not cancel a task that is accepted: keep a handle where you may want that.
         """
-        return await self._plain(task_type).run(**args)
+        return self._plain(task_type).run(**args)
 
-    async def submit(self, task_type: str, /, **args: Any) -> Handle:
-        """Submit a task with these arguments; returns once the broker has confirmed it.
+    def submit(self, task_type: str, /, **args: Any) -> Coroutine[Any, Any, Handle]:
+        """Submit a task with these arguments; to be awaited, returns once the broker has confirmed it.
 
         Raises SubmitTimeout or BacklogFull if it did not in time, CannotPack for arguments that no peer could read or
         that are too large, ValueError for a type that cannot be, ClientClosed, ClientMisused.
         """
-        return await self._plain(task_type).submit(**args)
+        return self._plain(task_type).submit(**args)
 
     # --- many -------------------------------------------------------------------------------------------------------
 
@@ -120,15 +120,15 @@ class Client:
         calls = list(calls)
         if any(call.task.after for call in calls):
             return await self._submit_together(calls)
-        handles = [handle for call in calls for handle in await self._shell.enter([call])]
+        handles = [handle for call in calls for handle in await self._shell.enter((call,))]
         for handle in handles:
-            await _accepted(self._shell, handle)
+            await handle.gate
         return handles
 
     async def _submit_together(self, calls: list[Call]) -> list[Handle]:
         """All of these in one message; they share a gate."""
         handles = await self._shell.enter(calls)
-        await _accepted(self._shell, handles[0])
+        await handles[0].gate
         return handles
 
     def workflow(self, name: str = "") -> Workflow:
@@ -182,12 +182,9 @@ class Template:
     async def submit(self, /, **args: Any) -> Handle:
         """As ``Client.submit``. With ``reply=False`` the handle has no result to wait for."""
         shell = self._shell
-        calls = [self._form.fill(args, shell.fresh_id(), time.time_ns())]
+        calls = (self._form.fill(args, shell.fresh_id(), time.time_ns()),)
         (handle,) = shell.try_enter(calls) or await shell.enter(calls)
-        if handle.gate.given:
-            handle.gate.judge()
-        else:
-            await _accepted(shell, handle)
+        await handle.gate
         return handle
 
     def call(self, /, **args: Any) -> Call:
@@ -221,7 +218,7 @@ class Template:
                 except StopAsyncIteration:
                     more = False
                     break
-                calls = [self.call(**args)]
+                calls = (self.call(**args),)
                 (handle,) = self._shell.try_enter(calls) or await self._shell.enter(calls)
                 order.put(handle)
             if not len(order):
@@ -234,17 +231,6 @@ class Template:
                     raise
                 value = error
             yield value
-
-
-async def _accepted(shell: Shell, handle: Handle) -> None:
-    """Wait until everything that was submitted with it is confirmed. Cancelled, it is taken back if it can be."""
-    if not handle.gate.given:
-        try:
-            await handle.gate.next_waiter()
-        except asyncio.CancelledError:
-            shell.withdraw(handle)
-            raise
-    handle.gate.judge()
 
 
 class _InOrder:

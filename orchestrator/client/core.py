@@ -216,11 +216,12 @@ class Producer:
 
     def _arrived(self, now: Nanos, event: Arrived) -> None:
         """A result proves that its message arrived, whatever became of the confirm."""
-        known = (self._owed.get(result.task) for result in event.results)
-        self._accept(dict.fromkeys(held for held in known if held is not None and not held.accepted))
+        owed = self._owed
+        known = [owed.get(result.task) for result in event.results]
+        self._accept(dict.fromkeys([held for held in known if held is not None and not held.accepted]))
         fresh: list[Result] = []
         for result in event.results:
-            held = self._owed.pop(result.task, None)
+            held = owed.pop(result.task, None)
             if held is None:
                 self.counters.duplicates += 1
                 continue

@@ -67,14 +67,30 @@ class Signal:
 class Gate(Signal):
     """The wait for the broker's confirms of one or more tasks. Opens when all are there, or with the first that will not come."""
 
-    __slots__ = ("_left", "_loss", "within_s")
+    __slots__ = ("_left", "_loss", "_shell", "_task", "within_s")
 
-    def __init__(self, tasks: int, within_s: float) -> None:
+    def __init__(self, shell: Shell, task: TaskId, tasks: int, within_s: float) -> None:
+        """``task``: one of the ``tasks`` that were submitted together."""
         super().__init__()
         self.within_s = within_s
         """How long it may take."""
+        self._shell = shell
+        self._task = task
         self._left = tasks
         self._loss: Lost | None = None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until all are confirmed, or raise what came instead. Cancelled, they are taken back, if they can be and nobody
+        else waits."""
+        if not self.given:
+            try:
+                yield from self.next_waiter()
+            except asyncio.CancelledError:
+                if not self.awaited:
+                    self._shell.withdraw(self._task)
+                raise
+        if self._loss is not None:
+            raise self._loss()
 
     def confirm(self) -> None:
         """One more is confirmed."""
@@ -87,11 +103,6 @@ class Gate(Signal):
         if not self.given:
             self._loss = loss
             self.give()
-
-    def judge(self) -> None:
-        """Once it has opened: raises what came instead of a confirm."""
-        if self._loss is not None:
-            raise self._loss()
 
 
 class Handle(Signal):
@@ -117,7 +128,10 @@ class Handle(Signal):
         return f"<Handle {self.id} {self.type} {state}>"
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self.result().__await__()
+        if self._end is None:
+            self._judge_asker()
+            yield from self.next_waiter()
+        return self._value(self._known())
 
     async def result(self, timeout: Span | None = None) -> Any:  # noqa: ASYNC109  # raises an error of ours, with advice
         """The value that the handler returned. Waits at most ``timeout`` (seconds, ``"5m"``, a timedelta).
@@ -125,7 +139,9 @@ class Handle(Signal):
         Raises TaskFailed, TaskCancelled, TaskExpired, TaskSkipped, TaskRefused; ResultTimeout (the task goes on); SubmitTimeout
         and BacklogFull if it was never confirmed; ClientClosed.
         """
-        result = await self.outcome(timeout)
+        return self._value(await self.outcome(timeout))
+
+    def _value(self, result: Result) -> Any:
         if result.outcome != "done":
             raise not_done(self.id, self.type, result)
         if result.value is None:
@@ -144,12 +160,7 @@ class Handle(Signal):
         """How it ended, whichever way: outcome, packed value or error, attempts, times. Raises as ``result``, but for
         the Task… ones.
         """
-        self._shell.judge_caller()
-        if not self.reply:
-            raise ClientMisused(
-                f"Task {self.id} ({self.type}) was submitted with reply=False, so nobody here hears how it ends. It runs all the "
-                "same. Leave reply=False out where the result is wanted."
-            )
+        self._judge_asker()
         if self._end is None and timeout is None:
             await self.next_waiter()
         elif self._end is None and timeout is not None:
@@ -164,6 +175,17 @@ class Handle(Signal):
                         f"cancel it, or see `orchestrator why {self.id}`.",
                         self.id,
                     ) from None
+        return self._known()
+
+    def _judge_asker(self) -> None:
+        self._shell.judge_caller()
+        if not self.reply:
+            raise ClientMisused(
+                f"Task {self.id} ({self.type}) was submitted with reply=False, so nobody here hears how it ends. It runs all the "
+                "same. Leave reply=False out where the result is wanted."
+            )
+
+    def _known(self) -> Result:
         if isinstance(self._end, Result):
             return self._end
         assert self._end is not None

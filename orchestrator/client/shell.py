@@ -2,8 +2,9 @@
 
 Law: it decides nothing. Whatever happens becomes an event for ``core.Producer`` or ``questions.Questions``; their
 commands are carried out at once, in order, without an ``await`` between. Submissions of one turn of the event loop
-enter the machine together, at the end of that turn: that costs a lone one nothing, and a thousand concurrent ones
-become a few messages.
+enter the machine together, at the end of that turn or as soon as they fill a message: that costs a lone one nothing, a
+thousand concurrent ones become a few messages, and of twenty thousand the first are at work while the last are still
+being worded.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from orchestrator.client.room import Room
 from orchestrator.client.session import Sessions
 from orchestrator.vocabulary import DEFAULT_SHARD, NS_PER_MS, Nanos, TaskId, ns, seconds
 from orchestrator.wire import codec
-from orchestrator.wire.messages import Answer, Control, Submit
+from orchestrator.wire.messages import Answer, Control, Submit, Task
 
 _TASK_EVENTS = (events.Submitted, events.Withdrawn, events.Arrived)
 _QUESTION_EVENTS = (events.Asked, events.Dropped, events.Answered)
@@ -76,6 +77,8 @@ class Shell:
         self._handles: dict[TaskId, Handle] = {}
         self._asked: dict[str, asyncio.Future[Answer | Problem]] = {}
         self._arrivals: list[Parcel] = []
+        self._arrived_bytes = 0
+        self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Nanos | None = None
 
@@ -146,14 +149,15 @@ class Shell:
         Raises ValueError for what cannot be submitted; ClientClosed, ClientMisused.
         """
         self.judge_use()
-        bytes_ = weight([call.task for call in calls])
-        judge_batch(calls, bytes_)
+        tasks = tuple([call.task for call in calls])
+        bytes_ = weight(tasks)
+        judge_batch(tasks, bytes_)
         if known := self._known(calls):
             return known
         if not self._room.try_take(len(calls)):
             return None
         within_ns = self._within(calls)
-        return self._admit(calls, bytes_, within_ns, time.monotonic_ns() + within_ns)
+        return self._admit(calls, tasks, bytes_, within_ns, time.monotonic_ns() + within_ns)
 
     async def enter(self, calls: Sequence[Call]) -> list[Handle]:
         """As ``try_enter``; where that finds too many unconfirmed, this waits. Raises SubmitTimeout, BacklogFull too."""
@@ -176,29 +180,36 @@ class Shell:
         if known:
             self._room.give(len(calls))
             return known
-        return self._admit(calls, weight([call.task for call in calls]), within_ns, by)
+        tasks = tuple([call.task for call in calls])
+        return self._admit(calls, tasks, weight(tasks), within_ns, by)
 
-    def _admit(self, calls: Sequence[Call], bytes_: int, within_ns: Nanos, by: Nanos) -> list[Handle]:
-        """There is room for these: they enter the machine at the end of this turn of the loop."""
-        gate = Gate(len(calls), seconds(within_ns))
+    def _admit(self, calls: Sequence[Call], tasks: tuple[Task, ...], bytes_: int, within_ns: Nanos, by: Nanos) -> list[Handle]:
+        """There is room for these: they enter the machine at the end of this turn of the loop, or once they fill a message."""
+        gate = Gate(self, tasks[0].id, len(calls), seconds(within_ns))
         handles = []
         for call in calls:
             handle = self._handles[call.task.id] = Handle(self, call.task, call.reply, gate)
             handles.append(handle)
         if not self._arrivals and self._loop is not None:
             self._loop.call_soon(self._flush)
-        self._arrivals.append(Parcel(tuple([call.task for call in calls]), by, calls[0].reply, bytes_))
+        self._arrivals.append(Parcel(tasks, by, calls[0].reply, bytes_))
+        self._arrived_bytes += bytes_
+        if len(self._arrivals) >= self._limits.tasks or self._arrived_bytes >= self._limits.bytes:
+            self._flush()
         return handles
 
-    def withdraw(self, handle: Handle) -> None:
-        """Whoever waited for the confirm was cancelled: take the submission back if that is possible and nobody else waits."""
-        if not handle.gate.awaited:
-            self._step(events.Withdrawn(handle.id))
+    def withdraw(self, task: TaskId) -> None:
+        """Whoever waited for the confirm was cancelled: take the submission that it is of back, if that is possible."""
+        self._step(events.Withdrawn(task))
 
     def _within(self, calls: Sequence[Call]) -> Nanos:
         """How long their submission may take: as long as the most patient of them says."""
-        usual = self._accept_within_ns
-        return max([usual if call.accept_within_ns is None else call.accept_within_ns for call in calls])
+        longest = 0
+        for call in calls:
+            within_ns = self._accept_within_ns if call.accept_within_ns is None else call.accept_within_ns
+            if within_ns > longest:
+                longest = within_ns
+        return longest
 
     def _known(self, calls: Sequence[Call]) -> list[Handle]:
         """The handles of these very tasks, if they are outstanding here already. Raises ValueError if an id stands
@@ -263,7 +274,7 @@ class Shell:
 
     def _flush(self) -> None:
         if self._arrivals:
-            arrivals, self._arrivals = self._arrivals, []
+            arrivals, self._arrivals, self._arrived_bytes = self._arrivals, [], 0
             self._feed(events.Submitted(tuple(arrivals)))
 
     def _step(self, event: Event) -> None:
