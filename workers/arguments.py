@@ -76,9 +76,10 @@ class Signature:
             raise BadArguments(f"{self.who}: the arguments cannot be read: {trouble}.") from None
         if not isinstance(given, dict):
             raise BadArguments(f"{self.who}: the arguments must be a map of names to values, not {_kind(given)}.")
-        given |= self._inherited(parents, given)
+        if parents:
+            given |= self._inherited(parents, given)
         self._judge_names(given)
-        return {name: self._convert(name, value) for name, value in given.items()}
+        return {name: self._convert(name, value) for name, value in given.items()} if given else given
 
     def _inherited(self, parents: Sequence[Given], given: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments that are values of parents; of those that are lists (``rows[]``) each parent adds one."""

@@ -24,6 +24,8 @@ and 43 MB; so it takes 30 ms and 5 MB."""
 
 NIL: Final = b"\xc0"
 """``None``, packed."""
+NO_ARGUMENTS: Final = b"\x80"
+"""An empty map, packed: what many handlers are called with."""
 
 _SUGGESTION = "pass None, bool, int, float, str, bytes, datetime, or lists and dicts of these"
 
@@ -65,6 +67,8 @@ def unpack(blob: bytes, *, max_bytes: int = MAX_VALUE_BYTES) -> Any:
     """The value in ``blob``. Raises ``CannotUnpack``, and nothing else, whatever the bytes."""
     if blob == NIL:
         return None
+    if blob == NO_ARGUMENTS:
+        return {}
     if len(blob) > max_bytes:
         raise CannotUnpack(f"{len(blob):,} bytes; {max_bytes:,} are the limit")
     try:

@@ -19,10 +19,12 @@ that incarnations follow each other and end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from orchestrator.vocabulary import Nanos
-from orchestrator.wire.messages import Leave, Orders
+from orchestrator.wire.messages import Leave
 from workers.core import rules
 from workers.core.commands import CloseConnection, Command, Connect, Finish, Publish
 from workers.core.drain import Drain
@@ -69,6 +71,18 @@ class Agent:
         self._failures = 0
         """Connections lost or not got since the last sync."""
         self._told_still_stopping = False
+        self._heeds: dict[type[Any], Callable[[Nanos, Any], None]] = {
+            Ordered: self._ordered,
+            Echoed: self._echoed,
+            Flushed: self._flushed,
+            Connected: self._connected,
+            Disconnected: self._disconnected,
+            DrainAsked: self._drain_asked,
+            QuitAsked: self._quit,
+            WallClock: self._wall_clock,
+            TimePassed: self._ignore,
+        }
+        """Who takes which event; all others are words about jobs."""
 
     # --- the door ---------------------------------------------------------------------------------
 
@@ -83,7 +97,7 @@ class Agent:
         if self.phase != "finished":
             self._heed_window(now_ns)
             for event in events:
-                self._take(now_ns, event)
+                self._heeds.get(type(event), self.work.job_event)(now_ns, event)
             self._follow_up(now_ns)
         return self._out.take()
 
@@ -115,46 +129,34 @@ class Agent:
 
     # --- events -----------------------------------------------------------------------------------
 
-    def _take(self, now_ns: Nanos, event: Event) -> None:
-        match event:
-            case Ordered(orders=orders):
-                self._ordered(now_ns, orders)
-            case Echoed(echo=echo):
-                if self.incarnation is not None:
-                    self.incarnation.echoed(echo)
-            case Flushed(token=token, ok=ok):
-                unsent = self.work.outbox.flushed(token, ok, now_ns)
-                if unsent:
-                    self._out.tell("reports_unsent", unsent)
-            case Connected(incarnation=name):
-                self._connected(now_ns, name)
-            case Disconnected(reason=reason):
-                self._disconnected(now_ns, reason)
-            case DrainAsked(grace_ns=grace_ns, reason=reason):
-                self._drain(now_ns, grace_ns, reason)
-            case QuitAsked():
-                self._quit()
-            case WallClock(unix_ns=unix_ns):
-                self.work.unix_offset_ns = unix_ns - now_ns
-            case TimePassed():
-                pass
-            case _:
-                self.work.job_event(now_ns, event)
+    def _ignore(self, now_ns: Nanos, event: TimePassed) -> None: ...
 
-    def _ordered(self, now_ns: Nanos, orders: Orders) -> None:
+    def _wall_clock(self, now_ns: Nanos, event: WallClock) -> None:
+        self.work.unix_offset_ns = event.unix_ns - now_ns
+
+    def _echoed(self, now_ns: Nanos, event: Echoed) -> None:
+        if self.incarnation is not None:
+            self.incarnation.echoed(event.echo)
+
+    def _flushed(self, now_ns: Nanos, event: Flushed) -> None:
+        if unsent := self.work.outbox.flushed(event.token, event.ok, now_ns):
+            self._out.tell("reports_unsent", unsent)
+
+    def _ordered(self, now_ns: Nanos, event: Ordered) -> None:
         mine = self.incarnation
-        if mine is None or orders.incarnation != mine.name:
+        if mine is None or event.orders.incarnation != mine.name:
             return
-        if mine.ordered(now_ns, orders, draining=self.drain is not None):
+        if mine.ordered(now_ns, event.orders, draining=self.drain is not None):
             self._drain(now_ns, self.limits.grace_ns, "the coordinator ordered it")
         if mine.epoch and self.phase == "announcing":
             self._to("serving")
             self._failures = 0
         self.highest_epoch = mine.highest_epoch
 
-    def _connected(self, now_ns: Nanos, name: str) -> None:
+    def _connected(self, now_ns: Nanos, event: Connected) -> None:
         if self.phase in ("leaving", "finished"):
             return  # we changed our mind while it was being opened
+        name = event.incarnation
         if not name or name == self._last_name:
             raise Impossible(f"the incarnation's name {name!r} is not new")
         self._to("announcing")
@@ -163,14 +165,14 @@ class Agent:
             name, self.highest_epoch, now_ns, self.profile, self.limits, self._random, self.work, self._out, self._former.names
         )
 
-    def _disconnected(self, now_ns: Nanos, reason: str) -> None:
+    def _disconnected(self, now_ns: Nanos, event: Disconnected) -> None:
         if self.phase in ("offline", "finished"):
             return
         if self.phase == "leaving":
             self._finish("drained")
             return
         if self.incarnation is not None:
-            self._out.tell("cut_off", self._end_incarnation(reason), reason)
+            self._out.tell("cut_off", self._end_incarnation(event.reason), event.reason)
         self._to("offline")
         self._told_still_stopping = False
         self._connect_ns = now_ns + self._backoff()
@@ -223,6 +225,9 @@ class Agent:
 
     # --- leaving ----------------------------------------------------------------------------------
 
+    def _drain_asked(self, now_ns: Nanos, event: DrainAsked) -> None:
+        self._drain(now_ns, event.grace_ns, event.reason)
+
     def _drain(self, now_ns: Nanos, grace_ns: Nanos, reason: str) -> None:
         if self.drain is not None:
             self.drain.shorten(now_ns, grace_ns)
@@ -254,7 +259,7 @@ class Agent:
             self._to("leaving")
             self._out.do(CloseConnection("drained"))
 
-    def _quit(self) -> None:
+    def _quit(self, now_ns: Nanos, event: QuitAsked) -> None:
         if self.phase == "finished":
             return  # it came to its end in this very step
         self._end_incarnation("told to end at once")

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Assignment, Holding
-from workers.core.lifecycle import Impossible, State, state_step
+from workers.core.lifecycle import STATES, Impossible, State
 from workers.core.profile import Lane
 
 StopCause: TypeAlias = Literal["", "order", "timeout", "drain"]
@@ -26,7 +26,9 @@ _DEVICE_BYTES = 160
 class Job:
     """One unfinished attempt. Mutable; owned by ``Holdings``."""
 
-    __slots__ = ("assignment", "attempt", "cause", "hard", "lane", "saved", "started_ns", "state", "stop_text", "timeout_ns")
+    __slots__ = (
+        "assignment", "attempt", "cause", "hard", "held_bytes", "lane", "saved", "started_ns", "state", "stop_text", "timeout_ns",
+    )  # fmt: skip
 
     def __init__(self, attempt: Attempt, assignment: Assignment, lane: str, timeout_ns: Nanos | None) -> None:
         self.attempt = attempt
@@ -42,12 +44,9 @@ class Job:
         self.stop_text = ""
         self.saved = 0
         """How many checkpoints it has said."""
-
-    @property
-    def held_bytes(self) -> int:
+        devices = sum(map(len, assignment.devices.values())) if assignment.devices else 0
+        self.held_bytes = held_bytes(assignment.task, len(assignment.grant), devices)
         """Room it takes in ``Held``, estimated from above."""
-        item = self.assignment
-        return held_bytes(item.task, len(item.grant), sum(map(len, item.devices.values())))
 
     def story(self) -> str:
         """Who it is, for the message of an error."""
@@ -109,7 +108,9 @@ class Holdings:
     def to(self, job: Job, state: State) -> None:
         """The one place where an attempt changes state; lanes and the table follow."""
         old, queue = job.state, self.lanes[job.lane]
-        job.state = state_step(old, state, job.story)
+        if state not in STATES[old]:
+            raise Impossible(f"an attempt cannot go from {old} to {state} ({job.story()})")
+        job.state = state
         if old == "waiting":
             self._unqueue(queue, job.attempt)
         if state == "waiting":

@@ -6,7 +6,6 @@ the story.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 Phase: TypeAlias = Literal["offline", "connecting", "announcing", "serving", "fenced", "leaving", "finished"]
@@ -64,11 +63,4 @@ def phase_step(old: Phase, new: Phase, story: str) -> Phase:
     """``new``, if it may follow ``old``."""
     if new not in PHASES[old]:
         raise Impossible(f"an incarnation cannot go from {old} to {new} ({story})")
-    return new
-
-
-def state_step(old: State, new: State, story: Callable[[], str]) -> State:
-    """``new``, if it may follow ``old``. ``story`` is told only if it may not."""
-    if new not in STATES[old]:
-        raise Impossible(f"an attempt cannot go from {old} to {new} ({story()})")
     return new

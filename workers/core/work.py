@@ -7,7 +7,8 @@ a report, a ``stopped``, or a ``refused``; or none, if its incarnation is over.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from orchestrator.vocabulary import Attempt, Nanos, TaskId, seconds
 from orchestrator.wire.messages import LONGEST_NS, Assignment, Checkpoint, Error, Holding, Note, Report, Stop
@@ -37,6 +38,16 @@ class Work:
         self.outbox = Outbox(limits)
         self.unix_offset_ns: Nanos = 0
         """Unix time minus the step's clock, as last read."""
+        self._bounds = limits.reports_max, limits.report_bytes_max, limits.held_bytes_max
+        self._heeds: dict[type[Any], Callable[[Nanos, Any], None]] = {
+            JobStarted: self._started,
+            JobDone: self._done,
+            JobFailed: self._failed,
+            JobStopped: self._job_over,
+            JobLate: self._late,
+            Progressed: self._progressed,
+            Checkpointed: self._saved,
+        }
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -98,51 +109,47 @@ class Work:
 
     def job_event(self, now_ns: Nanos, event: Event) -> None:
         """A word of the job runner about an attempt it was told to start."""
-        match event:
-            case JobStarted(attempt=attempt, at_ns=at_ns):
-                self._started(now_ns, self._known(attempt, event), at_ns or self._unix(now_ns))
-            case JobDone(attempt=attempt, value=value, at_ns=at_ns):
-                self._done(self._known(attempt, event), value, at_ns or self._unix(now_ns))
-            case JobFailed(attempt=attempt, error=error, retry=retry, at_ns=at_ns):
-                self._failed(self._known(attempt, event), error, retry, at_ns or self._unix(now_ns))
-            case JobStopped(attempt=attempt):
-                self._over(self._known(attempt, event), self._unix(now_ns))
-            case JobLate(attempt=attempt):
-                self._late(self._known(attempt, event), self._unix(now_ns))
-            case Progressed(attempt=attempt, fraction=fraction, text=text, at_ns=at_ns):
-                job = self.holdings.get(attempt)
-                if job is not None and job.state in ("running", "stopping"):
-                    line = text[:_PROGRESS_CHARS]
-                    self.outbox.note(Note(job.assignment.task, attempt, "progress", at_ns, fraction, line))
-            case Checkpointed(attempt=attempt, state=state, at_ns=at_ns):
-                job = self.holdings.get(attempt)
-                if job is not None and job.state in ("running", "stopping"):
-                    self._saved(job, state, at_ns or self._unix(now_ns))
-            case _:
-                raise Impossible(f"{event!r} is no event of an agent")
+        heed = self._heeds.get(type(event))
+        if heed is None:
+            raise Impossible(f"{event!r} is no event of an agent")
+        heed(now_ns, event)
 
-    def _known(self, attempt: Attempt, event: Event) -> Job:
-        job = self.holdings.get(attempt)
+    def _known(self, event: JobStarted | JobDone | JobFailed | JobStopped | JobLate) -> Job:
+        job = self.holdings.get(event.attempt)
         if job is None:
-            raise Impossible(f"{type(event).__name__} for attempt {attempt}, which is not held")
+            raise Impossible(f"{type(event).__name__} for attempt {event.attempt}, which is not held")
         return job
 
-    def _started(self, now_ns: Nanos, job: Job, unix_ns: Nanos) -> None:
-        job.started_ns = unix_ns
+    def _speaking(self, event: Progressed | Checkpointed) -> Job | None:
+        """Its job, while it runs: what it says later nobody wants to know."""
+        job = self.holdings.get(event.attempt)
+        return job if job is not None and job.state in ("running", "stopping") else None
+
+    def _started(self, now_ns: Nanos, event: JobStarted) -> None:
+        job = self._known(event)
+        job.started_ns = event.at_ns or self._unix(now_ns)
         if job.timeout_ns is not None and job.state != "abandoned":
             self.holdings.time_out_at(job, now_ns + job.timeout_ns)
         if job.state == "starting":
             self.holdings.to(job, "running")
-            self.outbox.note(Note(job.assignment.task, job.attempt, "started", unix_ns))
+            self.outbox.note(Note(job.assignment.task, job.attempt, "started", job.started_ns))
 
-    def _saved(self, job: Job, state: bytes, unix_ns: Nanos) -> None:
-        if len(state) > self._limits.value_bytes_max:
-            raise Impossible(f"{job.story()}: a checkpoint of {len(state)} bytes fits no message")
+    def _progressed(self, now_ns: Nanos, event: Progressed) -> None:
+        if (job := self._speaking(event)) is not None:
+            line = event.text[:_PROGRESS_CHARS]
+            self.outbox.note(Note(job.assignment.task, event.attempt, "progress", event.at_ns, event.fraction, line))
+
+    def _saved(self, now_ns: Nanos, event: Checkpointed) -> None:
+        if (job := self._speaking(event)) is None:
+            return
+        if len(event.state) > self._limits.value_bytes_max:
+            raise Impossible(f"{job.story()}: a checkpoint of {len(event.state)} bytes fits no message")
         job.saved += 1
-        ran_ns = job.assignment.ran_ns + max(0, unix_ns - job.started_ns)
-        self.outbox.checkpoint(Checkpoint(job.assignment.task, job.attempt, state, job.saved, min(ran_ns, LONGEST_NS)))
+        ran_ns = job.assignment.ran_ns + max(0, (event.at_ns or self._unix(now_ns)) - job.started_ns)
+        self.outbox.checkpoint(Checkpoint(job.assignment.task, job.attempt, event.state, job.saved, min(ran_ns, LONGEST_NS)))
 
-    def _done(self, job: Job, value: bytes, unix_ns: Nanos) -> None:
+    def _done(self, now_ns: Nanos, event: JobDone) -> None:
+        job, value, unix_ns = self._known(event), event.value, event.at_ns or self._unix(now_ns)
         if job.state == "abandoned":
             self.holdings.to(job, "gone")
         elif len(value) > self._limits.value_bytes_max:
@@ -155,13 +162,17 @@ class Work:
         else:
             self._finish(job, value, None, True, unix_ns)
 
-    def _failed(self, job: Job, error: Error, retry: bool, unix_ns: Nanos) -> None:
+    def _failed(self, now_ns: Nanos, event: JobFailed) -> None:
+        job, unix_ns = self._known(event), event.at_ns or self._unix(now_ns)
         if job.state == "abandoned":
             self.holdings.to(job, "gone")
         elif job.state == "stopping":
             self._over(job, unix_ns)  # how a handler ends that was told to is not its failure
         else:
-            self._finish(job, None, error, retry, unix_ns)
+            self._finish(job, None, event.error, event.retry, unix_ns)
+
+    def _job_over(self, now_ns: Nanos, event: JobStopped) -> None:
+        self._over(self._known(event), self._unix(now_ns))
 
     def _over(self, job: Job, unix_ns: Nanos) -> None:
         """Nothing of it runs, and it has no result."""
@@ -177,12 +188,13 @@ class Work:
         else:
             self._drop(job, job.stop_text)
 
-    def _late(self, job: Job, unix_ns: Nanos) -> None:
+    def _late(self, now_ns: Nanos, event: JobLate) -> None:
         """It was not started because its permit ran out on the way: as if it had never been told to."""
+        job = self._known(event)
         if job.state == "starting":
             self.holdings.to(job, "waiting")
         else:
-            self._over(job, unix_ns)
+            self._over(job, self._unix(now_ns))
 
     # --- ends -------------------------------------------------------------------------------------
 
@@ -268,9 +280,8 @@ class Work:
         return max(now_ns + self.unix_offset_ns, 0)
 
     def _is_full(self) -> bool:
-        held, limits = self.holdings.bytes + self.outbox.held_bytes, self._limits
-        bounds = (limits.reports_max, limits.report_bytes_max, limits.held_bytes_max)
-        return rules.is_full(len(self.outbox.kept), self.outbox.kept_bytes, held, bounds)
+        outbox = self.outbox
+        return rules.is_full(len(outbox.kept), outbox.kept_bytes, self.holdings.bytes + outbox.held_bytes, self._bounds)
 
     def held(self) -> list[Holding]:
         """Everything, for the answer to a sync."""

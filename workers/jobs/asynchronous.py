@@ -21,12 +21,12 @@ from workers.mailbox import Mailbox
 
 
 class _Running:
-    __slots__ = ("_context", "_say", "job", "task", "told")
+    __slots__ = ("_context", "_say", "begun", "job", "task")
 
     def __init__(self, job: Job, say: Say) -> None:
         self.job = job
-        self.told = False
-        """Its end was said."""
+        self.begun = False
+        """Its first step was taken."""
         self.task: asyncio.Task[None] | None = None
         self._say = say
         self._context: Context | None = None
@@ -73,7 +73,6 @@ class AsyncJobs:
         running = _Running(job, self._say)
         self._running[job.attempt] = running
         running.task = self._loop.create_task(self._run(running), name=job.assignment.task)
-        running.task.add_done_callback(partial(self._over, running))
 
     def _stop(self, attempt: Attempt, hard: bool) -> None:
         running = self._running.get(attempt)
@@ -82,8 +81,11 @@ class AsyncJobs:
         running.context.ask_to_stop(cancelled=hard)
         if hard:
             running.task.cancel()
+            if not running.begun:  # then it never will
+                self._end(running, JobStopped(attempt))
 
     async def _run(self, running: _Running) -> None:
+        running.begun = True
         job = running.job
         try:
             arguments = job.signature.bind(job.assignment.args, job.given())
@@ -104,12 +106,5 @@ class AsyncJobs:
             self._end(running, done(job.attempt, value))
 
     def _end(self, running: _Running, event: JobEvent) -> None:
-        running.told = True
         del self._running[running.job.attempt]
         self._say(event)
-
-    def _over(self, running: _Running, task: asyncio.Task[None]) -> None:
-        if not running.told:  # cancelled before its first step
-            self._end(running, JobStopped(running.job.attempt))
-        elif not task.cancelled() and (bug := task.exception()) is not None:
-            raise bug

@@ -29,7 +29,8 @@ class Job(Struct, frozen=True, eq=False):
 
     def given(self) -> list[Given]:
         """What the task's parents left."""
-        return [Given(one.task, one.outcome, one.value, one.error, one.into) for one in self.assignment.parents]
+        parents = self.assignment.parents
+        return [Given(one.task, one.outcome, one.value, one.error, one.into) for one in parents] if parents else []
 
     def about(self) -> About:
         """What its context tells the handler."""

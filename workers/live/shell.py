@@ -19,7 +19,7 @@ from orchestrator.amqp.errors import OPERATOR_MUST_ACT, Broken, BrokenBy, Cannot
 from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.topology import Exchange, Topology
 from orchestrator.shards import UnreadableRule, read
-from orchestrator.vocabulary import DEFAULT_SHARD, NS_PER_S, Attempt
+from orchestrator.vocabulary import DEFAULT_SHARD, NS_PER_S
 from orchestrator.wire.codec import MAX_LONG_BODY_BYTES, Malformed, decode, encode
 from orchestrator.wire.messages import Echo, Notes, Orders
 from workers.clock import steady_ns, unix_ns
@@ -33,7 +33,6 @@ from workers.core.events import (
     Flushed,
     JobDone,
     JobFailed,
-    JobLate,
     JobStarted,
     JobStopped,
     Ordered,
@@ -47,6 +46,8 @@ from workers.mailbox import Mailbox
 HEARTBEAT_S = 5
 SAME_TROUBLE_NS = 60 * NS_PER_S
 """A broker that is away is tried every few seconds, and spoken of once a minute."""
+WORDS: dict[type, str] = {JobStarted: "started", JobDone: "done", JobStopped: "stopped", JobFailed: "failed"}
+"""What the log says when a job says so."""
 LAST_WORDS_S = 1.0
 """How long a connection that is closed on purpose waits for what was said last to be confirmed."""
 
@@ -84,8 +85,8 @@ class Shell:
         self._incarnation = ""
         self._trouble = ""
         self._told_again_ns = 0
-        self._started: dict[Attempt, tuple[str, str]] = {}
-        """Task and handler of what was started, for the log."""
+        self._heard: dict[type, str] = {kind: word for kind, word in WORDS.items() if logbook.hears(word)}
+        """Of these, what anybody would hear: it is said of every task."""
         self._jobs: Runner | None = None
         self.post: Callable[[Event], None] = self._mailbox.put
         """Bring an event, from any thread."""
@@ -108,10 +109,10 @@ class Shell:
         if self._finished.done():
             return
         try:
+            self._note(events)
             now_ns = steady_ns()
             commands = self._agent.step(now_ns, WallClock(unix_ns()), *events)
             self._permit.set(self._agent.permit)
-            self._note(events)
             for command in commands:
                 self._perform(command)
             self._sleep(now_ns)
@@ -132,12 +133,11 @@ class Shell:
 
     def _perform(self, command: Command) -> None:
         match command:
-            case Publish():
-                self._publish(command)
             case StartJob():
                 assert self._jobs is not None
-                self._started[command.attempt] = command.assignment.task, command.assignment.handler
                 self._jobs.start(command, self._incarnation)
+            case Publish():
+                self._publish(command)
             case StopJob():
                 assert self._jobs is not None
                 self._jobs.stop(command)
@@ -298,24 +298,13 @@ class Shell:
         self._logbook.say("blocked" if blocked else "unblocked", detail=reason)
 
     def _note(self, events: list[Event]) -> None:
+        """Before the step, after which nothing is known any more of a job that has ended."""
         for event in events:
-            match event:
-                case JobStarted(attempt=attempt):
-                    self._say_of("started", attempt, self._started.get(attempt))
-                case JobLate(attempt=attempt):
-                    self._started.pop(attempt, None)
-                case JobDone(attempt=attempt):
-                    self._say_of("done", attempt, self._started.pop(attempt, None))
-                case JobStopped(attempt=attempt):
-                    self._say_of("stopped", attempt, self._started.pop(attempt, None))
-                case JobFailed(attempt=attempt, error=error, retry=retry):
-                    who = self._started.pop(attempt, None)
-                    self._say_of("failed", attempt, who, error=error.kind, may_retry=retry)
-                case _:
-                    pass
-
-    def _say_of(self, word: str, attempt: Attempt, who: tuple[str, str] | None, **fields: Any) -> None:
-        if not self._logbook.hears(word):
-            return
-        task, handler = who or (None, None)
-        self._logbook.say(word, task=task, handler=handler, attempt=str(attempt), **fields)
+            if (word := self._heard.get(type(event))) is None:
+                continue
+            assert isinstance(event, JobStarted | JobDone | JobStopped | JobFailed)
+            job = self._agent.work.holdings.get(event.attempt)
+            fields: dict[str, Any] = {"task": job.assignment.task, "handler": job.assignment.handler} if job is not None else {}
+            if isinstance(event, JobFailed):
+                fields |= {"error": event.error.kind, "may_retry": event.retry}
+            self._logbook.say(word, attempt=str(event.attempt), **fields)
