@@ -156,14 +156,14 @@ class Shell:
             return known
         if not self._room.try_take(len(calls)):
             return None
-        within_ns = self._within(calls)
+        within_ns = _patience(calls, self._accept_within_ns)
         return self._admit(calls, tasks, bytes_, within_ns, time.monotonic_ns() + within_ns)
 
     async def enter(self, calls: Sequence[Call]) -> list[Handle]:
         """As ``try_enter``; where that finds too many unconfirmed, this waits. Raises SubmitTimeout, BacklogFull too."""
         if (handles := self.try_enter(calls)) is not None:
             return handles
-        within_ns = self._within(calls)
+        within_ns = _patience(calls, self._accept_within_ns)
         by = time.monotonic_ns() + within_ns
         try:
             await self._room.take(len(calls), seconds(within_ns))
@@ -201,15 +201,6 @@ class Shell:
     def withdraw(self, task: TaskId) -> None:
         """Whoever waited for the confirm was cancelled: take the submission that it is of back, if that is possible."""
         self._step(events.Withdrawn(task))
-
-    def _within(self, calls: Sequence[Call]) -> Nanos:
-        """How long their submission may take: as long as the most patient of them says."""
-        longest = 0
-        for call in calls:
-            within_ns = self._accept_within_ns if call.accept_within_ns is None else call.accept_within_ns
-            if within_ns > longest:
-                longest = within_ns
-        return longest
 
     def _known(self, calls: Sequence[Call]) -> list[Handle]:
         """The handles of these very tasks, if they are outstanding here already. Raises ValueError if an id stands
@@ -349,3 +340,13 @@ class Shell:
     def _tick(self) -> None:
         self._timer, self._timer_at = None, None
         self._step(events.Tick())
+
+
+def _patience(calls: Sequence[Call], usual_ns: Nanos) -> Nanos:
+    """How long their submission may take: as long as the most patient of them says."""
+    longest = 0
+    for call in calls:
+        within_ns = usual_ns if call.accept_within_ns is None else call.accept_within_ns
+        if within_ns > longest:
+            longest = within_ns
+    return longest

@@ -28,7 +28,7 @@ from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry, configure
 from orchestrator.vocabulary import DEFAULT_SHARD
 
-GARBAGE = (10_000, 20, 100)
+GARBAGE = (50_000, 5, 100)
 """How seldom Python looks for cycles (``gc.set_threshold``). There are hardly any here, and a look at all that a deep backlog holds
 takes half a second, in which nothing is decided. Its own thresholds were made for small programs."""
 HEARTBEAT_S = 5
