@@ -1,17 +1,24 @@
 """What the project rests on, turned off from outside, one thing at a time: does a swarm miss it?
 
-``python -m tests.sim.mutants [word …]`` looks for the first seed that notices each and prints the list, rule by rule;
-``test_mutants`` holds the ones that a few worlds notice. What no swarm can see is held by a named scenario (``HELD``).
+``python -m tests.sim.mutants [word …]`` has each noticed: by the world that noticed it last (``caught.json``), by the story that
+tells of it (``HELD``), or else by the first of 200 worlds that does; and prints who did, mutant by mutant. ``--keep`` writes the
+worlds down as it goes, so a run that was stopped loses nothing. ``--swarm`` is not content with a story.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
 from time import process_time
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.core import keeping, leadership
 from orchestrator.core import rules as core
@@ -24,6 +31,8 @@ from orchestrator.core.sharing import Sharing
 from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
 from orchestrator.wire.facts import Tombstone
+from tests.core import test_rules_matter
+from tests.workers.core import test_rules
 from workers.core import rules as agent
 from workers.core.outbox import Outbox
 from workers.core.work import Work
@@ -109,6 +118,23 @@ HELD: dict[str, str] = {
 agent's. ``test_mutants`` holds that they do."""
 
 
+CAUGHT = Path(__file__).with_name("caught.json")
+"""By mutant: the world that noticed it when the list was last gone through with ``--keep``. Where it is out of date, because what
+happens in that world has changed, others are looked through."""
+
+
+class Catch(NamedTuple):
+    """What became of a mutant."""
+
+    name: str
+    by: int | str | None
+    """The world or the story that noticed; none did."""
+    what: str
+    worlds: int
+    """How many were looked through."""
+    cpu_s: float
+
+
 @contextmanager
 def turned_off(mutant: Mutant) -> Iterator[None]:
     """The rule does not hold meanwhile."""
@@ -121,34 +147,101 @@ def turned_off(mutant: Mutant) -> Iterator[None]:
         setattr(module, name, right)
 
 
-def noticed(mutant: Mutant, seeds: range) -> tuple[int, str] | None:
-    """The first of these seeds that notices, and what it says."""
-    with turned_off(mutant):
-        for seed in seeds:
-            if broken := world(seed).run().broken:
-                return seed, broken
-    return None
-
-
 def world(seed: int) -> World:
     """Every other one has the weather its seed draws, every other one two believers: most rules are about these."""
     return World(seed) if seed % 2 else World(seed, faults=believers(), coordinators=3, rage_s=15)
 
 
+@cache
+def whole(seed: int) -> bool:
+    """Whether that world breaks no law while all rules hold: only then does what it breaks without one say anything."""
+    return not world(seed).run().broken
+
+
+def noticed_by_story(story: str, mutant: Mutant | None = None) -> bool:
+    """Whether this one, a scenario of the coordinator or a test of the agent, reads otherwise (with that mutant), or breaks."""
+    if mutant is not None:
+        with turned_off(mutant):
+            return noticed_by_story(story)
+    room, name = story.split()
+    if room == "tests/core":
+        return test_rules_matter.noticed(name)
+    assert room == "tests/workers/core"
+    try:
+        getattr(test_rules, name)()
+    except AssertionError:
+        return True
+    return False
+
+
+def caught(name: str, known: int | None = None, *, content_with_story: bool = True, seeds: int = SEEDS) -> Catch:
+    """Have a mutant noticed: by the world that is known to, by its story, by any of so many worlds."""
+    began_s, looked = process_time(), 0
+    story = [HELD[name]] if name in HELD else []
+    others = [seed for seed in range(seeds) if seed != known]
+    first: list[int | str] = [] if known is None else [known]
+    for one in (*first, *story, *others) if content_with_story else (*first, *others, *story):
+        if isinstance(one, str):
+            broken = "" if noticed_by_story(one) or not noticed_by_story(one, MUTANTS[name]) else "it reads otherwise"
+        else:
+            looked += 1
+            with turned_off(MUTANTS[name]):
+                broken = world(one).run().broken
+            broken = broken if broken and whole(one) else ""
+        if broken:
+            return Catch(name, one, broken, looked, process_time() - began_s)
+    return Catch(name, None, "", looked, process_time() - began_s)
+
+
+def known_catches() -> dict[str, int]:
+    """The table as it was kept."""
+    table: dict[str, int] = json.loads(CAUGHT.read_text())
+    return table
+
+
+def keep(table: dict[str, int]) -> None:
+    """Write the table, in the order of the list."""
+    CAUGHT.write_text(json.dumps({name: table[name] for name in MUTANTS if name in table}, indent=2) + "\n")
+
+
+def catches(names: list[str], jobs: int, content_with_story: bool) -> Iterator[Catch]:
+    """Each as soon as it is known what became of it."""
+    table = known_catches()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        looks = [pool.submit(caught, name, table.get(name), content_with_story=content_with_story) for name in names]
+        for look in as_completed(looks):
+            yield look.result()
+
+
+def arguments() -> Namespace:
+    """What was typed."""
+    parser = ArgumentParser(prog="python -m tests.sim.mutants", description="Rules turned off, one at a time: who misses them?")
+    parser.add_argument("words", nargs="*", help="only those whose names have all of these in them")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    parser.add_argument("--keep", action="store_true", help="write down which worlds noticed")
+    parser.add_argument("--swarm", action="store_true", help="look through worlds where a story would do")
+    return parser.parse_args()
+
+
 def main() -> int:
-    """Look for each, or for those whose name holds every word that was typed; 1 if one is neither noticed nor held by a story, 2 if
-    there is none."""
-    wanted = {name: mutant for name, mutant in MUTANTS.items() if all(word in name for word in sys.argv[1:])}
+    """Have each noticed, or those that were named; 1 if one was noticed by nobody, 2 if there is none of that name."""
+    typed = arguments()
+    wanted = [name for name in MUTANTS if all(word in name for word in typed.words)]
     if not wanted:
-        print(f"no mutant's name has all of these in it: {' '.join(sys.argv[1:])}", file=sys.stderr)
+        print(f"no mutant's name has all of these in it: {' '.join(typed.words)}", file=sys.stderr)
         return 2
-    missed = 0
-    for name, mutant in wanted.items():
-        began_s = process_time()
-        found = noticed(mutant, range(SEEDS))
-        by = f"seed {found[0]}" if found else HELD.get(name, "NOT NOTICED")
-        missed += by == "NOT NOTICED"
-        print(f"{name:56} {process_time() - began_s:5.0f} s  {by}  {found[1][:140] if found else ''}", flush=True)
+    table, missed, cpu_s = known_catches(), 0, 0.0
+    for one in catches(wanted, typed.jobs, not typed.swarm):
+        cpu_s += one.cpu_s
+        missed += one.by is None
+        table.pop(one.name, None)
+        if isinstance(one.by, int):
+            table[one.name] = one.by
+        if typed.keep:
+            keep(table)
+        by = "NOT NOTICED" if one.by is None else f"seed {one.by}" if isinstance(one.by, int) else one.by
+        print(f"{one.name:56} {one.cpu_s:5.1f} s {one.worlds:4}  {by}  {one.what[:140]}", flush=True)
+    print(f"{len(wanted) - missed} of {len(wanted)} noticed, {cpu_s:.0f} s of CPU time")
     return 1 if missed else 0
 
 
