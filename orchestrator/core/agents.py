@@ -142,8 +142,9 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     _hear(desk, now, instance, said.seq)
     if not desk.leading or not instance.answered <= said.epoch <= desk.epoch:
         return  # it answers another leader
-    instance.answered = said.epoch
+    before, instance.answered = instance.answered, said.epoch
     if not rules.r2_may_receive(instance, desk.epoch):
+        instance.answered = before  # too early, this answers nothing: it is asked again, with its Joined or at a later beat
         return
     if not instance.proven:
         _prove(desk, instance)

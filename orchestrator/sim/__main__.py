@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
+from os import cpu_count
 
 from orchestrator.sim.swarm import Swarm, swarm
 from orchestrator.sim.world import Outcome, World
@@ -22,7 +23,7 @@ def arguments() -> Namespace:
     command = commands.add_parser("swarm", help="run worlds with the faults that their seeds draw, and watch the laws")
     command.add_argument("--seeds", type=int, default=100, help="how many worlds (100)")
     command.add_argument("--first-seed", type=int, default=0, help="the first of them (0)")
-    command.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    command.add_argument("--jobs", type=int, default=cpu_count() or 1, help="processes (as many as there are cores)")
     command.add_argument("--json", action="store_true", help="answer in JSON")
     command.add_argument("--seed", type=int, help="run this one world, and say how it went")
     command.add_argument("--story", metavar="TASK", help="with --seed: tell all that happened to this task")

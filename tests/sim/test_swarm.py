@@ -16,6 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    300_249: "who answered before its Joined was read, and then was not reached by the sync with it, was never asked again",
     100_040: "tasks that were placed anew by better estimates left the limit where they waited, and nobody looked at them again",
     54: "told twice in one turn of its loop to end at once, an agent raised",
     3_121: "a report whose release was lost was expected by its leader, and never sent again: nothing asks for it in a long reign",
