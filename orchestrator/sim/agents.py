@@ -122,23 +122,35 @@ class AgentProcess(Process):
                 self._publish(command)
             case wc.StartJob(assignment=assignment):
                 uncalled = self.faults.strikes("uncalled", self.chance)
-                self.jobs.start(command, self.work.tries(assignment.task, assignment.number), self._incarnation, uncalled)
+                plan = self.work.tries(assignment.task, assignment.number)
+                self.jobs.start(command, plan, self._incarnation, uncalled, self._slow_ns("slow_start", 2))
             case wc.StopJob():
                 self.jobs.stop(command)
             case wc.Connect():
                 self._opening += 1
-                after_ns = round(NS_PER_MS * self.chance.uniform(5, 50))
+                after_ns = round(NS_PER_MS * self.chance.uniform(5, 50)) + self._slow_ns("slow_link", 6)
                 self.timeline.after(after_ns, partial(self._open, self.lives, self._opening))
             case wc.CloseConnection(reason=reason):
                 self._opening += 1
                 if self.connection is not None:
                     self.connection.close()
                     self.connection = None
-                self.post(we.Disconnected(reason))
+                if after_ns := self._slow_ns("slow_link", 3):
+                    self.timeline.after(after_ns, partial(self._closed, self.lives, reason))
+                else:
+                    self.post(we.Disconnected(reason))
             case wc.Finish():
                 self.kill()
             case wc.Told():
                 pass
+
+    def _slow_ns(self, kind: str, most_s: float) -> Nanos:
+        """How much longer than usual it takes, this time."""
+        return round(NS_PER_S * most_s * self.chance.random() ** 2) if self.faults.strikes(kind, self.chance) else 0
+
+    def _closed(self, life: int, reason: str) -> None:
+        if life == self.lives:
+            self.post(we.Disconnected(reason))
 
     def _publish(self, command: wc.Publish) -> None:
         connection, message = self.connection, command.message

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from orchestrator.sim.world import World
 
 
+PAIRED = ("kill", "pause", "cut", "drop", "drain", "quit", "clog")
+"""Of these two may strike an agent in a row."""
+
+
 class Chaos:
     """The storm over one world."""
 
@@ -41,6 +45,7 @@ class Chaos:
             "clog": self._clog,
             "lie": self._lie,
             "will": self._will,
+            "pair": self._pair,
         }
         for kind in RATES:
             self._plan(kind)
@@ -148,6 +153,15 @@ class Chaos:
         for connection in one.host.connections:
             connection.stall("inbox", True, False)
             self.world.timeline.after(span_ns, partial(connection.stall, "inbox", False, False))
+
+    def _pair(self, one: Process) -> None:
+        first, second = self.chance.sample(PAIRED, 2)
+        self._deeds[first](one)
+        self.world.timeline.after(self._span(4), partial(self._then, second, one))
+
+    def _then(self, deed: str, one: Process) -> None:
+        if self.world.faults.raging:
+            self._deeds[deed](one)
 
     def _lie(self, one: Process) -> None:
         """It is said to hold, besides what it has, attempts of tasks that live: of this reign or an older one, all made up."""

@@ -38,6 +38,7 @@ RATES: dict[str, tuple[float, float]] = {
     "purge_queue": (0.005, 0.05),
     "delete_queue": (0.005, 0.03),
     "redeliver_queue": (0.01, 0.2),
+    "pair_agent": (0.01, 0.15),
 }
 ODDS: dict[str, tuple[float, float]] = {
     # per occasion, least and most
@@ -54,6 +55,8 @@ ODDS: dict[str, tuple[float, float]] = {
     "uncalled": (0.01, 0.2),
     "swept": (0.05, 0.9),
     "returned_late": (0.05, 0.5),
+    "slow_link": (0.05, 0.6),
+    "slow_start": (0.02, 0.4),
 }
 
 
@@ -95,6 +98,8 @@ class Faults:
     """An operator deletes one: what was in it is gone, the sessions that consumed it end, and who comes back declares it anew."""
     redeliver_queue: float = 0.0
     """After a short partition all that a session holds comes again, on the same channel, under other tags; the old mean nothing."""
+    pair_agent: float = 0.0
+    """Two misfortunes of other kinds in a row strike the same agent: what seldom meets by chance."""
     # odds
     crash_in_step: float = 0.0
     """A coordinator dies with a part of a step's commands done."""
@@ -116,6 +121,10 @@ class Faults:
     """A connection ends because a node of the broker went down with it, and that is how its end is told."""
     returned_late: float = 0.0
     """That orders found no queue is told seconds later."""
+    slow_link: float = 0.0
+    """An agent's connection takes seconds to open, or to close."""
+    slow_start: float = 0.0
+    """From the order to start until the handler is called it takes seconds (a process has to be made for it)."""
     # the weather's constants
     delay_ns: Nanos = NS_PER_MS // 5
     """Usual time on the wire."""

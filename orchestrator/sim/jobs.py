@@ -59,13 +59,13 @@ class Jobs:
         self._kill = kill
         self._late: list[Act] = []
 
-    def start(self, command: wc.StartJob, plan: Try, incarnation: str, uncalled: bool) -> None:
-        """Call the handler, unless the permit runs out before; ``uncalled``: it fails before that."""
+    def start(self, command: wc.StartJob, plan: Try, incarnation: str, uncalled: bool, slow_ns: Nanos = 0) -> None:
+        """Call the handler, ``slow_ns`` late, unless the permit runs out before; ``uncalled``: it fails before that."""
         item = command.assignment
         lasts_ns = max(0, plan.lasts_ns - item.ran_ns)  # what is saved is not done again
         job = Job(item.task, command.attempt, incarnation, plan, item.number, lasts_ns, uncalled)
         self.running[job.attempt] = job
-        self._after(plan.starts_after_ns, partial(self._call, job))
+        self._after(plan.starts_after_ns + slow_ns, partial(self._call, job))
 
     def stop(self, command: wc.StopJob) -> None:
         """Stop it: softly it may still say a checkpoint, hard it is killed if it can be."""

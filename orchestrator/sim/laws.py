@@ -4,6 +4,7 @@ Law: it keeps its own account of what lies in the ledger, what was assigned, wha
 the run at the very step at which a promise is broken. Each check says the promise in its message.
 
 * no accepted task is lost; nothing is settled, released or told before it is committed (P1, R1)
+* what agents report of their attempts is believed, whatever else was said in their names
 * a task has one outcome, the first in the ledger; producers are told that one and no other (P2)
 * while an agent lives, is connected and its window is open, no second attempt of its tasks runs; of tasks that must never
   overlap none runs while the window of another is open (P2)
@@ -54,8 +55,6 @@ class Laws:
         self._own_ns: dict[str, Nanos] = {}
         """When a coordinator last read something of its own."""
         self._assigned: dict[Attempt, str] = {}
-        self._disbelieved: list[str] = []
-        """What was said of reports that went to the quarantine as forged."""
         self._reported: dict[Attempt, str] = {}
         """Attempts that agents reported as done, and their tasks."""
         self._agents: dict[str, AgentProcess] = {}
@@ -127,7 +126,7 @@ class Laws:
             case c.Send(orders=orders):
                 self._ordered(node, orders)
             case c.Bury(letter={"error": {"kind": "forged", "message": why}}):
-                self._disbelieved.append(why)
+                self.broken(f"{node.name} takes a true word for forged: {why}")
             case c.Broadcast():
                 self._fresh(node, "echoes")
             case c.Noted(what="reserved" | "preempting" | "preempted" | "unyielding" as what):
@@ -148,11 +147,7 @@ class Laws:
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
             for report in message.items:
-                if report.outcome != "done" or any(
-                    f"attempt {report.attempt} of {report.task}," in why for why in self._disbelieved
-                ):
-                    continue  # of one that was not believed nothing is lost: its agent keeps it, and says it again
-                if not self.accounts.ended_before(report.task, node.read_to):
+                if report.outcome == "done" and not self.accounts.ended_before(report.task, node.read_to):
                     self.broken(f"{node.name} settled the report of {report.task} before its end was committed (R1)")
 
     def _ordered(self, node: CoordinatorProcess, orders: Orders) -> None:
@@ -282,5 +277,12 @@ class Laws:
         if result.error is not None and result.error.kind == "forgotten":
             return
         first = self._told.setdefault(result.task, result)
+        if first.first is not None and result.first is None and self._recomputed(result.task):
+            return
         if (first.outcome, first.value) != (result.outcome, result.value):
             self.broken(f"{producer} was told {first.outcome} of {result.task}, and now {result.outcome} (P2)")
+
+    def _recomputed(self, task: str) -> bool:
+        """Whether a task that was answered from the cache, and so not accepted, may have run all the same: as a late copy of its
+        submission, that came when the cache had lost what it gave to the first one. It may at any time."""
+        return task in self._shared and task in self.accounts.accepted and self.accounts.accepted[task][1].cache_ns is not None

@@ -20,6 +20,13 @@ class First:
     task: Task
     keep_ns: Nanos
     done: Ended | None = None
+    instead: First | None = None
+    """One that was done before it, which it may follow in truth: whether that one's result was still at hand when it came, and so
+    could be taken from the cache, the text does not say. Its own end does."""
+
+    def names(self) -> set[str]:
+        """Whose result those that come after it may be given."""
+        return {self.task.id} | (self.instead.names() if self.instead is not None else set())
 
 
 class Sameness:
@@ -58,7 +65,8 @@ class Sameness:
             return
         early = self.late.get(task.id)
         if early is None or early.outcome == "done":
-            self.firsts[key] = First(task, keep_ns, early)
+            cached = known is not None and known.done is not None and fact.at_ns < known.done.at_ns + min(known.keep_ns, keep_ns)
+            self.firsts[key] = First(task, keep_ns, early, known if cached else None)
 
     def _ends(self, fact: Ended) -> str | None:
         if fact.task not in self._accepted:
@@ -66,12 +74,14 @@ class Sameness:
         first = self.after.pop(fact.task, None)
         if first is not None and fact.outcome == "done" and fact.first is None:
             return f"{fact.task} is done by itself, though {first.task.id} has the same key (R16)"
-        if fact.first is not None and first is not None and fact.first != first.task.id:
+        if fact.first is not None and first is not None and fact.first not in first.names():
             return f"{fact.task} ended as {fact.first}, and {first.task.id} is the first with its key (R16)"
         for key, known in list(self.firsts.items()):
             if known.task.id == fact.task and known.done is None:
                 if fact.outcome == "done" and fact.first is None:
                     known.done = fact
+                elif known.instead is not None and fact.first in known.instead.names():
+                    self.firsts[key] = known.instead
                 else:
                     del self.firsts[key]
         return None

@@ -16,6 +16,8 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    301_191: "a law that was wrong: what was answered from the cache, and comes again when the cache has lost that, runs",
+    301_042: "a law that was wrong: a task that may be given a cached result is not the first of its key until it has run itself",
     300_249: "who answered before its Joined was read, and then was not reached by the sync with it, was never asked again",
     100_040: "tasks that were placed anew by better estimates left the limit where they waited, and nobody looked at them again",
     54: "told twice in one turn of its loop to end at once, an agent raised",
