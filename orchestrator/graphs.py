@@ -8,7 +8,7 @@ submission. O(V + E).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.vocabulary import TaskId
 from orchestrator.wire.messages import Error, Task
@@ -17,8 +17,7 @@ NAMED_MAX = 12
 """Tasks of a circle that a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(NamedTuple):
     """Tasks that hang together by edges; one without edges is alone."""
 
     tasks: list[Task]

@@ -137,4 +137,4 @@ def vector(amounts: Mapping[str, float]) -> Vector:
 
 def plain_vector(amounts: Vector) -> dict[str, int | float]:
     """A vector of thousandths as a person would write it."""
-    return {name: plain(amount) for name, amount in amounts.items()}
+    return {name: amount // 1000 if amount % 1000 == 0 else amount / 1000 for name, amount in amounts.items()}

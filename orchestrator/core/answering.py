@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from orchestrator.core.commands import SendResults
 from orchestrator.core.desk import Desk, Gate, Posted
-from orchestrator.vocabulary import TaskId
+from orchestrator.core.records import Owed, unrecorded
 from orchestrator.wire.messages import Result
 
 
 def tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
     """Answer without a fact, at the end of this step; ``gate`` waits until that has arrived."""
-    desk.results.setdefault(reply_to, []).append(result)
+    owed = desk.custody.owed.get(result.task)
+    if owed is None or owed.result is not result or reply_to not in owed.queues:
+        owed = unrecorded(result)
+    desk.results[reply_to].append(owed)
     gates = desk.answers.setdefault(reply_to, [])
     if not gates or gates[-1] is not gate:
         gate.left += 1
@@ -23,32 +26,23 @@ def tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
 
 def post(desk: Desk) -> None:
     """All results of this step leave, one message for each producer, or several by size."""
-    for reply_to, results in desk.results.items():
-        batches: list[list[Result]] = [[]]
+    for reply_to, debts in desk.results.items():
+        batches: list[list[Owed]] = [[]]
         size = 0
-        for result in results:
+        for debt in debts:
             if size > desk.config.results_message_bytes_max:
                 batches.append([])
                 size = 0
-            batches[-1].append(result)
-            size += len(result.value or b"") + 200
+            batches[-1].append(debt)
+            size += 200 if debt.result.value is None else 200 + len(debt.result.value)
         gates = desk.answers.get(reply_to, [])
         for gate in gates:
             gate.left += len(batches) - 1
         for batch in batches:
             desk.token += 1
-            desk.posted[desk.token] = Posted(_owed(desk, reply_to, batch), list(gates))
-            desk.out.append(SendResults(desk.token, reply_to, tuple(batch)))
+            for debt in batch:
+                debt.queues[reply_to] = desk.token
+            desk.posted[desk.token] = Posted(batch, reply_to, list(gates))
+            desk.out.append(SendResults(desk.token, reply_to, tuple([debt.result for debt in batch])))
     desk.results.clear()
     desk.answers.clear()
-
-
-def _owed(desk: Desk, reply_to: str, batch: list[Result]) -> list[TaskId]:
-    """Those of them that are owed there, until the message that leaves now has arrived."""
-    tasks: list[TaskId] = []
-    for result in batch:
-        owed = desk.custody.owed.get(result.task)
-        if owed is not None and reply_to in owed.queues and owed.result is result:
-            owed.queues[reply_to] = desk.token
-            tasks.append(result.task)
-    return tasks

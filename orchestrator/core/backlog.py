@@ -97,10 +97,13 @@ class Queue:
         entry = Entry(judge.key_in(record, lane), *record.standing, record.ticket, record)
         group.push(lane, entry)
         self.size += 1
+        if aside or lane.waits is not None:
+            return
         first = lane.head() if lane.ranked else entry
-        if group.kept_out is not None and not lane.waits and first is not None and first < group.kept_out:
-            self.unblock(group)
-        elif not (aside or group.blocked or lane.waits) and (group.queued is None or first is None or first < group.queued[0]):
+        if group.kept_out is not None:
+            if first is not None and first < group.kept_out:
+                self.unblock(group)
+        elif not group.blocked and (group.queued is None or first is None or first < group.queued[0]):
             self._heads.offer(group)
 
     def remove(self, record: Record) -> None:
@@ -382,12 +385,14 @@ class Backlog:
 
     def key_in(self, record: Record, lane: Lane) -> float:
         """Its key within that lane: by what is expected of it, or was when the first of the lane came."""
-        ordering = lane.queue.ordering
-        if lane.kind is None or lane.kind == own_words(record.task.type):
+        ordering, task = lane.group.queue.ordering, record.task
+        if lane.kind is None:
+            return ordering.key(Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns))
+        if lane.kind == own_words(task.type):
             return ordering.key(self.waiting(record, ordering))
         if lane.frame is None:
             lane.frame = self._frame(record)
-        return ordering.key(Waiting(record.at_ns, record.priority, record.task.tenant, record.task.deadline_ns, *lane.frame))
+        return ordering.key(Waiting(record.at_ns, record.priority, task.tenant, task.deadline_ns, *lane.frame))
 
     def waiting(self, record: Record, ordering: Ordering) -> Waiting:
         """What that ordering may know of a waiting task."""

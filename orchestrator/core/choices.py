@@ -53,15 +53,22 @@ class PoolChoice(Struct, frozen=True):
 
     def by_load(self) -> Iterator[Candidate]:
         """From the least loaded; of equals a few are ranked as the allocation prefers."""
+        yield from self._ranked(self.pool.least_loaded(EQUALS_COMPARED_MAX))  # one of them mostly will do
         groups = self.pool.by_load(EQUALS_COMPARED_MAX)
         try:
+            next(groups, None)
             for equals in groups:
-                first = equals[0]
-                if any(one.free != first.free or one.capacity != first.capacity for one in equals[1:]):  # else: as they come
-                    equals.sort(key=lambda one: (self._preference(one), one.incarnation))
-                yield from equals
+                yield from self._ranked(equals)
         finally:
             groups.close()
+
+    def _ranked(self, equals: list[Instance]) -> list[Instance]:
+        """Instances of one load, as the allocation prefers them; alike ones as they come."""
+        first = equals[0] if equals else None
+        for one in equals:
+            if one is not first and first is not None and (one.free != first.free or one.capacity != first.capacity):
+                return sorted(equals, key=lambda one: (self._preference(one), one.incarnation))
+        return equals
 
     def turn(self) -> int:
         self.pool.turns += 1

@@ -128,50 +128,60 @@ class Custody:
     def _enter(self, record: Record) -> None:
         self.live[record.id] = record
         self.live_bytes += record.size()
-        self.families.enter(record, self.live, self.graves.__contains__)
-        for edge in record.task.after:
-            self.graveyard.pin(edge.task)
+        if record.task.after or record.task.workflow is not None or record.id in self.families.children:
+            self.families.enter(record, self.live, self.graves.__contains__)
+            for edge in record.task.after:
+                self.graveyard.pin(edge.task)
 
     def _leave(self, task: TaskId) -> Record | None:
         record = self.live.pop(task, None)
         if record is not None:
             self.live_bytes -= record.size()
-            for parent in self.families.leave(record):
-                self.graveyard.unpin(parent)
-            if (first := self.keys.leave(task)) is not None:
+            if record.node is not None or record.task.workflow is not None:
+                for parent in self.families.leave(record):
+                    self.graveyard.unpin(parent)
+            if task in self.keys.leaders and (first := self.keys.leave(task)) is not None:
                 self.graveyard.unpin(first)
         return record
 
-    def ended(self, fact: Ended, offset: int) -> Record | None:
-        """The task is over, if this is its first end; gives its record, if it was known alive."""
+    def ended(self, fact: Ended, offset: int) -> tuple[bool, Record | None]:
+        """The task is over, if this is its first end: gives whether it is, and its record, if it was known alive."""
         if not rules.r1_first_end(self.graves.get(fact.task)):
-            return None
+            return False, None
         record = self._leave(fact.task)
-        self.wills.pop(fact.task, None)
-        name = fact.task if record is None else record.id  # one text for each id: a million may be remembered
-        result = Result(
-            name, fact.outcome, fact.value, fact.error,
-            attempts=(len(record.failures) if record else 0) + (fact.outcome == "done" and fact.first is None),
-            instance=fact.instance, accepted_ns=record.at_ns if record else fact.accepted_ns,
-            started_ns=fact.started_ns, ended_ns=fact.at_ns, first=fact.first,
-        )  # fmt: skip
-        mark = fact.print if record is None else print_of(record.task)
-        story = record.failures if record is not None else ()
-        made_room = record.preemptions if record is not None else 0
+        if self.wills:
+            self.wills.pop(fact.task, None)
+        tries = fact.outcome == "done" and fact.first is None
+        if record is None:
+            name = fact.task
+            result = Result(
+                name, fact.outcome, fact.value, fact.error, int(tries), fact.instance, fact.accepted_ns, fact.started_ns,
+                fact.at_ns, fact.first,
+            )  # fmt: skip
+            grave = Grave(fact.outcome, fact.at_ns, fact.print, offset, result)
+            queues = {fact.reply_to: 0} if fact.reply_to else {}
+        else:
+            name = record.id  # one text for each id: a million may be remembered
+            result = Result(
+                name, fact.outcome, fact.value, fact.error, len(record.failures) + tries, fact.instance, record.at_ns,
+                fact.started_ns, fact.at_ns, fact.first,
+            )  # fmt: skip
+            mark = print_of(record.task)
+            grave = Grave(
+                fact.outcome, fact.at_ns, mark, offset, result, record.failures, record.task.workflow, record.preemptions,
+            )  # fmt: skip
+            queues = {record.reply_to: 0} if record.reply_to else {}
+            if record.former:
+                queues |= {queue: 0 for queue in record.former if queue}
         if fact.hold is not None and fact.task not in self.keys.by_task:
             claims.restore(self, fact.task, fact.hold, fact.at_ns)
-        grave = Grave(fact.outcome, fact.at_ns, mark, offset, result, story, _workflow(record), made_room)
         self.graveyard.bury(name, grave, heirs=fact.heirs)
-        named = [fact.reply_to] if record is None else [record.reply_to, *record.former]
-        queues = {queue: 0 for queue in named if queue}
         bury = (fact.outcome == "failed" and fact.first is None) or (fact.outcome == "refused" and not queues)
         if queues or bury:
             task = record.task if record is not None else None
-            self.owed[name] = Owed(
-                result, queues, offset, record.offset if record else offset,
-                letter_of(result, task, story) if bury else None,
-            )  # fmt: skip
-        return record
+            letter = letter_of(result, task, grave.story) if bury else None
+            self.owed[name] = Owed(result, queues, offset, record.offset if record else offset, letter)
+        return True, record
 
     def outcome(self, task: TaskId) -> Result | None:
         """How a task ended, as far as that is remembered; none: nobody knows of an end."""

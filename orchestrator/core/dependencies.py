@@ -35,6 +35,8 @@ def obstacle(desk: Desk, instance: Instance) -> str | None:
     """What of its needs keeps this instance from work, in words; none: nothing."""
     if instance.circle:
         return f"would close a circle with what it needs to start: {arrows(instance.circle)}"
+    if instance.announced is None or not instance.announced.depends_on:
+        return None
     absent = missing(desk, instance)
     if not absent:
         return None

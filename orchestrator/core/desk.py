@@ -7,7 +7,7 @@ instance's order book, into the facts to be proposed, or into the results to be 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -27,7 +27,7 @@ from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.limits import Spec
 from orchestrator.core.offences import Allowances, Offences
-from orchestrator.core.records import Record
+from orchestrator.core.records import Owed, Record
 from orchestrator.core.registry import Instance, Orderbook, Registry
 from orchestrator.core.sharing import Sharing
 from orchestrator.core.sizes import fact_bytes
@@ -35,7 +35,7 @@ from orchestrator.core.timers import Timers
 from orchestrator.policies import BUILT_IN
 from orchestrator.vocabulary import NS_PER_MS, Attempt, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import AnyFact, Ended, Entry
-from orchestrator.wire.messages import Result, Task
+from orchestrator.wire.messages import Task
 
 Phase: TypeAlias = Literal["away", "following", "claiming", "leading"]
 
@@ -48,7 +48,7 @@ class Flight:
     gates: list[Handle] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     """Answers to operators whose wills it carries."""
-    releases: list[tuple[Incarnation, Attempt]] = field(default_factory=list)
+    releases: defaultdict[Incarnation, list[Attempt]] = field(default_factory=lambda: defaultdict(list))
     arriving_bytes: int = 0
     """What the tasks take that are accepted by it."""
 
@@ -57,7 +57,9 @@ class Flight:
 class Posted:
     """Results or a letter on their way: what their confirmation frees."""
 
-    owed: list[TaskId] = field(default_factory=list)
+    owed: list[Owed] = field(default_factory=list)
+    queue: str = ""
+    """Where the results go; a letter has none."""
     gates: list[Handle] = field(default_factory=list)
 
 
@@ -79,6 +81,16 @@ LAPSED_MAX = 100_000
 
 class Desk:
     """State of one coordinator."""
+
+    __slots__ = (
+        "answers", "appended_ns", "arriving", "arriving_bytes", "attempts", "backlog", "blocked", "boarding", "calm_ns", "claim",
+        "claimed_ns", "config", "counts", "custody", "deaths", "dice", "door", "doubtful", "early", "echo_ns", "ending", "epoch",
+        "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed", "lapsed_floor", "limits_read",
+        "lobby", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out", "phase", "policies",
+        "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued", "read_ns", "reclaim", "refusals",
+        "registry", "renewing", "results", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers", "token",
+        "touched", "unheard", "verdicts", "wanted_limits",
+    )  # fmt: skip
 
     def __init__(self, name: str, config: Config, dice: Random, policies: Policies | None = None) -> None:
         self.name = name
@@ -176,8 +188,8 @@ class Desk:
         self.stirred: dict[Service, dict[Incarnation, Instance] | None] = {}
         """Services for which something may be placed now, with the instances that have got better; none: all may have."""
         self.touched: dict[Incarnation, Instance] = {}
-        self.results: dict[str, list[Result]] = {}
-        """What is sent to whom."""
+        self.results: defaultdict[str, list[Owed]] = defaultdict(list)
+        """What is sent, by the queue where it is awaited."""
         self.answers: dict[str, list[Gate]] = {}
         """Deliveries that wait for what is sent there to arrive."""
         self.token = 0
@@ -263,7 +275,7 @@ class Desk:
 
     def aside(self, record: Record) -> bool:
         """Whether agents that may hold this task have still to answer (R3)."""
-        if not self.leading:
+        if self.phase != "leading":
             return False
         pool = self.registry.pools.get(record.service)
         return pool is not None and not rules.r3_may_go(record, self.claim, pool.unanswered, pool.fenced)
@@ -279,13 +291,13 @@ class Desk:
         self.touched[instance.incarnation] = instance
         return instance.orders
 
-    def release(self, incarnation: Incarnation, attempt: Attempt) -> None:
-        """The report of this attempt is in the ledger, or not needed there: its agent may forget it."""
+    def release(self, incarnation: Incarnation, attempts: list[Attempt]) -> None:
+        """The reports of these attempts are in the ledger, or not needed there: their agent may forget them."""
         if (instance := self.registry.instances.get(incarnation)) is not None:
-            instance.expected.discard(attempt)
+            instance.expected.difference_update(attempts)
             if instance.answered != self.epoch:
-                instance.early.add(attempt)
-            self.order(instance).release.append(attempt)
+                instance.early.update(attempts)
+            self.order(instance).release += attempts
 
     def lapse(self, attempt: Attempt, task: TaskId) -> None:
         """This attempt is given up; its agent may still say how it ended."""
@@ -298,7 +310,8 @@ class Desk:
 
     def stir(self, service: Service) -> None:
         """A task of this service came: it may go, unless its class fits nowhere."""
-        self.stirred.setdefault(service, {})
+        if service not in self.stirred:
+            self.stirred[service] = {}
 
     def stir_all(self) -> None:
         """Something may allow any placement now."""
@@ -343,19 +356,20 @@ class Desk:
     def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None, where: Grounds = "dead") -> None:
         """A letter for the dead, or for the quarantine."""
         self.token += 1
-        self.posted[self.token] = Posted([task] if task else [], [gate] if gate is not None else [])
-        if task is not None and (owed := self.custody.owed.get(task)) is not None:
+        owed = self.custody.owed.get(task) if task is not None else None
+        if owed is not None:
             owed.letter_token = self.token
+        self.posted[self.token] = Posted([owed] if owed is not None else [], gates=[gate] if gate is not None else [])
         self.out.append(Bury(self.token, letter, where))
 
     def post_owed(self, task: TaskId) -> None:
         """What is owed about this task leaves (again) at the end of the step."""
         owed = self.custody.owed.get(task)
-        if owed is None or not self.leading:
+        if owed is None or self.phase != "leading":
             return
         for queue, token in owed.queues.items():
             if not token:
-                self.results.setdefault(queue, []).append(owed.result)
+                self.results[queue].append(owed)
         if owed.letter is not None and not owed.letter_token:
             self.bury(owed.letter, task)
 

@@ -203,6 +203,10 @@ class Estimates:
         return Estimate(typical_ns, typical_ns, typical_ns, None, 0, "")
 
     def _known(self, task: Task) -> tuple[History | None, str]:
+        if task.size is None and not task.need and not task.tenant:  # the quick look at what most tasks are like
+            history = self._histories.get((task.type,))
+            if history is not None and history.samples:
+                return history, "type"
         for kind, source in _kinds(task):
             history = self._histories.get(kind)
             if history is not None and history.samples:
@@ -285,10 +289,8 @@ def _kinds(task: Task) -> Iterator[tuple[Hashable, str]]:
 
 def _seen(history: History, source: str) -> Estimate:
     miss = factor_off(history.miss) if history.seen > 1 else None
-    return Estimate(
-        max(1, round(history.mean_ns)), max(1, round(exp(history.middle))), max(1, round(history.quantile_ns(0.9))),
-        miss, max(1, round(history.samples)), source,
-    )  # fmt: skip
+    mean_ns, middle_ns, long_ns, samples = history.summary
+    return Estimate(mean_ns, middle_ns, long_ns, miss, samples, source)
 
 
 def _power_of_two(span_ns: float) -> Nanos:

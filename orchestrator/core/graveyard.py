@@ -50,19 +50,23 @@ class Graveyard:
 
         ``heirs``: so says the ledger, though we may not know them yet: a record carried forward stands behind its parent's end.
         """
+        result, keys = grave.result, self._keys
         if (former := self.graves.get(task)) is not None:
             self._results_bytes -= former.kept_bytes
         self.graves[task] = grave
-        self.pinned_bytes -= self.pinned.pop(task, 0)
+        if task in self.pinned:
+            self.pinned_bytes -= self.pinned.pop(task)
         self._burials.append(task)
-        follows = grave.result is not None and grave.result.first is not None
-        self._keys.over(task, grave.at_ns if grave.outcome == "done" and not follows else None)
-        if self._families.over(task) or task in self._keys.followers:
+        if task in keys.by_task:
+            follows = result is not None and result.first is not None
+            keys.over(task, grave.at_ns if grave.outcome == "done" and not follows else None)
+        if (task in self._families.children and self._families.over(task)) or task in keys.followers:
             self.pin(task)
         elif heirs:
             self._early[task] = None
-        if grave.result is not None:
-            self._keys.weigh(task, len(grave.result.value or b""))
+        if result is not None:
+            if task in keys.by_task:
+                keys.weigh(task, len(result.value or b""))
             self._keep_result(task, grave)
 
     def pin(self, task: TaskId) -> None:
@@ -136,9 +140,12 @@ class Graveyard:
         """
         if grave.kept_bytes:
             return
-        grave.kept_bytes = KEPT_BYTES + _weight(grave.result) + sum(map(failure_bytes, grave.story))
+        size = KEPT_BYTES + _weight(grave.result)
+        if grave.story:
+            size += sum(map(failure_bytes, grave.story))
+        grave.kept_bytes = size
         self._kept.append(task)
-        self._results_bytes += grave.kept_bytes
+        self._results_bytes += size
         while self._results_bytes > self._results_bytes_max:
             oldest = self._kept.popleft()
             if (other := self.graves.get(oldest)) is None:
@@ -177,4 +184,7 @@ def _empty(grave: Grave) -> None:
 
 def _weight(result: Result | None) -> int:
     """Bytes of a result in the ledger."""
-    return 0 if result is None else len(result.value or b"") + error_bytes(result.error)
+    if result is None:
+        return 0
+    size = 0 if result.value is None else len(result.value)
+    return size if result.error is None else size + error_bytes(result.error)

@@ -7,7 +7,7 @@ dropped when it comes up. Offering costs O(log n), the best is found in O(1) amo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -57,15 +57,11 @@ class Heads(Generic[M]):
 
     def offer(self, member: M) -> None:
         """It stands here by its present head; without one, nowhere."""
-        self._stand(member, member.head())
-
-    def _stand(self, member: M, head: Entry | None) -> None:
-        if head is None:
+        if (head := member.head()) is None:
             member.queued = None
             return
         self._count += 1
-        item = (head, self._count, member)
-        member.queued = item
+        member.queued = item = head, self._count, member
         heappush(self._items, item)
         if len(self._items) > 4 * self._kept + 64:
             self._items = [one for one in self._items if one[2].queued is one]
@@ -74,17 +70,23 @@ class Heads(Generic[M]):
 
     def best(self) -> M | None:
         """The member whose head goes first."""
-        while items := self._items:
+        items = self._items
+        while items:
             item = items[0]
-            member = item[2]
-            if member.queued is item:
-                head = member.head()
-                if head is item[0]:
-                    return member
+            first, _, member = item
+            if member.queued is not item:
                 heappop(items)
-                self._stand(member, head)
+            elif (head := member.head()) is first:
+                return member
+            elif head is None:
+                heappop(items)
+                member.queued = None
             else:
-                heappop(items)
+                self._count += 1
+                member.queued = item = head, self._count, member
+                heapreplace(items, item)
+                if items[0] is item:
+                    return member
         return None
 
     def members(self) -> Iterator[M]:

@@ -8,6 +8,7 @@ ones). An attempt that was cut short says only "at least so long": it is never t
 from __future__ import annotations
 
 from math import exp, log, sqrt
+from typing import NamedTuple
 
 from orchestrator.vocabulary import Nanos
 
@@ -22,10 +23,22 @@ SPREAD, SPREAD_SAMPLES = 1.0, 3
 """Before much is seen: run times of one kind differ by a factor e, as sure as from three observations."""
 
 
+class Summary(NamedTuple):
+    """A kind of task in a few numbers."""
+
+    mean_ns: Nanos
+    middle_ns: Nanos
+    """The geometric mean."""
+    long_ns: Nanos
+    """Nine of ten take no longer."""
+    samples: int
+    """How many it rests on, older ones in part."""
+
+
 class History:
     """Run times of one kind of task, in ns."""
 
-    __slots__ = ("counts", "logs", "miss", "published", "published_at", "samples", "seen", "squares", "total")
+    __slots__ = ("_summary", "counts", "logs", "miss", "published", "published_at", "samples", "seen", "squares", "total")
 
     def __init__(self) -> None:
         self.counts: dict[int, float] = {}
@@ -41,6 +54,8 @@ class History:
         """The logarithm by which waiting tasks were last ordered; 0: by something else."""
         self.published_at = 0
         """How many had been seen by then."""
+        self._summary: Summary | None = None
+        """Kept until the next observation: it is asked for much more often."""
 
     def wanted(self) -> bool:
         """Whether to learn from the next observation. The choice follows no rhythm that instances could fall in step with."""
@@ -49,6 +64,7 @@ class History:
 
     def add(self, span_ns: float, weight: float = 1.0) -> None:
         """A run that took so long."""
+        self._summary = None
         size = log(max(span_ns, 1.0))
         bucket = int(size / LOG_RATIO)
         self.counts[bucket] = self.counts.get(bucket, 0.0) + weight
@@ -74,6 +90,15 @@ class History:
         """An expectation was wrong by so much, in logs."""
         share = max(MISS_WEIGHT, 1 / (self.seen or 1))
         self.miss += share * (abs(by) - self.miss)
+
+    @property
+    def summary(self) -> Summary:
+        """What was seen, in a few whole numbers."""
+        found = self._summary
+        if found is None:
+            mean_ns, middle_ns, long_ns = round(self.mean_ns), round(exp(self.middle)), round(self.quantile_ns(0.9))
+            found = self._summary = Summary(max(1, mean_ns), max(1, middle_ns), max(1, long_ns), max(1, round(self.samples)))
+        return found
 
     @property
     def mean_ns(self) -> float:

@@ -19,11 +19,11 @@ from orchestrator.core.events import Arrived, Garbled, Sent
 from orchestrator.core.keys import named
 from orchestrator.core.offences import offend
 from orchestrator.core.placing import offers
-from orchestrator.core.records import print_of
+from orchestrator.core.records import print_of, unrecorded
 from orchestrator.core.registry import Instance
 from orchestrator.graphs import Component, components
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, TaskId, handler_of, plain, service_of
+from orchestrator.vocabulary import Nanos, TaskId, TaskType, handler_of, plain, service_of
 from orchestrator.wire.facts import Accepted, Asked, Ended
 from orchestrator.wire.messages import Error, Result, Submit, Task
 
@@ -54,38 +54,120 @@ def admit(desk: Desk, now: Nanos) -> None:
 def _take_in(desk: Desk, now: Nanos, event: Arrived) -> None:
     message = event.message
     assert isinstance(message, Submit)
-    fresh: list[Task] = []
-    gate, before, awaited = Gate(event.handle, 1), desk.proposals, False
+    delivery, before = _Delivery(desk, now, event), desk.proposals
     for component in components(message.tasks):
-        forgotten = _forgotten(desk, component.tasks)
-        errors = _judge_whole(desk, now, component, forgotten)
-        for task in component.tasks:
-            if _known(desk, task):
-                awaited = awaited or task.id in desk.arriving
-                _again(desk, now, task, event, gate)
-                continue
-            if task.id in forgotten:
-                _refuse_untold(desk, now, task, event, gate, FORGOTTEN)
-                continue
-            if len(component.tasks) == 1 and event.reply_to and (result := following.answer_now(desk, now, task)) is not None:
-                desk.counts["cached" if task.cache_ns is not None else "shared"] += 1
-                tell(desk, result, event.reply_to, gate)
-                continue
-            if errors is not None:
-                _refuse(desk, now, task, event, gate, errors(task))
-            else:
-                desk.arriving[task.id] = task
-                fresh.append(task)
+        if len(component.tasks) == 1:
+            delivery.take(component.tasks[0], component.fault)
+        else:
+            delivery.take_whole(component)
     desk.counts["submitted"] += len(message.tasks)
-    if fresh:
-        keep_ns = desk.config.dedup_ns if any(map(named, fresh)) else 0
+    if fresh := delivery.fresh:
+        keep_ns = desk.config.dedup_ns if delivery.keyed else 0
         size = desk.propose(Accepted(fresh, now, event.reply_to, event.user, keep_ns))
         desk.boarding.arriving_bytes += size
         desk.arriving_bytes += size
-    if awaited or desk.proposals != before:
-        desk.gate(gate)
+    if delivery.awaited or desk.proposals != before:
+        desk.gate(delivery.gate)
     else:
-        desk.settle(gate)
+        desk.settle(delivery.gate)
+
+
+class _Delivery:
+    """A submission that is being judged, task by task."""
+
+    def __init__(self, desk: Desk, now: Nanos, event: Arrived) -> None:
+        self.desk, self.now, self.reply_to, self.user = desk, now, event.reply_to, event.user
+        self.gate = Gate(event.handle, 1)
+        self.awaited = False
+        """Whether something of it has been written down that is not committed yet."""
+        self.fresh: list[Task] = []
+        """Those that are taken."""
+        self.keyed = False
+        """Whether keys concern any of them."""
+        self._limited = bool(desk.sharing.limits)
+        self._sound: dict[TaskType, None] = {}
+        """Types whose tasks can run if they ask for nothing of their own: that is judged once for all of them."""
+
+    def take(self, task: Task, fault: Error | None) -> None:
+        """A task that hangs together with no other; ``fault``: what is wrong with its edges all the same."""
+        desk, books = self.desk, self.desk.custody
+        if task.id in books.live or task.id in books.graves or task.id in desk.arriving:
+            self._again(task)
+            return
+        keyed = named(task)
+        if keyed and self.reply_to and (result := following.answer_now(desk, self.now, task)) is not None:
+            desk.counts["cached" if task.cache_ns is not None else "shared"] += 1
+            tell(desk, result, self.reply_to, self.gate)
+            return
+        plain = not (keyed or task.need or self._limited)
+        if not (plain and fault is None and task.type in self._sound):
+            if (error := fault or judge(desk, self.now, task)) is not None:
+                self._refuse(task, error)
+                return
+            if plain:
+                self._sound[task.type] = None
+        desk.arriving[task.id] = task
+        self.fresh.append(task)
+        self.keyed |= keyed
+
+    def take_whole(self, component: Component) -> None:
+        """Tasks that are taken together, or not at all."""
+        desk, tasks = self.desk, component.tasks
+        forgotten = _forgotten(desk, tasks)
+        errors = _judge_whole(desk, self.now, component, forgotten)
+        for task in tasks:
+            if _known(desk, task):
+                self._again(task)
+            elif task.id in forgotten:
+                self._refuse_untold(task, FORGOTTEN)
+            elif errors is not None:
+                self._refuse(task, errors(task))
+            else:
+                desk.arriving[task.id] = task
+                self.fresh.append(task)
+                self.keyed |= named(task)
+
+    def _refuse(self, task: Task, error: Error) -> None:
+        """Written down, so that whoever leads knows what was said of it; of a flood only some."""
+        desk, now = self.desk, self.now
+        if desk.refusals.of(self.user).take(now):
+            desk.arriving[task.id] = task
+            mark = print_of(task)
+            desk.propose(Ended(task.id, "refused", now, error=error, accepted_ns=now, reply_to=self.reply_to, print=mark))
+        else:
+            self._refuse_untold(task, error)
+
+    def _again(self, task: Task) -> None:
+        """A task that is known already, or about to be.
+
+        Of one that lives it is a fact where its result goes: it may end before that is read, and be owed, and we may die before it
+        is told. What has ended is told, and the delivery kept until that has arrived.
+        """
+        desk, reply_to = self.desk, self.reply_to
+        self.awaited = self.awaited or task.id in desk.arriving
+        desk.counts["repeated"] += 1
+        if not _same(desk, task):
+            message = f"the id {task.id!r} already names another task; this one was not taken. Give it an id of its own."
+            self._refuse_untold(task, Error("id_taken", message))
+        elif not reply_to:
+            return
+        elif (result := desk.custody.outcome(task.id)) is not None:
+            tell(desk, result, reply_to, self.gate)
+        elif (record := desk.custody.live.get(task.id)) is None or reply_to not in (record.reply_to, *record.former):
+            desk.propose(Asked("redirect", self.now, task.id, value=reply_to))
+
+    def _refuse_untold(self, task: Task, error: Error) -> None:
+        """Refused without a trace in the ledger: its id means another task there, or none any more, or too many are refused."""
+        desk, now = self.desk, self.now
+        if self.reply_to:
+            result = Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now)
+            tell(desk, result, self.reply_to, self.gate)
+        elif desk.refusals.of(self.user).take(now):
+            self.gate.left += 1
+            why = {"kind": error.kind, "message": error.message}
+            desk.bury({"task": task.id, "type": task.type, "args": task.args, "error": why}, gate=self.gate)
+        else:
+            offend(desk, "crowded", INTAKE, self.user, f"task {task.id} was refused, one of too many at once: {error.message}")
 
 
 def _known(desk: Desk, task: Task) -> bool:
@@ -144,35 +226,6 @@ def _judge_whole(desk: Desk, now: Nanos, component: Component, forgotten: Contai
     return lambda task: own if task.id == name else others
 
 
-def _refuse(desk: Desk, now: Nanos, task: Task, event: Arrived, gate: Gate, error: Error) -> None:
-    """Written down, so that whoever leads knows what was said of it; of a flood only some."""
-    if desk.refusals.of(event.user).take(now):
-        desk.arriving[task.id] = task
-        print_ = print_of(task)
-        desk.propose(Ended(task.id, "refused", now, error=error, accepted_ns=now, reply_to=event.reply_to, print=print_))
-    else:
-        _refuse_untold(desk, now, task, event, gate, error)
-
-
-def _again(desk: Desk, now: Nanos, task: Task, event: Arrived, gate: Gate) -> None:
-    """A task that is known already, or about to be.
-
-    Of one that lives it is a fact where its result goes: it may end before that is read, and be owed, and we may die before it is
-    told. What has ended is told, and the delivery kept until that has arrived.
-    """
-    desk.counts["repeated"] += 1
-    reply_to = event.reply_to
-    if not _same(desk, task):
-        message = f"the id {task.id!r} already names another task; this one was not taken. Give it an id of its own."
-        _refuse_untold(desk, now, task, event, gate, Error("id_taken", message))
-    elif not reply_to:
-        return
-    elif (result := desk.custody.outcome(task.id)) is not None:
-        tell(desk, result, reply_to, gate)
-    elif (record := desk.custody.live.get(task.id)) is None or reply_to not in (record.reply_to, *record.former):
-        desk.propose(Asked("redirect", now, task.id, value=reply_to))
-
-
 def _same(desk: Desk, task: Task) -> bool:
     """Whether a known id stands for this very task."""
     record = desk.custody.live.get(task.id)
@@ -181,18 +234,6 @@ def _same(desk: Desk, task: Task) -> bool:
     if (grave := desk.custody.graves.get(task.id)) is not None:
         return grave.print in (0, print_of(task))  # 0: it ended before anything was known of its content
     return desk.arriving[task.id] == task
-
-
-def _refuse_untold(desk: Desk, now: Nanos, task: Task, event: Arrived, gate: Gate, error: Error) -> None:
-    """Refused without a trace in the ledger: its id means another task there, or none any more, or too many are refused."""
-    if event.reply_to:
-        tell(desk, Result(task.id, "refused", error=error, accepted_ns=now, ended_ns=now), event.reply_to, gate)
-    elif desk.refusals.of(event.user).take(now):
-        gate.left += 1
-        letter = {"task": task.id, "type": task.type, "args": task.args, "error": {"kind": error.kind, "message": error.message}}
-        desk.bury(letter, gate=gate)
-    else:
-        offend(desk, "crowded", INTAKE, event.user, f"task {task.id} was refused, one of too many at once: {error.message}")
 
 
 def judge(desk: Desk, now: Nanos, task: Task) -> Error | None:
@@ -243,8 +284,8 @@ def garbled(desk: Desk, now: Nanos, event: Garbled) -> None:
     offend(desk, event.what, event.where, event.user, event.reason, sample=event.sample, digest=event.digest, gate=event.handle)
     if event.reply_to and event.tasks and desk.leading:
         error = Error("malformed", f"the submission made no sense and was not taken: {event.reason}"[:4000])
-        refused = [Result(task, "refused", error=error, accepted_ns=now, ended_ns=now) for task in event.tasks]
-        desk.results.setdefault(event.reply_to, []).extend(refused)
+        refused = [unrecorded(Result(task, "refused", error=error, accepted_ns=now, ended_ns=now)) for task in event.tasks]
+        desk.results[event.reply_to] += refused
 
 
 def sent(desk: Desk, now: Nanos, event: Sent) -> None:
@@ -254,17 +295,14 @@ def sent(desk: Desk, now: Nanos, event: Sent) -> None:
         return
     if event.unroutable:
         desk.counts["unroutable_results"] += 1
-    owed = desk.custody.owed
-    for task in posted.owed:
-        debt = owed.get(task)
-        if debt is None:
-            continue
-        for queue in [queue for queue, token in debt.queues.items() if token == event.token]:
+    books, token, queue = desk.custody.owed, event.token, posted.queue
+    for debt in posted.owed:
+        if debt.queues.get(queue) == token:
             del debt.queues[queue]
-        if debt.letter_token == event.token:
+        if debt.letter_token == token:
             debt.letter = None
-        if not debt.queues and debt.letter is None:
-            del owed[task]
+        if not debt.queues and debt.letter is None and books.get(debt.result.task) is debt:
+            del books[debt.result.task]
     for gate in posted.gates:
         desk.settle(gate)
 

@@ -78,6 +78,15 @@ class Keeping:
         else:
             rows.append(Row(offset, self.position, kind, [key]))
 
+    def rows(self, offset: int, kind: Kind, keys: list[str]) -> None:
+        """Full records of all these stand there."""
+        first, *others = keys
+        self.row(offset, kind, first)
+        if self._carrying:
+            self._carrying.difference_update([(kind, key) for key in others])
+        self._count += len(others)
+        (self._rows if kind in PASSING else self._lasting)[-1].keys += others
+
     def replay_from(self, custody: Custody) -> int:
         """The offset from which a reader has everything that still lives."""
         row = self._oldest(custody)

@@ -19,7 +19,7 @@ from orchestrator.core.heads import Entry, Heads, Item
 from orchestrator.core.limits import Shares
 from orchestrator.core.records import Record
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, TaskType
+from orchestrator.vocabulary import Nanos, TaskType, Vector, handler_of
 
 if TYPE_CHECKING:
     from orchestrator.core.backlog import Queue
@@ -161,12 +161,20 @@ class Lane:
 class DemandClass:
     """Waiting tasks that any instance would judge alike."""
 
-    __slots__ = ("_only", "_order", "aside", "blocked", "demand", "kept_out", "lanes", "queue", "queued", "size", "type")
+    __slots__ = (
+        "_only", "_order", "aside", "blocked", "demand", "granted", "handler", "kept_out", "lanes", "queue", "queued", "size",
+        "told", "type",
+    )  # fmt: skip
 
     def __init__(self, queue: Queue, type_: TaskType, demand: Demand) -> None:
         self.queue = queue
         self.type = type_
         self.demand = demand
+        self.handler = handler_of(type_)
+        self.granted: Vector = {}
+        """What one of its tasks was granted last."""
+        self.told: dict[str, int | float] = {}
+        """The same as agents are told: it is mostly the same for all."""
         self.lanes: dict[LaneKey, Lane] = {}
         self.size = 0
         self.blocked = False
@@ -193,6 +201,9 @@ class DemandClass:
 
     def lane(self, shares: Shares, kind: Hashable, account: Account | None) -> Lane:
         """The lane of these shares, run times and (where tenants are ranked) that tenant, made at first sight."""
+        only = self._only
+        if only is not None and only.account is account and only.shares == shares and only.kind == kind:
+            return only
         key = ("" if account is None else account.tenant, shares, kind)
         found = self.lanes.get(key)
         if found is None:

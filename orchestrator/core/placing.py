@@ -6,23 +6,27 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from orchestrator.core import biding, billing, dependencies, preempting, reserving, workflows
 from orchestrator.core.backlog import Queue
 from orchestrator.core.biding import Biding
+from orchestrator.core.choices import PoolChoice
 from orchestrator.core.desk import Desk
 from orchestrator.core.filling import Fresh
 from orchestrator.core.heads import Entry
 from orchestrator.core.lanes import DemandClass, Lane
-from orchestrator.core.limits import Shares
 from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
-from orchestrator.core.registry import Holding, Instance
+from orchestrator.core.registry import Holding, Instance, Orderbook
 from orchestrator.core.settling import EXPIRED
 from orchestrator.policies.placement import Candidate, Patient
 from orchestrator.resources import Demand
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskType, handler_of, plain_vector
 from orchestrator.wire.facts import Ended
-from orchestrator.wire.messages import LONGEST_NS, Assignment
+from orchestrator.wire.messages import LONGEST_NS, Assignment, Handler, Parent
+
+Amounts: TypeAlias = dict[str, int | float]
 
 STATES = {
     "syncing": "has not answered this coordinator yet",
@@ -41,8 +45,8 @@ def closed(desk: Desk, instance: Instance, type_: TaskType) -> str | None:
     """Why this instance would not take a task of that type whatever it had free; none: it would."""
     if instance.state != "ready":
         return STATES.get(instance.state, f"is {instance.state}")
-    if not offers(instance, type_):
-        return f"has no handler {handler_of(type_)!r}"
+    if (handler := handler_of(type_)) not in instance.handlers:
+        return f"has no handler {handler!r}"
     if instance.full:
         return "has too many unreleased reports to take more"
     return dependencies.obstacle(desk, instance)
@@ -96,7 +100,8 @@ class Look:
         """Whether somebody fits nowhere: who starts behind must not delay the first of these."""
         self.patient = patient
         """The placement, if it ever has tasks wait for a faster instance."""
-        self.fresh = Fresh(desk) if desk.policies.of(queue.service).allocation.raises else None
+        self.governing = desk.policies.of(queue.service)
+        self.fresh = Fresh(desk) if self.governing.allocation.raises else None
 
     def take(self) -> None:
         """Start whoever can."""
@@ -109,13 +114,13 @@ class Look:
             head = group.queued[0]
             lane = head.record.place
             assert lane is not None
-            if not self._is_to_start(head) or self._is_limited(lane):
+            if not self._is_to_start(head) or (lane.shares and self._is_limited(lane)):
                 continue
             instance = self._place_for(group, head)
             if instance is None:
                 queue.block(group, kept_out=fits_where_reserved(desk, queue, group))
                 self.stuck = True
-            elif (bides := self._bides(group, head, instance)) is not None:
+            elif self.patient is not None and (bides := self._bides(self.patient, group, head, instance)) is not None:
                 queue.bide(bides)
             else:
                 self._start(group, head, lane, instance)
@@ -164,7 +169,7 @@ class Look:
 
     def _is_limited(self, lane: Lane) -> bool:
         """Whether a limit has no room for it: then the lane waits there."""
-        short = self.desk.sharing.short(lane.shares, self.now) if lane.shares else None
+        short = self.desk.sharing.short(lane.shares, self.now)
         if short is not None:
             self.desk.sharing.hold(self.desk, self.queue, lane, short, self.now)
         return short is not None
@@ -182,14 +187,21 @@ class Look:
                 return self._choose(group, head)
         return instance
 
-    def _bides(self, group: DemandClass, head: Entry, here: Instance) -> Biding | None:
+    def _bides(self, patient: Patient, group: DemandClass, head: Entry, here: Instance) -> Biding | None:
         """Whether it would rather wait than start there."""
-        if self.patient is None:
-            return None
-        return biding.bides(self.desk, self.now, self.patient, self.pool, group, head.record, here)
+        return biding.bides(self.desk, self.now, patient, self.pool, group, head.record, here)
 
     def _choose(self, group: DemandClass, head: Entry) -> Instance | None:
-        return choose(self.desk, self.now, self.pool, group, head.record)
+        """An instance for it, as the placement policy would have it."""
+        desk, now, instances = self.desk, self.now, self.pool.members
+
+        def suits(candidate: Candidate) -> bool:
+            one = instances[candidate.incarnation]
+            return able(desk, one, group.type, group.demand) and (one.reserved is None or let_in(desk, now, one, group))
+
+        question = PoolChoice(self.pool, head.record, group.demand, self.governing.allocation, desk.estimates, desk.dice)
+        chosen = self.governing.placement.choose(question, suits)
+        return None if chosen is None else instances[chosen.incarnation]
 
     def _suited(self, group: DemandClass) -> list[Instance]:
         """Those of ``better`` that can take its head now."""
@@ -203,28 +215,69 @@ class Look:
         ]
 
     def _start(self, group: DemandClass, head: Entry, lane: Lane, instance: Instance) -> None:
-        desk = self.desk
-        attempt = assign(desk, self.now, head, instance, group.demand, lane.shares)
-        if self.fresh is not None and not desk.sharing.caps(lane.shares):
+        """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
+        desk, now, queue, record = self.desk, self.now, self.queue, head.record
+        parents = workflows.inputs(desk, record) if record.task.after else []
+        book = self._book(instance, record, parents)
+        desk.attempts += 1
+        attempt = Attempt(desk.epoch, desk.attempts)
+        demand, shares = group.demand, lane.shares
+        if shares:
+            demand = desk.sharing.clipped(demand, shares)
+        grant = self.governing.allocation.grant(demand, reserving.share_for(instance, head, demand))
+        holding = Holding(record.id, record, grant, instance.sent + 1)
+        if instance.devices:
+            holding.devices = instance.pick(grant)
+        if shares:
+            holding.shares = desk.sharing.take(shares, grant, now)
+        if instance.reserved is not None:
+            reserving.started(instance, head, attempt, demand)
+        queue.remove(record)
+        instance.hold(attempt, holding)
+        if instance.reserved is not None:
+            reserving.taken(queue, instance)
+        if queue.by_tenant:
+            billing.charge(desk, now, instance, record, holding)
+        record.assigned(attempt, instance.incarnation, now)
+        if grant != group.granted:
+            group.granted, group.told = grant, plain_vector(grant)
+        handler = instance.handlers[group.handler]
+        book.assign.append(assignment(record, attempt, handler, group.told, parents, holding.devices))
+        self.pool.touch(instance)
+        desk.counts["assigned"] += 1
+        if "assigned" not in desk.unheard:
+            waited_s = (now - record.at_ns) / 1e9
+            desk.note("assigned", task=record.id, attempt=str(attempt), instance=instance.name, waited_s=waited_s)
+        if self.fresh is not None and not desk.sharing.caps(shares):
             self.fresh.add(instance, attempt, group.demand)
-        if lane.shares:
+        if shares:
             if lane.delegate is not None:
                 lane.delegate.forsaken(lane)
-            desk.sharing.wake(desk, self.now)
+            desk.sharing.wake(desk, now)
+
+    def _book(self, instance: Instance, record: Record, parents: list[Parent]) -> Orderbook:
+        """The order book of that instance, with room for this task: a full one leaves first."""
+        size = 100 + len(record.task.args)
+        if record.checkpoint is not None or parents:
+            size += len(record.checkpoint or b"") + sum(map(workflows.parent_bytes, parents))
+        book = self.desk.order(instance)
+        if book.assign and book.size + size > self.desk.config.orders_bytes_max:
+            self.desk.send_orders(instance, self.now)
+            book = instance.orders
+        book.size += size
+        return book
 
 
-def choose(desk: Desk, now: Nanos, pool: Pool, group: DemandClass, record: Record) -> Instance | None:
-    """An instance for such a task, as the placement policy would have it."""
-    instances = pool.members
-
-    def suits(candidate: Candidate) -> bool:
-        one = instances[candidate.incarnation]
-        return able(desk, one, group.type, group.demand) and (one.reserved is None or let_in(desk, now, one, group))
-
-    policies = desk.policies.of(pool.service)
-    question = pool.question(record, group.demand, policies.allocation, desk.estimates, desk.dice)
-    chosen = policies.placement.choose(question, suits)
-    return None if chosen is None else instances[chosen.incarnation]
+def assignment(
+    record: Record, attempt: Attempt, handler: Handler, grant: Amounts, parents: list[Parent], devices: dict[str, list[str]]
+) -> Assignment:
+    """What its agent is told."""
+    task = record.task
+    return Assignment(
+        task.id, attempt.n, handler.name, task.args, grant, record.number,
+        handler.timeout_ns if task.timeout_ns is None else task.timeout_ns, task.deadline_ns, record.checkpoint, task.tenant,
+        parents, devices, min(record.ran_ns, LONGEST_NS),
+    )  # fmt: skip
 
 
 def keep_out(desk: Desk, queue: Queue, better: dict[Incarnation, Instance]) -> None:
@@ -249,63 +302,3 @@ def let_in(desk: Desk, now: Nanos, instance: Instance, group: DemandClass) -> bo
 def able(desk: Desk, instance: Instance, type_: TaskType, demand: Demand) -> bool:
     """Whether the instance can take such a task now; the quick look first."""
     return instance.fits(demand) and closed(desk, instance, type_) is None
-
-
-def assign(desk: Desk, now: Nanos, entry: Entry, instance: Instance, demand: Demand, shares: Shares) -> Attempt:
-    """Bind the task to the instance: at once in our books, on the wire at the end of the step."""
-    record = entry.record
-    task, handler = record.task, instance.handlers[record.handler]
-    parents = workflows.inputs(desk, record) if task.after else []
-    size = 100 + len(task.args) + len(record.checkpoint or b"") + sum(map(workflows.parent_bytes, parents))
-    book = desk.order(instance)
-    if book.assign and book.size + size > desk.config.orders_bytes_max:
-        desk.send_orders(instance, now)
-        book = instance.orders
-    desk.attempts += 1
-    attempt = Attempt(desk.epoch, desk.attempts)
-    allocation = desk.policies.of(instance.service).allocation
-    if shares:
-        demand = desk.sharing.clipped(demand, shares)
-    grant = allocation.grant(demand, reserving.share_for(instance, entry, demand))
-    holding = Holding(record.id, record, grant, instance.sent + 1)
-    if instance.devices:
-        holding.devices = instance.pick(grant)
-    if shares:
-        holding.shares = desk.sharing.take(shares, grant, now)
-    reserving.started(instance, entry, attempt, demand)
-    desk.backlog.remove(record)
-    instance.hold(attempt, holding)
-    if instance.reserved is not None:
-        reserving.taken(desk.backlog.queue(instance.service), instance)
-    billing.charge(desk, now, instance, record, holding)
-    record.given(attempt, instance.incarnation)
-    record.follow("assign")
-    record.assigned_ns = now
-    record.started_ns = record.bided_ns = 0
-    record.before_ns = record.ran_ns
-    record.progress = None
-    timeout_ns = task.timeout_ns if task.timeout_ns is not None else handler.timeout_ns
-    book.assign.append(
-        Assignment(
-            task.id,
-            attempt.n,
-            handler.name,
-            task.args,
-            plain_vector(grant),
-            record.number,
-            timeout_ns,
-            task.deadline_ns,
-            record.checkpoint,
-            task.tenant,
-            parents=parents,
-            devices=holding.devices,
-            ran_ns=min(record.ran_ns, LONGEST_NS),
-        )
-    )
-    book.size += size
-    desk.registry.touch(instance)
-    desk.counts["assigned"] += 1
-    if "assigned" not in desk.unheard:
-        waited_s = (now - record.at_ns) / 1e9
-        desk.note("assigned", task=task.id, attempt=str(attempt), instance=instance.name, waited_s=waited_s)
-    return attempt

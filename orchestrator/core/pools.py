@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from math import exp
 from random import Random
 from typing import TYPE_CHECKING
 
-from orchestrator.core.choices import PoolChoice
 from orchestrator.core.draws import Lots, Ring
-from orchestrator.core.estimates import Estimates
-from orchestrator.core.records import Record
-from orchestrator.policies.allocation import Allocation
-from orchestrator.resources import Demand
-from orchestrator.vocabulary import Incarnation, Nanos, Service, Vector
+from orchestrator.vocabulary import Incarnation, Milli, Nanos, Service, Vector
 
 if TYPE_CHECKING:
     from orchestrator.core.registry import Instance
@@ -60,10 +55,12 @@ class Pool:
         self.load = Load()
         self.toil = Load()
         """The same, over some dozens of typical run times; kept where the placement is patient."""
-        self._places = self._taken = 0.0
+        self._places = self._taken = 0
         self._total: Vector = {}
         self._changed: dict[Instance, None] = {}
         """Touched since the index was put right."""
+        self._uncounted: dict[Instance, None] = {}
+        """Touched since the sums were put right: these are asked for less often."""
         self._tickets = 0
         self._open: list[Instance] = []
         self._lots: Lots | None = None
@@ -99,23 +96,24 @@ class Pool:
             return
         changed, self._changed = self._changed, {}
         for instance in changed:
-            self._index(instance, member=self.members.get(instance.incarnation) is instance)
+            if self.members.get(instance.incarnation) is instance:
+                self._index(instance, instance.has_room)
+                self._uncounted[instance] = None
+            else:
+                self._index(instance, room=False)
+                self._uncounted.pop(instance, None)
+                self._count(instance, 0, 0, {})
 
-    def _index(self, instance: Instance, *, member: bool) -> None:
-        room = member and instance.has_room
+    def _index(self, instance: Instance, room: bool) -> None:
         self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself
         instance.ticket = self._tickets
-        self._count(instance, member=member)
         if room:
             if instance.place < 0:
                 instance.place = len(self._open)
                 self._open.append(instance)
             if self._lots is not None:
                 self._lots.put(instance.place, instance.capacity.get("slots", 0))
-            heappush(self._by_load, (instance.load, instance.incarnation, instance.ticket, instance))
-            if len(self._by_load) > 4 * len(self._open) + 64:
-                self._by_load = [entry for entry in self._by_load if _current(entry)]
-                heapify(self._by_load)
+            self._stand(instance)
         elif instance.place >= 0:
             last = self._open.pop()
             if self._lots is not None:
@@ -127,17 +125,31 @@ class Pool:
                     self._lots.put(last.place, last.capacity.get("slots", 0))
             instance.place = -1
 
-    def _count(self, instance: Instance, *, member: bool) -> None:
-        places, taken = 0, 0
-        if member and instance.state == "ready":
-            places = instance.capacity.get("slots", 0)
-            taken = places - instance.free.get("slots", 0)
+    def _stand(self, instance: Instance) -> None:
+        """It stands among the others by its load of now."""
+        heap, entry = self._by_load, (instance.load, instance.incarnation, instance.ticket, instance)
+        if heap and heap[0][3] is instance:
+            heapreplace(heap, entry)  # it was the least loaded, and has just been given something
+            return
+        heappush(heap, entry)
+        if len(heap) > 4 * len(self._open) + 64:
+            self._by_load = [entry for entry in heap if _current(entry)]
+            heapify(self._by_load)
+
+    def _add_up(self) -> None:
+        """The sums are true again."""
+        self._put_right()
+        uncounted, self._uncounted = self._uncounted, {}
+        for instance in uncounted:
+            places = instance.capacity.get("slots", 0) if instance.state == "ready" else 0
+            taken = places - instance.free.get("slots", 0) if instance.state == "ready" else 0
+            self._count(instance, places, taken, instance.capacity)
+
+    def _count(self, instance: Instance, places: Milli, taken: Milli, whole: Vector) -> None:
         before = instance.counted
-        if before != (places, taken):
-            self._places += (places - before[0]) / 1000
-            self._taken += (taken - before[1]) / 1000
-            instance.counted = places, taken
-        whole: Vector = instance.capacity if member else {}
+        self._places += places - before[0]
+        self._taken += taken - before[1]
+        instance.counted = places, taken
         if whole is not instance.totalled:
             for name, amount in instance.totalled.items():
                 self._total[name] -= amount
@@ -148,36 +160,32 @@ class Pool:
     @property
     def places(self) -> float:
         """Slots of those that are ready."""
-        self._put_right()
-        return self._places
+        self._add_up()
+        return self._places / 1000
 
     @property
     def taken(self) -> float:
         """Of these, how many are granted."""
-        self._put_right()
-        return self._taken
+        self._add_up()
+        return self._taken / 1000
 
     @property
     def total(self) -> Vector:
         """What all members have together."""
-        self._put_right()
+        self._add_up()
         return self._total
 
     @property
     def busy(self) -> float:
         """Share of the slots that is granted, 0…1."""
         places = self.places
-        return min(1.0, self._taken / places) if places > 0 else 0.0
+        return min(1.0, self._taken / 1000 / places) if places > 0 else 0.0
 
     @property
     def open(self) -> int:
         """How many have room."""
         self._put_right()
         return len(self._open)
-
-    def question(self, record: Record, demand: Demand, allocation: Allocation, estimates: Estimates, dice: Random) -> PoolChoice:
-        """The pool as a placement policy sees it, for that task."""
-        return PoolChoice(self, record, demand, allocation, estimates, dice)
 
     def draw(self, count: int, dice: Random) -> list[Instance]:
         """``count`` different open instances, each with a chance in proportion to its slots. O(count · log n)."""
@@ -202,6 +210,28 @@ class Pool:
         """The ``index``-th of those that have room."""
         self._put_right()
         return self._open[index]
+
+    def least_loaded(self, most: int) -> list[Instance]:
+        """The least loaded of the open instances, and those that are as little loaded: the first ``most`` of them, in order."""
+        self._put_right()
+        heap = self._by_load
+        while heap and not _current(heap[0]):
+            heappop(heap)
+        if not heap:
+            return []
+        count, load = len(heap), heap[0][0]
+        if (count < 2 or heap[1][0] > load) and (count < 3 or heap[2][0] > load):
+            return [heap[0][3]]
+        found: list[Instance] = []
+        near = [(heap[0], 0)]  # those whose turn it may be, and where they stand: the heap is walked from its top, and not changed
+        while near and len(found) < most:
+            entry, at = heappop(near)
+            if _current(entry):
+                found.append(entry[3])
+            for below in range(2 * at + 1, min(2 * at + 3, count)):
+                if heap[below][0] == load:
+                    heappush(near, (heap[below], below))
+        return found
 
     def by_load(self, most: int) -> Generator[list[Instance]]:
         """Open instances from the least loaded up, ``most`` equally loaded ones at a time; what was looked at goes back into the

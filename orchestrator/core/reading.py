@@ -60,8 +60,8 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
         for gate in flight.gates:
             desk.settle(gate)
         desk.out += flight.replies
-        for incarnation, attempt in flight.releases:
-            desk.release(incarnation, attempt)
+        for incarnation, attempts in flight.releases.items():
+            desk.release(incarnation, attempts)
     elif entry.by != desk.nonce:
         desk.custody.answered(entry.answered_to)
     if desk.phase == "claiming":
@@ -70,18 +70,22 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
 
 def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) -> None:
     """Tasks are ours: they may be assigned from here on (R3)."""
+    custody = desk.custody
     for task in fact.tasks:
         desk.arriving.pop(task.id, None)
-        if desk.custody.owe(task.id, fact.reply_to, offset):  # its report was read before it
+        if task.id in custody.graves and custody.owe(task.id, fact.reply_to, offset):  # its report was read before it
             desk.post_owed(task.id)
-    fresh = desk.custody.accepted(fact, offset, index)
+    fresh = custody.accepted(fact, offset, index)
+    if not fresh:
+        return
+    desk.counts["accepted"] += len(fresh)
+    desk.keeping.rows(offset, "task", [record.id for record in fresh])
     for record in fresh:
-        desk.counts["accepted"] += 1
-        desk.keeping.row(offset, "task", record.id)
         _enter(desk, now, record)
     if desk.leading:
         for record in fresh:
-            workflows.find_parents(desk, now, record)
+            if record.node is not None:
+                workflows.find_parents(desk, now, record)
 
 
 def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
@@ -106,8 +110,7 @@ def _enter(desk: Desk, now: Nanos, record: Record) -> None:
 
 def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
     """The outcome, if it is the first; else counted and ignored."""
-    first = rules.r1_first_end(desk.custody.graves.get(fact.task))
-    record = desk.custody.ended(fact, offset)
+    first, record = desk.custody.ended(fact, offset)
     desk.ending.pop(fact.task, None)
     desk.arriving.pop(fact.task, None)  # it was refused
     if not first:
@@ -119,12 +122,12 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
         if fact.first is None:
             learn(desk, record, fact)
         _bury(desk, record, fact)
-    workflows.parent_over(desk, now, fact.task)
-    following.first_over(desk, now, fact.task)
-    if not desk.leading:
-        return
+    if fact.task in desk.custody.families.children:
+        workflows.parent_over(desk, now, fact.task)
+    if fact.task in desk.custody.keys.followers:
+        following.first_over(desk, now, fact.task)
     desk.post_owed(fact.task)
-    if "ended" not in desk.unheard:
+    if "ended" not in desk.unheard and desk.leading:
         desk.note(
             "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
             instance=fact.instance or None, error=fact.error.kind if fact.error else None,

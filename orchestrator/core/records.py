@@ -8,7 +8,6 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -40,13 +39,10 @@ NOWHERE: Mapping[Attempt, Incarnation] = MappingProxyType({})
 """Where a task lives that was given to nobody."""
 
 
-@dataclass(slots=True, eq=False)
-class Record:
+class Record(Struct, eq=False):
     """A live task. A million may wait, so what most of them have not is one empty thing that all share: replaced, never changed."""
 
     # --- ledger
-    id: TaskId = field(init=False)
-    service: Service = field(init=False)
     task: Task
     accepted: int
     """Offset of its ``Accepted``; with ``index`` its place in the order of arrival."""
@@ -76,9 +72,12 @@ class Record:
     so the result goes to all of them, and whoever does not exist any more does not mind."""
     node: Node | None = None
     """Its place among those that depend on each other, if it has parents or children."""
+    id: TaskId = ""
+    service: Service = ""
+    """These two as its task has them."""
     # --- soft
     state: TaskState = "waiting"
-    live: Mapping[Attempt, Incarnation] = field(init=False)
+    live: Mapping[Attempt, Incarnation] = NOWHERE
     """R4: every attempt that may be alive, and where. Assignable only when empty."""
     place: Lane | None = None
     """Where it waits, when it waits."""
@@ -99,7 +98,6 @@ class Record:
     def __post_init__(self) -> None:
         self.id = self.task.id
         self.service = service_of(self.task.type)
-        self.live = NOWHERE
 
     def __lt__(self, other: Record) -> bool:
         """Where all else is equal. It never is among tasks that we accepted, but the ledger may say otherwise."""
@@ -139,7 +137,10 @@ class Record:
 
     def size(self) -> int:
         """Bytes that it takes in the ledger, written again."""
-        return task_bytes(self.task) + len(self.checkpoint or b"") + sum(map(failure_bytes, self.failures))
+        size = task_bytes(self.task)
+        if self.failures or self.checkpoint is not None:
+            size += len(self.checkpoint or b"") + sum(map(failure_bytes, self.failures))
+        return size
 
     def carried(self) -> Carried:
         """The whole of it as a fact, as of now."""
@@ -176,7 +177,16 @@ class Record:
 
     def given(self, attempt: Attempt, incarnation: Incarnation) -> None:
         """This attempt may be alive from now on, there."""
-        self.live = {**self.live, attempt: incarnation}
+        self.live = {**self.live, attempt: incarnation} if self.live else {attempt: incarnation}
+
+    def assigned(self, attempt: Attempt, incarnation: Incarnation, now: Nanos) -> None:
+        """It was sent there, as this attempt, which begins with the work that lies behind it."""
+        self.given(attempt, incarnation)
+        self.follow("assign")
+        self.assigned_ns = now
+        self.started_ns = self.bided_ns = 0
+        self.before_ns = self.ran_ns
+        self.progress = None
 
     def taken_back(self, attempt: Attempt) -> None:
         """This attempt is not alive any more."""
@@ -216,6 +226,11 @@ class Owed(Struct, eq=False):
     letter: dict[str, Any] | None = None
     """For the dead letters, if it belongs there; none once it has arrived."""
     letter_token: int = 0
+
+
+def unrecorded(result: Result) -> Owed:
+    """A result of which the ledger says nothing: nobody owes it any more once it was posted."""
+    return Owed(result, {}, 0, 0)
 
 
 def letter_of(result: Result, task: Task | None, story: Sequence[Failure]) -> dict[str, Any]:

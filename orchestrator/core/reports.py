@@ -14,7 +14,7 @@ from orchestrator.core.events import Arrived
 from orchestrator.core.offences import offend
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance
-from orchestrator.core.settling import let_go, relieve
+from orchestrator.core.settling import give_back, let_go
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Checkpointed, Ended, Failed
 from orchestrator.wire.messages import Checkpoint, Handler, Report, Reports
@@ -47,25 +47,28 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
             fact = Checkpointed(checkpoint.task, checkpoint.attempt, checkpoint.state, checkpoint.nth, checkpoint.ran_ns)
             desk.propose(fact)
     name = instance.name if instance is not None else said.incarnation
+    room = False
     for report in said.items:
-        if not _believed(desk, report, event):
-            continue
+        holding = instance.holdings.get(report.attempt) if instance is not None else None
+        if not (holding is not None and holding.task == report.task) and not _believed(desk, report, event):
+            continue  # who has it may speak of it: the quick look first
         heeded = True
         if report.outcome == "done":
             _done(desk, now, report, name, instance is not None)
         else:
             failed(desk, now, report, instance, name)
-        if instance is not None and (holding := instance.holdings.get(report.attempt)) is not None:
+        if instance is not None and holding is not None:
             if holding.record is None:
                 let_go(desk, instance, report.attempt)  # of a task that had ended: its report is its answer to the recall
-            elif not workflows.has_heirs(desk, holding.record):  # its slot need not wait for the ledger: grants are soft
-                relieve(desk, instance, holding)
-        if desk.proposed:
-            desk.boarding.releases.append((said.incarnation, report.attempt))
-        elif desk.flight is not None:
-            desk.flight.releases.append((said.incarnation, report.attempt))
+            elif holding.record.node is None or not workflows.has_heirs(desk, holding.record):
+                room = give_back(desk, instance, holding) or room  # its slot need not wait for the ledger: grants are soft
+        flight = desk.boarding if desk.proposed else desk.flight
+        if flight is not None:
+            flight.releases[said.incarnation].append(report.attempt)
         else:
-            desk.release(said.incarnation, report.attempt)
+            desk.release(said.incarnation, [report.attempt])
+    if instance is not None and room:
+        desk.retouch(instance)
     if heeded:
         desk.gate(event.handle)
     else:
@@ -89,11 +92,11 @@ def _done(desk: Desk, now: Nanos, report: Report, name: str, known: bool) -> Non
         desk.counts["late"] += 1
         return
     ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's
-    heirs = desk.custody.graveyard.needed(report.task)
+    heirs, keys = desk.custody.graveyard.needed(report.task), desk.custody.keys
+    hold = keys.said(report.task, now) if report.task in keys.by_task else None
     fact = Ended(
-        report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran, heirs=heirs,
-        hold=desk.custody.keys.said(report.task, now),
-    )  # fmt: skip
+        report.task, "done", now, report.attempt, report.value, instance=name, started_ns=now - ran, heirs=heirs, hold=hold
+    )
     if record is not None:
         desk.ending[report.task] = record
     desk.propose(fact)  # of a task not known yet it is written all the same: its submission may still come

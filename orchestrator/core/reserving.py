@@ -33,7 +33,7 @@ from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance
 from orchestrator.core.remaining import long_rest, rest
 from orchestrator.resources import Demand, fits
-from orchestrator.vocabulary import Attempt, Nanos, Vector, handler_of
+from orchestrator.vocabulary import Attempt, Nanos, Vector
 
 EXAMINED_MAX = 8
 """Instances looked at for a reservation, others the next time: its bound holds on any, and a decision must not walk a thousand."""
@@ -157,7 +157,7 @@ def _over_before(desk: Desk, now: Nanos, reservation: Reservation, record: Recor
 
 def share_for(instance: Instance, entry: Entry, demand: Demand) -> Vector:
     """Of what is free there, what this task may be granted from: an elastic one must not take what the reservation needs."""
-    reservation, free = instance.reserved, instance.offer(demand)
+    reservation, free = instance.reserved, instance.offer(demand) if instance.devices else instance.free
     if reservation is None or not reservation.goes_before(entry):
         return free
     room = spare(instance)
@@ -188,8 +188,7 @@ def taken(queue: Queue, instance: Instance) -> None:
 def plan(desk: Desk, now: Nanos, pool: Pool, group: DemandClass, head: Entry) -> Reservation | None:
     """Where it is expected to fit first: grants come back in the order in which attempts are expected to end."""
     best: tuple[tuple[bool, Nanos, int, str], Instance, list[Attempt]] | None = None
-    handler = handler_of(group.type)
-    members = pool.members.values()
+    handler, members = group.handler, pool.members.values()
     start = pool.planned % len(members)
     pool.planned += EXAMINED_MAX
     suited = (

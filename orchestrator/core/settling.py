@@ -33,7 +33,8 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
         desk.carry_out(record)
     elif record.task.deadline_ns is not None and record.task.deadline_ns <= now:
         miss_deadline(desk, now, record)
-    desk.backlog.remove(record)
+    if record.place is not None:
+        desk.backlog.remove(record)
     if not (rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id)):
         if record.state != "blocked":
             record.follow("block")
@@ -66,21 +67,30 @@ def let_go(desk: Desk, instance: Instance, attempt: Attempt) -> Holding | None:
     holding = instance.holdings.pop(attempt, None)
     if holding is None:
         return None
-    if holding.record is not None:
+    if holding.record is not None and holding.record.live:
         holding.record.taken_back(attempt)
-    relieve(desk, instance, holding)
+    if holding.grant or holding.shares or holding.bill is not None:  # mostly its report has freed all of it already
+        relieve(desk, instance, holding)
     return holding
 
 
 def relieve(desk: Desk, instance: Instance, holding: Holding) -> None:
     """This attempt needs nothing any more, though it may not be over in the ledger yet: what it had others may have."""
-    if holding.grant:
-        instance.relieve(holding)
+    if give_back(desk, instance, holding):
         desk.retouch(instance)
+
+
+def give_back(desk: Desk, instance: Instance, holding: Holding) -> bool:
+    """The same, of one of several: gives whether there is more room on the instance, which is then to be retouched."""
+    had = bool(holding.grant)
+    if had:
+        instance.relieve(holding)
     if holding.shares:
         desk.sharing.give(holding.shares)
         holding.shares = ()
-    billing.settle(desk.now_ns, holding)
+    if holding.bill is not None:
+        billing.settle(desk.now_ns, holding)
+    return had
 
 
 def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: int = 0) -> None:

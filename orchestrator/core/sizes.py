@@ -19,7 +19,9 @@ TEXT_BYTES = 4
 
 def task_bytes(task: Task) -> int:
     """A task as its producer asked for it."""
-    size = FACT_BYTES + len(task.args) + TEXT_BYTES * (len(task.affinity) + len(task.key))
+    size = FACT_BYTES + len(task.args)
+    if task.affinity or task.key:
+        size += TEXT_BYTES * (len(task.affinity) + len(task.key))
     if task.labels or task.need or task.after or task.workflow:
         size += 20 + len(task.workflow or "")
         size += sum(TEXT_BYTES * (len(name) + len(text)) for name, text in task.labels.items())
@@ -45,6 +47,8 @@ def hold_bytes(hold: Hold | None) -> int:
 def fact_bytes(fact: AnyFact) -> int:
     """Any fact."""
     match fact:
+        case Ended(value=value, error=None, first=None, hold=None):
+            return FACT_BYTES if value is None else FACT_BYTES + len(value)
         case Ended(value=value, error=error, first=first, hold=hold):
             return FACT_BYTES + len(value or b"") + error_bytes(error) + len(first or "") + hold_bytes(hold)
         case Accepted(tasks=tasks):
