@@ -9,6 +9,7 @@ from __future__ import annotations
 from orchestrator.core.commands import SendResults
 from orchestrator.core.desk import Desk, Gate, Posted
 from orchestrator.core.records import Owed, unrecorded
+from orchestrator.vocabulary import TaskId
 from orchestrator.wire.messages import Result
 
 
@@ -22,6 +23,18 @@ def tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
     if not gates or gates[-1] is not gate:
         gate.left += 1
         gates.append(gate)
+
+
+def post_owed(desk: Desk, task: TaskId) -> None:
+    """What is owed about this task leaves (again) at the end of the step."""
+    owed = desk.custody.owed.get(task)
+    if owed is None or desk.phase != "leading":
+        return
+    for queue, token in owed.queues.items():
+        if not token:
+            desk.results[queue].append(owed)
+    if owed.letter is not None and not owed.letter_token:
+        desk.bury(owed.letter, task)
 
 
 def post(desk: Desk) -> None:

@@ -362,17 +362,6 @@ class Desk:
         self.posted[self.token] = Posted([owed] if owed is not None else [], gates=[gate] if gate is not None else [])
         self.out.append(Bury(self.token, letter, where))
 
-    def post_owed(self, task: TaskId) -> None:
-        """What is owed about this task leaves (again) at the end of the step."""
-        owed = self.custody.owed.get(task)
-        if owed is None or self.phase != "leading":
-            return
-        for queue, token in owed.queues.items():
-            if not token:
-                self.results[queue].append(owed)
-        if owed.letter is not None and not owed.letter_token:
-            self.bury(owed.letter, task)
-
     def settle(self, gate: Handle | Gate) -> None:
         """One of the things that this delivery waits for has come true."""
         if isinstance(gate, Gate):

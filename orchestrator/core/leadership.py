@@ -8,7 +8,7 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import billing, dependencies, following, limiting, rules, workflows
+from orchestrator.core import answering, billing, dependencies, following, limiting, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
@@ -106,7 +106,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     desk.stir_all()
     for task, owed in desk.custody.owed.items():
         owed.letter_token, owed.queues = 0, dict.fromkeys(owed.queues, 0)
-        desk.post_owed(task)
+        answering.post_owed(desk, task)
     desk.custody.graveyard.caught_up()
     workflows.find_orphans(desk, now)
     following.find_orphans(desk, now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import dependencies, following, leadership, limiting, liveness, rules, wills, workflows
+from orchestrator.core import answering, dependencies, following, leadership, limiting, liveness, rules, wills, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -74,7 +74,7 @@ def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) ->
     for task in fact.tasks:
         desk.arriving.pop(task.id, None)
         if task.id in custody.graves and custody.owe(task.id, fact.reply_to, offset):  # its report was read before it
-            desk.post_owed(task.id)
+            answering.post_owed(desk, task.id)
     fresh = custody.accepted(fact, offset, index)
     if not fresh:
         return
@@ -126,7 +126,7 @@ def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
         workflows.parent_over(desk, now, fact.task)
     if fact.task in desk.custody.keys.followers:
         following.first_over(desk, now, fact.task)
-    desk.post_owed(fact.task)
+    answering.post_owed(desk, fact.task)
     if "ended" not in desk.unheard and desk.leading:
         desk.note(
             "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
@@ -251,7 +251,7 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
         desk.keeping.row(offset, "will", fact.task)
     if record is None:
         if fact.what == "redirect" and desk.custody.owe(fact.task, fact.value, offset):
-            desk.post_owed(fact.task)
+            answering.post_owed(desk, fact.task)
     elif fact.what == "cancel":
         stop_live(desk, record, "cancelled")
         desk.condemn(record, Ended(record.id, "cancelled", now))
