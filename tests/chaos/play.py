@@ -93,7 +93,12 @@ async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False
     began = time.monotonic()
     verdict = Verdict(scenario.name, seed)
     from_ns = 0
-    await town.revive()
+    try:
+        await town.revive()
+    except AssertionError as fault:
+        verdict.faults.append(f"the town is not whole before it begins: {fault}")
+        verdict.story = town.story(200)
+        return verdict
     async with town.load(rate=scenario.rate, seconds=scenario.seconds) as load:
         scene = Scene(town, Random(f"{scenario.name}{seed}"), load, short)
         await scene.go_on(0.5)
