@@ -69,9 +69,12 @@ class TokenHeld(Struct, frozen=True):
 
 
 class Returned(Struct, frozen=True):
-    """Orders for this incarnation found no queue: it is gone."""
+    """Orders for this incarnation found no queue: they reached nobody, and it is gone."""
 
     incarnation: str
+    epoch: int
+    seq: int
+    """Which orders: ``Orders.epoch`` and ``Orders.seq``."""
 
 
 class QueueDeleted(Struct, frozen=True):

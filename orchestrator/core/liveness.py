@@ -34,8 +34,18 @@ def left(desk: Desk, now: Nanos, event: Arrived) -> None:
 
 
 def returned(desk: Desk, now: Nanos, event: Returned) -> None:
-    """Orders for it found no queue."""
-    if (instance := desk.registry.instances.get(event.incarnation)) is not None:
+    """Orders for it found no queue. What was assigned in them it never had, and goes elsewhere at once: so a task does not wait, and
+    none counts against it, for each of several that died at the same moment and are still believed alive."""
+    instance = desk.registry.instances.get(event.incarnation)
+    if instance is None or not desk.leading:
+        return
+    for attempt, holding in list(instance.holdings.items()):
+        if rules.r4_undelivered(attempt, holding.sent, event.epoch, event.seq):
+            desk.counts["never_arrived"] += 1
+            vacate(desk, now, instance, attempt)
+    if instance.state == "gone":
+        _bury_instance(desk, instance)
+    else:
         miss(desk, now, instance, "its queue does not exist: orders for it came back")
 
 

@@ -61,6 +61,14 @@ def r4_not_held(attempt: Attempt, sent: int, drained: int, held: Collection[Atte
     return sent <= drained and attempt not in held
 
 
+def r4_undelivered(attempt: Attempt, sent: int, epoch: int, returned: int) -> bool:
+    """An attempt whose order came back is none: the broker had no queue for it, so no agent ever had it. It travels once, in one order.
+
+    (``sent`` is 0 of an attempt that an agent told us of.)
+    """
+    return 0 < sent == returned and attempt.epoch == epoch
+
+
 def r4_finished_lives(record: Record | None, attempt: Attempt) -> bool:
     """A finished attempt counts as alive until its report is read; not if the ledger knows it as over, or another one is alive."""
     return record is not None and not record.live and all(failure.attempt != attempt for failure in record.failures)

@@ -214,13 +214,14 @@ class Session:
         self.link.settle(command.handles)
 
     def _send(self, command: say.Send) -> None:
-        incarnation = command.orders.incarnation
-        future = self.link.send(topology.ORDERS, command.queue, encode(command.orders), persistent=False)
-        future.add_done_callback(lambda done: self._ordered(done, incarnation))
+        orders = command.orders
+        returned = Returned(orders.incarnation, orders.epoch, orders.seq)
+        future = self.link.send(topology.ORDERS, command.queue, encode(orders), persistent=False)
+        future.add_done_callback(lambda done: self._ordered(done, returned))
 
-    def _ordered(self, future: asyncio.Future[Published], incarnation: str) -> None:
+    def _ordered(self, future: asyncio.Future[Published], returned: Returned) -> None:
         if not future.cancelled() and future.result() is Published.RETURNED:
-            self._wake(Returned(incarnation))
+            self._wake(returned)
 
     def _broadcast(self, command: say.Broadcast) -> None:
         self.link.send(topology.ECHO, "", encode(command.echo), mandatory=False, persistent=False)

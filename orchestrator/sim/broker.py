@@ -185,13 +185,13 @@ class Broker:
         if found is None:
             late = self.faults.strikes("returned_late", self.chance)
             after_ns = round(NS_PER_S * 5 * self.chance.random() ** 2) if late else 0
-            self.timeline.after(after_ns, partial(self._return, connection, incarnation))
+            self.timeline.after(after_ns, partial(self._return, connection, ce.Returned(incarnation, orders.epoch, orders.seq)))
         elif not self.faults.strikes("orders_lost", self.chance):
             found[0].down("inbox", partial(found[1], orders))
 
-    def _return(self, connection: Connection, incarnation: str) -> None:
+    def _return(self, connection: Connection, returned: ce.Returned) -> None:
         if connection in self.coordinators:
-            connection.down("confirm", partial(self.coordinators[connection].hear, ce.Returned(incarnation)))
+            connection.down("confirm", partial(self.coordinators[connection].hear, returned))
 
     def echo(self, echo: Echo) -> None:
         """An echo, to all agents."""

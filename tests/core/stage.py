@@ -205,7 +205,7 @@ class Stage:
                     assert queue == f"orchestrator.agent.{orders.incarnation}"
                     self.wire((node.name, orders.incarnation)).append(orders)
                 else:
-                    self.wire((node.name, "confirm")).append(e.Returned(orders.incarnation))
+                    self.wire((node.name, "confirm")).append(e.Returned(orders.incarnation, orders.epoch, orders.seq))
             case c.Broadcast(echo=echo):
                 for actor in self.actors:
                     if actor.incarnation:

@@ -40,6 +40,12 @@ MUTANTS: dict[str, Broken] = {
     "R4: a second attempt beside a live one": ("r4_assignable", lambda record: True, "r4_digests"),
     "R4: digests prove at once": ("r4_not_held", lambda attempt, sent, drained, held: attempt not in held, "r4_digests"),
     "R4: digests prove nothing": ("r4_not_held", lambda attempt, sent, drained, held: False, "r4_digests"),
+    "R4: orders that came back may be under way": ("r4_undelivered", lambda attempt, sent, epoch, returned: False, "r4_undelivered"),
+    "R4: all orders came back": (
+        "r4_undelivered",
+        lambda attempt, sent, epoch, returned: attempt.epoch == epoch,
+        "r4_undelivered",
+    ),
     "R4: finished is alive": ("r4_finished_lives", lambda record, attempt: record is not None, "finished_and_lost"),
     "R4: finished is never alive": ("r4_finished_lives", lambda record, attempt: False, "finished_and_waited_for"),
     "R4: any end is proof": ("r4_end_is_proof", lambda now, stirred, blocked, quiet_ns: True, "alarm"),

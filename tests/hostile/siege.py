@@ -161,7 +161,7 @@ class Siege:
     def _ordered(self, orders: Orders) -> list[e.Event]:
         name = orders.incarnation
         if name not in self._agents:
-            return [e.Returned(name)]
+            return [e.Returned(name, orders.epoch, orders.seq)]
         self._agents[name] = max(orders.seq, self._agents[name])
         held = self._held[name]
         for released in orders.release:
