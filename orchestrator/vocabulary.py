@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 Nanos: TypeAlias = int
 """An instant (Unix time) or a span, in nanoseconds."""
@@ -28,6 +28,10 @@ Milli: TypeAlias = int
 
 Vector: TypeAlias = dict[str, Milli]
 """Amounts by resource name. A name that is missing means zero."""
+
+Ending: TypeAlias = Literal["broken", "closed", "swept"]
+"""How the broker lost a connection: without a word, as a dead process ends one; by a handshake, which takes a living process and a
+living node (one that is told to stop closes its connections so); or with the node that had it."""
 
 DEFAULT_SHARD: Final = "default"
 """The shard that is always there. Its exchanges and queues have no shard in their names."""

@@ -73,12 +73,14 @@ class Link:
         name: str,
         connections: Sequence[Role] = ("consume", "publish"),
         shard: str = DEFAULT_SHARD,
+        incarnation: str = "",
         heartbeat_s: int = 5,
         timeout_s: float = 10.0,
         ssl_context: ssl.SSLContext | None = None,
         on_blocked: Callable[[bool, str], None] | None = None,
     ) -> Link:
-        """Open a session. ``name`` is what operators see of it, with the connection's role behind.
+        """Open a session. ``name`` is what operators see of it, with the connection's role behind, and, where agents consume, their
+        ``incarnation``: so the broker's word on how that connection ended is known for theirs (``deaths``).
 
         ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the
         opening and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins and ends. Raises
@@ -89,7 +91,8 @@ class Link:
         try:
             async with asyncio.timeout(timeout_s):
                 for role in connections:
-                    await link._connect(role, url, heartbeat_s, ssl_context)
+                    shown_as = f"{name} ({role}) {incarnation if role == 'consume' else ''}".rstrip()
+                    await link._connect(role, shown_as, url, heartbeat_s, ssl_context)
         except TimeoutError as error:
             await link.close()
             raise CannotConnect(Fault.TIMEOUT, shown(url), f"after {timeout_s} s") from error
@@ -101,10 +104,10 @@ class Link:
             raise
         return link
 
-    async def _connect(self, role: Role, url: str, heartbeat_s: int, ssl_context: ssl.SSLContext | None) -> None:
+    async def _connect(self, role: Role, name: str, url: str, heartbeat_s: int, ssl_context: ssl.SSLContext | None) -> None:
         connection = await Connection.open(
             url,
-            name=f"{self.name} ({role})",
+            name=name,
             heartbeat_s=heartbeat_s,
             ssl_context=ssl_context,
             on_lost=partial(self._lost, role),

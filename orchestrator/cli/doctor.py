@@ -110,7 +110,7 @@ def _version(version: str) -> Check:
 async def _events(link: Link) -> Check:
     from orchestrator.amqp.deaths import watch_deaths
 
-    if await watch_deaths(link, lambda queue, node_down: None) is not None:
+    if await watch_deaths(link, lambda queue, how: None) is not None:
         return Check("death notices", "ok", "the broker tells of lost workers within milliseconds (event exchange)")
     return Check(
         "death notices",

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from orchestrator.vocabulary import Ending
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import AnyMessage
 
@@ -78,13 +79,10 @@ class Returned(Struct, frozen=True):
 
 
 class QueueDeleted(Struct, frozen=True):
-    """The broker says the exclusive queue of this incarnation is deleted.
-
-    Usually because its connection has ended. ``node_down``: because the broker's node that had it is gone: its agent may live.
-    """
+    """The broker says the exclusive queue of this incarnation is deleted, and how its connection ended."""
 
     incarnation: str
-    node_down: bool = False
+    how: Ending = "broken"
 
 
 class Sent(Struct, frozen=True):

@@ -1,11 +1,12 @@
 """Who is still there: farewells, evidence of death, silence.
 
-Law: an instance is gone when a living broker says that its connection has ended, on its farewell, or when its lease is over.
+Law: an instance is gone when a living broker says that its connection has broken off, on its farewell, or when its lease is over.
 Nobody is declared dead because *we* cannot hear: while the broker is alarmed, or all are silent at once, leases stand still.
 
-A queue that is gone without that word is weaker evidence: it may have gone with the broker, or with a node of it, under an agent
-that lives, has finished work it could not report, and will be back in a moment under a new name. Such an instance is *missing*:
-what it held moves when its heir has said what of that is finished, when nobody has come back in time, or with its lease.
+A queue that is gone without that word is weaker evidence: it may have gone with the broker, or with a node of it, or because its
+connection was closed in good order, as a node does that is told to stop, under an agent that lives, has finished work it could
+not report, and will be back in a moment under a new name. Such an instance is *missing*: what it held moves when its heir has said
+what of that is finished, when nobody has come back in time, or with its lease.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from orchestrator.wire.facts import Parted
 from orchestrator.wire.messages import Leave
 
 CUT = "its connection to the broker is gone"
+CLOSED = "its connection was closed in good order, by itself or by a node of the broker that stops"
 SWEPT = "the broker's node that it was connected to is gone"
 SILENT = "its connection ended while nobody could renew its window"
 
@@ -34,8 +36,8 @@ def left(desk: Desk, now: Nanos, event: Arrived) -> None:
 
 
 def returned(desk: Desk, now: Nanos, event: Returned) -> None:
-    """Orders for it found no queue. What was assigned in them it never had, and goes elsewhere at once: so a task does not wait, and
-    none counts against it, for each of several that died at the same moment and are still believed alive."""
+    """Orders for it found no queue. What was assigned in them it never had: that goes elsewhere at once, and nothing counts against
+    it, however many died in one moment and are still believed alive."""
     instance = desk.registry.instances.get(event.incarnation)
     if instance is None or not desk.leading:
         return
@@ -52,10 +54,9 @@ def returned(desk: Desk, now: Nanos, event: Returned) -> None:
 def queue_deleted(desk: Desk, now: Nanos, event: QueueDeleted) -> None:
     """Its exclusive queue went with its connection, or with the node that had it. Who follows remembers, for its own reign."""
     instance = desk.registry.instances.get(event.incarnation)
-    proof = rules.r4_end_is_proof(now, desk.stirred_ns, desk.blocked, desk.config.quiet_ns)
-    if event.node_down or not proof:
+    if not rules.r4_end_is_proof(event.how, now, desk.stirred_ns, desk.blocked, desk.config.quiet_ns):
         if instance is not None:
-            miss(desk, now, instance, SWEPT if event.node_down else SILENT)
+            miss(desk, now, instance, {"broken": SILENT, "closed": CLOSED, "swept": SWEPT}[event.how])
         return
     if event.incarnation in desk.custody.joined:
         desk.deaths[event.incarnation] = None

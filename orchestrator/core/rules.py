@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from orchestrator.core.records import Grave, Record
-from orchestrator.vocabulary import Attempt, Nanos, TaskId
+from orchestrator.vocabulary import Attempt, Ending, Nanos, TaskId
 from orchestrator.wire.facts import Entry, Failed, Failure
 from orchestrator.wire.messages import Task
 
@@ -62,7 +62,7 @@ def r4_not_held(attempt: Attempt, sent: int, drained: int, held: Collection[Atte
 
 
 def r4_undelivered(attempt: Attempt, sent: int, epoch: int, returned: int) -> bool:
-    """An attempt whose order came back is none: the broker had no queue for it, so no agent ever had it. It travels once, in one order.
+    """An attempt whose order came back is none: the broker had no queue for it, so no agent ever had it; an attempt travels once.
 
     (``sent`` is 0 of an attempt that an agent told us of.)
     """
@@ -74,16 +74,17 @@ def r4_finished_lives(record: Record | None, attempt: Attempt) -> bool:
     return record is not None and not record.live and all(failure.attempt != attempt for failure in record.failures)
 
 
-def r4_end_is_proof(now: Nanos, stirred: Nanos, blocked: bool, quiet_ns: Nanos) -> bool:
-    """Whether a connection that ends says that its agent is dead: not while the ledger is silent, or the broker alarmed.
+def r4_end_is_proof(how: Ending, now: Nanos, stirred: Nanos, blocked: bool, quiet_ns: Nanos) -> bool:
+    """Whether the end of a connection says that its agent is dead: if it broke off. The dead do not shake hands.
 
-    Then nobody renews windows; agents close their connections themselves, and come back with what they had finished.
+    And not while the ledger is silent, or the broker alarmed: then nobody renews windows; agents end their connections themselves,
+    and come back with what they had finished.
     """
-    return not blocked and now - stirred < quiet_ns
+    return how == "broken" and not blocked and now - stirred < quiet_ns
 
 
 def r4_may_return_until(now: Nanos, over: Nanos, return_ns: Nanos) -> Nanos:
-    """Until when an agent whose queue is gone, and whose connection nobody saw end, may come back and say what it had finished."""
+    """Until when an agent whose queue is gone, and whose connection nobody saw break off, may come back and say what it had finished."""
     return min(now + return_ns, over)
 
 

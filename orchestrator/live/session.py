@@ -33,6 +33,7 @@ from orchestrator.core.offences import loud
 from orchestrator.core.registry import QUEUE_PREFIX
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
+from orchestrator.vocabulary import Ending
 from orchestrator.wire.codec import (
     MAX_BODY_BYTES,
     MAX_LETTER_BYTES,
@@ -181,8 +182,8 @@ class Session:
         else:
             self._wake(_garbled(delivery, handle, queue, f"a {type(message).__name__} is not for this queue", "misplaced"))
 
-    def _queue_deleted(self, queue: str, node_down: bool) -> None:
-        self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX), node_down))
+    def _queue_deleted(self, queue: str, how: Ending) -> None:
+        self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX), how))
 
     def _token_held(self, delivery: Delivery) -> None:
         self._token = delivery

@@ -19,7 +19,7 @@ from orchestrator.sim.network import Connection
 from orchestrator.sim.queues import Consumer, Delivery, Message, Queue
 from orchestrator.sim.stream import Stream
 from orchestrator.sim.timeline import Act, Timeline
-from orchestrator.vocabulary import NS_PER_S
+from orchestrator.vocabulary import NS_PER_S, Ending
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import AnyMessage, Echo, Orders, Result, Results
 
@@ -92,15 +92,21 @@ class Broker:
         for name in [name for name, (owner, _) in self.boxes.items() if owner is connection]:
             del self.boxes[name]
             if self.up and self.faults.deaths_told:
-                swept = self.faults.strikes("swept", self.chance)
+                how = self._how(connection)
                 for other, session in self.coordinators.items():
                     if other is not connection:
-                        other.down("soft", partial(session.hear, ce.QueueDeleted(name, swept)))
+                        other.down("soft", partial(session.hear, ce.QueueDeleted(name, how)))
         if connection in self.coordinators:
             held = next(iter(self.coordinators)) is connection
             del self.coordinators[connection]
             if held and self.coordinators and self.up:
                 self._token(next(iter(self.coordinators)))
+
+    def _how(self, connection: Connection) -> Ending:
+        """How the end of a connection is told: as it was, or by a node that goes down, or that is told to stop, as they tell it."""
+        if self.faults.strikes("swept", self.chance):
+            return "swept"
+        return "closed" if self.faults.strikes("stopped", self.chance) else connection.ending
 
     def _token(self, connection: Connection) -> None:
         session = self.coordinators[connection]

@@ -57,6 +57,7 @@ ODDS: dict[str, tuple[float, float]] = {
     "returned_late": (0.05, 0.5),
     "slow_link": (0.05, 0.6),
     "slow_start": (0.02, 0.4),
+    "stopped": (0.05, 0.9),
 }
 
 
@@ -125,6 +126,8 @@ class Faults:
     """An agent's connection takes seconds to open, or to close."""
     slow_start: float = 0.0
     """From the order to start until the handler is called it takes seconds (a process has to be made for it)."""
+    stopped: float = 0.0
+    """A connection ends because a node of the broker is told to stop, which closes it in good order."""
     # the weather's constants
     delay_ns: Nanos = NS_PER_MS // 5
     """Usual time on the wire."""

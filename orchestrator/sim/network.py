@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from orchestrator.sim.faults import Faults
 from orchestrator.sim.timeline import Act, Timeline, dice
-from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
+from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Ending, Nanos
 
 Lane: TypeAlias = Literal["publish", "beats", "ledger", "consume", "inbox", "soft", "confirm"]
 PUBLISHING: tuple[Lane, ...] = ("publish", "beats", "ledger")
@@ -63,6 +63,8 @@ class Connection:
         self.there = True
         """The broker believes in it."""
         self.blocked = False
+        self.ending: Ending = "broken"
+        """How it ends, should it."""
         self.closed: Callable[[], None] = lambda: None
         """Told at the broker when it is over there; set by the broker."""
         self.stray: Callable[[Act], None] = lambda act: None
@@ -136,6 +138,7 @@ class Connection:
     def close(self) -> None:
         """The party closes it: everything it said arrives, then the broker knows."""
         if self.here:
+            self.ending = "closed"
             self._leave()
             self._notice(0)
 

@@ -1,4 +1,4 @@
-"""The broker's own word that somebody is gone."""
+"""The broker's own word that somebody is gone, and how."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from orchestrator.amqp import Link
 from orchestrator.amqp.deaths import watch_deaths
 from orchestrator.amqp.topology import Topology, agent_inbox, agent_queue, results_inbox
+from orchestrator.vocabulary import Ending
 from tests.amqp.conftest import BASE
 
 
@@ -21,18 +22,23 @@ async def ears(root_vhost_url: str) -> AsyncIterator[Link]:
         yield link
 
 
-class Names:
-    """A sink of names that can be waited for."""
+class Ends:
+    """A sink that can be waited for."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[str] = asyncio.Queue()
+        self.queue: asyncio.Queue[tuple[str, Ending]] = asyncio.Queue()
 
-    def __call__(self, name: str, node_down: bool) -> None:
-        assert not node_down, "its connection has ended, and the node lives"
-        self.queue.put_nowait(name)
+    def __call__(self, name: str, how: Ending) -> None:
+        self.queue.put_nowait((name, how))
 
-    async def next(self) -> str:
-        return await asyncio.wait_for(self.queue.get(), 5)
+    async def next(self) -> tuple[str, Ending]:
+        return await asyncio.wait_for(self.queue.get(), 30)
+
+
+def vanish(link: Link) -> None:
+    """Its sockets are gone without a word, as after SIGKILL."""
+    for connection in link._connections.values():
+        connection.tap.abort()
 
 
 def only_queues(topology: Topology) -> Topology:
@@ -41,36 +47,53 @@ def only_queues(topology: Topology) -> Topology:
 
 async def test_the_death_of_an_agent_is_told_within_a_tenth_of_a_second(amqp_url: str, ears: Link) -> None:
     """Its sockets vanish (as after a SIGKILL); its queue's name is told at once, and no other's."""
-    names = Names()
+    ends = Ends()
     vhost = amqp_url.rpartition("/")[2]
-    assert await watch_deaths(ears, names, vhost=vhost) is not None
+    assert await watch_deaths(ears, ends, vhost=vhost) is not None
     taken = []
     for number in range(5):
         bystander = await Link.open(amqp_url, name="bystander")
         await bystander.declare(only_queues(results_inbox(f"n{number}")))
-        agent = await Link.open(amqp_url, name="agent")
+        agent = await Link.open(amqp_url, name="agent", incarnation=f"a{number}")
         await agent.declare(only_queues(agent_inbox(f"a{number}")))
         await bystander.close()
         began = time.perf_counter()
-        for connection in agent._connections.values():
-            connection.tap.abort()
-        assert await names.next() == agent_queue(f"a{number}")
+        vanish(agent)
+        assert await ends.next() == (agent_queue(f"a{number}"), "broken")
         taken.append(time.perf_counter() - began)
         await agent.close()
     assert sorted(taken)[2] < 0.1
-    assert names.queue.empty()
+    assert ends.queue.empty()
+
+
+async def test_the_dead_do_not_shake_hands(amqp_url: str, ears: Link) -> None:
+    """An agent that closes its connection lives, and so does one whose node closes it: that is told from one that broke off. Of one
+    that does not say whose it is nothing can be told: it passes for closed. How an agent's other connections end does not matter.
+    """
+    ends = Ends()
+    assert await watch_deaths(ears, ends, vhost=amqp_url.rpartition("/")[2]) is not None
+    for name, incarnation, how in (("a", "a", "broken"), ("b", "b", "closed"), ("c", "", "closed"), ("d", "d", "half")):
+        agent = await Link.open(amqp_url, name=f"worker {name} of some", connections=("consume", "beats"), incarnation=incarnation)
+        await agent.declare(only_queues(agent_inbox(name)))
+        if how == "half":
+            agent._connections["beats"].tap.abort()
+            await agent.broken
+        elif name != "b":
+            vanish(agent)
+        await agent.close()
+        assert await ends.next() == (agent_queue(name), "broken" if how == "broken" else "closed")
 
 
 async def test_deaths_in_other_virtual_hosts_are_not_ours(amqp_url: str, ears: Link) -> None:
     """The events are of the whole broker; only the named virtual host's are told."""
-    names = Names()
-    assert await watch_deaths(ears, names) is not None  # the link's own: "/"
+    ends = Ends()
+    assert await watch_deaths(ears, ends) is not None  # the link's own: "/"
     async with await Link.open(amqp_url, name="elsewhere") as elsewhere:
         await elsewhere.declare(only_queues(agent_inbox("x")))
     await ears.declare(only_queues(agent_inbox("here")))
     await ears.delete_queue(agent_queue("here"))
-    assert await names.next() == agent_queue("here")
-    assert names.queue.empty()
+    assert await ends.next() == (agent_queue("here"), "closed")
+    assert ends.queue.empty()
 
 
 async def test_without_the_event_exchange_it_says_so_and_the_session_lives(link: Link) -> None:

@@ -105,7 +105,7 @@ class Puppet:
         said = Announce(self.name, self.incarnation, self.service, self.handlers, capacity, devices=self.devices)
         self._say(replace(said, depends_on=self.depends_on))
 
-    def die(self, *, evidence: Evidence = True) -> None:
+    def die(self, *, evidence: Evidence = "broken") -> None:
         """The process is killed; the broker drops its queue."""
         self.alive, self.jobs, self.beat_ns = False, {}, None
         self.stage.delete_queue(self, evidence=evidence)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from orchestrator.core.config import Config
 from orchestrator.vocabulary import NS_PER_S
+from tests.core.stage import Evidence
 from tests.core.world import MS, PRODUCERS, World
 
 Act: TypeAlias = tuple[str, tuple[Any, ...]]
@@ -40,6 +41,9 @@ def _acts(dice: Random, faults: set[str]) -> list[tuple[str, Callable[[], tuple[
     def coin() -> bool:
         return dice.random() < 0.5
 
+    def seen() -> Evidence:
+        return "broken" if coin() else False
+
     def fate() -> bool | None:
         return dice.choice((None, False, True))
 
@@ -67,7 +71,7 @@ def _acts(dice: Random, faults: set[str]) -> list[tuple[str, Callable[[], tuple[
         "crashes": [("crash", lambda: (two(), fate())), ("crash_amid", lambda: (dice.randrange(5),)), ("land", lambda: ())],
         "tokens": [("token", lambda: (two(),)), ("higher_epoch", lambda: (two(),))],
         "words": [("lose_word", lambda: (six(),))],
-        "agents": [("drop", lambda: (two(), coin())), ("notice", lambda: (two(),)), ("kill", lambda: (two(), coin()))],
+        "agents": [("drop", lambda: (two(), seen())), ("notice", lambda: (two(),)), ("kill", lambda: (two(), seen()))],
         "pauses": [("pause", lambda: (two(),)), ("resume", lambda: (two(),))],
         "alarms": [("alarm", lambda: (coin(),))],
     }

@@ -8,7 +8,7 @@ they get and beat, unless their strings are cut.
     hold c1 append | free c1 append | move c1 append | miss a.1 c1 (loses the first)                           wires (see stage.py)
     agent a thumbs.resize,crop slots=2 [devices.gpu=G0,G1] [need.crop=cpu:1..4] [retries.crop=1] [needs=db:start]
           [preemptible=resize]
-    a dies [unseen|swept] | cut [unseen|swept] (swept: with its broker's node) | misjudged (as if swept)
+    a dies|cut [unseen|closed|swept] (closed: by a handshake, swept: with its broker's node) | misjudged (as if swept)
     a vanishes | returns | leaves | beats | drains | announces
     a starts t1 | finishes t1 [text] | fails t1 kind [fatal] | checkpoints t1 text | repeats t1 | stopped t1
     a refuses t1 why [epoch=9] | claims t1 1#1 running | forgets t1 | denies t1
@@ -70,7 +70,12 @@ NOTED = (
     "circle",
     "circle_open",
 )
-EVIDENCE: dict[tuple[str, ...], Evidence] = {(): True, ("unseen",): False, ("swept",): "swept"}
+EVIDENCE: dict[tuple[str, ...], Evidence] = {
+    (): "broken",
+    ("unseen",): False,
+    ("closed",): "closed",
+    ("swept",): "swept",
+}
 STRINGS = {
     "lazy": "starts",
     "silent": "beats",
@@ -332,7 +337,7 @@ class Script:
             self.stage.delete_queue(agent, evidence=EVIDENCE[*plain])
         elif verb == "misjudged":
             for node in self.stage.nodes.values():
-                self.stage.wire((node.name, "confirm")).append(e.QueueDeleted(agent.incarnation, node_down=True))
+                self.stage.wire((node.name, "confirm")).append(e.QueueDeleted(agent.incarnation, "swept"))
         elif verb == "vanishes":
             agent.alive = False
         elif verb == "returns":

@@ -25,15 +25,15 @@ from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.vocabulary import NS_PER_S, Nanos
+from orchestrator.vocabulary import NS_PER_S, Ending, Nanos
 from orchestrator.wire.codec import encode_entry
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Answer, AnyMessage, Control, Echo, Orders, Reports, Result, Submit
 from tests.core.witness import Witness
 
 Wire = tuple[str, str]
-Evidence: TypeAlias = bool | Literal["swept"]
-"""Whether the broker says that an agent's queue is deleted; ``swept``: because the node that had it is down."""
+Evidence: TypeAlias = Ending | Literal[False]
+"""How the connection of an agent ended, as the broker says; False: it says nothing."""
 START_NS = 1_000 * NS_PER_S
 DURABLE = ("reports", "intake", "control")
 
@@ -249,13 +249,13 @@ class Stage:
         self.wire((queue, "durable")).append(delivery)
         return delivery
 
-    def delete_queue(self, actor: Actor, *, evidence: Evidence = True) -> None:
-        """The broker has dropped an agent's connection and so its queue; ``swept``: it has lost the node that had both."""
+    def delete_queue(self, actor: Actor, *, evidence: Evidence = "broken") -> None:
+        """An agent's connection is no more for the broker, and so its queue."""
         gone, actor.incarnation = actor.incarnation, ""
         for node in self.nodes.values():
             self.wires.pop((node.name, gone), None)
             if evidence and self.events_of_deaths and node.nonce:
-                self.wire((node.name, "confirm")).append(e.QueueDeleted(gone, node_down=evidence == "swept"))
+                self.wire((node.name, "confirm")).append(e.QueueDeleted(gone, evidence))
 
     # --- wires ---------------------------------------------------------------------------------------------------------------
 

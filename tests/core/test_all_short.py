@@ -59,7 +59,7 @@ class Short(World):
         """The broker drops the agent that works (the first if none does), which has not noticed."""
         working = [agent for agent, _ in self.jobs() if agent.incarnation] or [self.agents[0]]
         if working[0].incarnation:
-            working[0].drop(evidence=True)
+            working[0].drop(evidence="broken")
             return True
         return False
 

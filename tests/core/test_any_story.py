@@ -129,7 +129,7 @@ class CoordinatorStory(RuleBasedStateMachine):
         self.world.lose_word(which)
 
     @precondition(lambda self: "agents" in self.faults)
-    @rule(which=which, evidence=st.sampled_from([True, False, "swept"]))
+    @rule(which=which, evidence=st.sampled_from([False, "broken", "closed", "swept"]))
     def drop(self, which: int, evidence: Evidence) -> None:
         self.world.drop(which, evidence)
 
@@ -144,7 +144,7 @@ class CoordinatorStory(RuleBasedStateMachine):
         self.world.notice(which)
 
     @precondition(lambda self: "agents" in self.faults)
-    @rule(which=which, evidence=st.sampled_from([True, False, "swept"]))
+    @rule(which=which, evidence=st.sampled_from([False, "broken", "closed", "swept"]))
     def kill(self, which: int, evidence: Evidence) -> None:
         self.world.kill(which, evidence)
 

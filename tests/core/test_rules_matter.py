@@ -40,7 +40,11 @@ MUTANTS: dict[str, Broken] = {
     "R4: a second attempt beside a live one": ("r4_assignable", lambda record: True, "r4_digests"),
     "R4: digests prove at once": ("r4_not_held", lambda attempt, sent, drained, held: attempt not in held, "r4_digests"),
     "R4: digests prove nothing": ("r4_not_held", lambda attempt, sent, drained, held: False, "r4_digests"),
-    "R4: orders that came back may be under way": ("r4_undelivered", lambda attempt, sent, epoch, returned: False, "r4_undelivered"),
+    "R4: orders that came back may be under way": (
+        "r4_undelivered",
+        lambda attempt, sent, epoch, returned: False,
+        "r4_undelivered",
+    ),
     "R4: all orders came back": (
         "r4_undelivered",
         lambda attempt, sent, epoch, returned: attempt.epoch == epoch,
@@ -48,7 +52,12 @@ MUTANTS: dict[str, Broken] = {
     ),
     "R4: finished is alive": ("r4_finished_lives", lambda record, attempt: record is not None, "finished_and_lost"),
     "R4: finished is never alive": ("r4_finished_lives", lambda record, attempt: False, "finished_and_waited_for"),
-    "R4: any end is proof": ("r4_end_is_proof", lambda now, stirred, blocked, quiet_ns: True, "alarm"),
+    "R4: any end is proof": ("r4_end_is_proof", lambda how, now, stirred, blocked, quiet_ns: how == "broken", "alarm"),
+    "R4: a handshake is a death": (
+        "r4_end_is_proof",
+        lambda how, now, stirred, blocked, quiet_ns: how != "swept" and not blocked and now - stirred < quiet_ns,
+        "comes_back",
+    ),
     "R4: a queue that is gone is proof enough": ("r4_may_return_until", lambda now, over, return_ns: now, "comes_back"),
     "R8: each report counts": ("r8_counts", lambda record, failed: True, "retries"),
     "R8: evidence overrides the agent": ("r8_over", lambda failed: True, "r8_lost_is_no_proof"),

@@ -251,7 +251,7 @@ class World:
         if incarnation := self.agents[which % 2].incarnation:
             for node in self.stage.nodes.values():
                 if node.nonce:
-                    self.stage.wire((node.name, "confirm")).append(e.QueueDeleted(incarnation, node_down=True))
+                    self.stage.wire((node.name, "confirm")).append(e.QueueDeleted(incarnation, "swept"))
 
     def higher_epoch(self, which: int) -> None:
         """The ledger was made anew, or an agent lies: it refuses in the name of an epoch that nobody here has seen."""

@@ -100,6 +100,7 @@ class Incarnation:
         """Register (6.2), serve until the connection or the window is lost, or until all is done and we leave (6.7)."""
         parameters = pika.URLParameters(self.agent.url)
         parameters.heartbeat = 5
+        parameters.client_properties = {"connection_name": f"{self.agent.instance} {self.name}"}  # whose it is (2)
         self.connection = pika.BlockingConnection(parameters)
         inbox, self.soft, self.firm = (self.connection.channel() for _ in range(3))
         self.firm.confirm_delivery()

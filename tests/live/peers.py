@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -180,13 +180,13 @@ class ScriptedAgent(Peer):
         self.announced = Announce(self.name, self.incarnation, service, offers, capacity or {"slots": 1}, **more)
         self.soft(self.announced)
 
-    async def answer_sync(self, *holdings: Holding) -> Orders:
+    async def answer_sync(self, *holdings: Holding, before: Sequence[str] = ()) -> Orders:
         """Wait for a sync and answer it."""
         orders = await self.next(Orders, lambda one: one.sync)
         self.epoch, self.drained = orders.epoch, orders.seq
         self.seq += 1
         self.soft(self.announced)
-        self.soft(Held(self.incarnation, self.seq, self.epoch, self.drained, list(holdings)))
+        self.soft(Held(self.incarnation, self.seq, self.epoch, self.drained, list(holdings), list(before)))
         return orders
 
     def beat(self, *held: Attempt) -> None:
@@ -215,15 +215,21 @@ class ScriptedAgent(Peer):
     async def released(self, attempt: Attempt) -> None:
         await self.next(Orders, lambda one: attempt in one.release)
 
+    def die(self) -> None:
+        """Its sockets are gone without a word, as after SIGKILL."""
+        for connection in self.link._connections.values():
+            connection.tap.abort()
+
 
 @asynccontextmanager
 async def agent(url: str, service: str, *handlers: str, ready: bool = True, **more: Any) -> AsyncIterator[ScriptedAgent]:
-    """An agent of ``service``, joined and synced unless ``ready`` is false. Leaving closes its connection, as a death would."""
-    link = await Link.open(url, name="agent")
+    """An agent of ``service``, joined and synced unless ``ready`` is false. Leaving closes its connection, in good order."""
+    incarnation = secrets.token_hex(4)
+    link = await Link.open(url, name="agent", incarnation=incarnation)
     try:
         await exists(link)
         peer = ScriptedAgent(link)
-        peer.incarnation = secrets.token_hex(4)
+        peer.incarnation = incarnation
         peer.name = f"{service}@{peer.incarnation}"
         await link.declare(topology.agent_inbox(peer.incarnation))
         await peer.listen(topology.agent_queue(peer.incarnation))

@@ -134,7 +134,7 @@ async def test_a_lost_connection_moves_tasks_at_once(root_vhost_url: str) -> Non
         doomed.started("k1", attempt)
         async with agent(root_vhost_url, "kill", "h") as heir:
             died = time.monotonic()
-            await doomed.link.close()
+            doomed.die()
             assignment, second = await heir.assigned()
             took_ms = (time.monotonic() - died) * 1000
             assert (assignment.task, assignment.number) == ("k1", 2)
@@ -144,6 +144,28 @@ async def test_a_lost_connection_moves_tasks_at_once(root_vhost_url: str) -> Non
             heir.done("k1", second)
             assert (await client.result("k1")).outcome == "done"
     assert any(word == "instance_gone" for word, _ in ears.said)
+
+
+async def test_a_connection_closed_in_good_order_is_no_death(root_vhost_url: str) -> None:
+    """So a node of the broker ends it that is told to stop. Its agent lives, comes back, and says what it had finished."""
+    async with (
+        coordinator(root_vhost_url) as ears,
+        producer(root_vhost_url) as client,
+        agent(root_vhost_url, "stop", "h") as former,
+    ):
+        client.submit(Task("k1", "stop.h"))
+        _, attempt = await former.assigned()
+        former.started("k1", attempt)
+        async with agent(root_vhost_url, "stop", "h", ready=False) as heir:
+            await former.link.close()
+            await ears.heard("missing")
+            heir.name = former.name
+            heir.announce("stop", "h")
+            await heir.answer_sync(Holding("k1", attempt, "finished", {"slots": 1}), before=[former.incarnation])
+            await ears.heard("instance_gone", lambda fields: "come back" in fields["why"])
+            heir.done("k1", attempt)
+            assert (await client.result("k1")).outcome == "done"
+    assert not [fields for word, fields in ears.said if word == "retry"]
 
 
 async def test_silence_ends_with_the_lease(amqp_url: str) -> None:

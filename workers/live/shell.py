@@ -184,6 +184,7 @@ class Shell:
                 self._url,
                 name=f"worker {self._agent.profile.instance}",
                 connections=("consume", "publish", "beats"),
+                incarnation=incarnation,
                 heartbeat_s=HEARTBEAT_S,
                 on_blocked=self._blocked,
             )
