@@ -60,6 +60,8 @@ class LedgerTail:
     def __init__(self, link: Link, *, queue: str = topology.LEDGER) -> None:
         self._link = link
         self._queue = queue
+        self.end = 0
+        """The offset behind the last message, when last looked at; 0: there was none."""
 
     def append(self, body: bytes) -> asyncio.Future[Published]:
         """Append a message. Appends land in the order of the calls; the future is as ``Link.send``'s."""
@@ -89,6 +91,7 @@ class LedgerTail:
         finally:
             waiting.cancel()
             await consumer.cancel()
+        self.end = (chunk[-1].offset or 0) + 1 if chunk else 0
         return chunk
 
     async def follow(
@@ -107,10 +110,9 @@ class LedgerTail:
         ``start`` lies beyond the end.
         """
         if isinstance(start, int) and start > 0:
-            chunk = await self.last_chunk(patience_s=5.0)
-            end = (chunk[-1].offset or 0) + 1 if chunk else 0
-            if start > end:
-                raise LedgerRewound(self._queue, start, end)
+            await self.last_chunk(patience_s=5.0)
+            if start > self.end:
+                raise LedgerRewound(self._queue, start, self.end)
         loop = asyncio.get_running_loop()
         expected = start if isinstance(start, int) else -1
         settling = False

@@ -80,6 +80,8 @@ class Session:
         self._registry: Consumer | None = None
         self._unreadable = 0
         """Messages in the ledger that are no entries."""
+        self._stands = False
+        """In line for the token, or about to be."""
         self._leading = False
         self._flowing = True
         self._token: Delivery | None = None
@@ -102,7 +104,10 @@ class Session:
     # --- entering -------------------------------------------------------------------------------------------------------
 
     async def enter(self, next_offset: int) -> None:
-        """Declare what we need, tail the ledger from ``next_offset`` (0: from where everything lives), listen to agents."""
+        """Declare what we need, tail the ledger from ``next_offset`` (0: from where everything lives), listen to agents.
+
+        Who has not read the ledger to its end would lead late: until then it does not stand in line, and others go first.
+        """
         link = self.link
         await link.declare(self._settings.topology + topology.registry_inbox(self.nonce))
         watched = await watch_deaths(link, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
@@ -113,8 +118,18 @@ class Session:
         self._registry = await link.consume(
             topology.registry_queue(self.nonce), self._soft, prefetch=REGISTRY_PREFETCH, body_bytes_max=MAX_LONG_BODY_BYTES
         )
-        link.send(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False)
-        await link.consume(topology.LEADER, self._token_held, prefetch=1)
+        if not self._stands and start >= self._tail.end:
+            self._caught_up(start)
+
+    def _caught_up(self, offset: int) -> None:
+        """All is read that was there when we came."""
+        self._stands = True
+        self._chores.put_nowait(partial(self._stand_in_line, offset))
+
+    async def _stand_in_line(self, offset: int) -> None:
+        self.link.send(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False)
+        await self.link.consume(topology.LEADER, self._token_held, prefetch=1)
+        self._telemetry.say("standing_by", {"offset": offset})
 
     async def _replay_from(self) -> int:
         """From where a reader has everything: any entry of the last chunk says it."""
@@ -158,6 +173,8 @@ class Session:
                 self._telemetry.say("unreadable_entry", said)
             entry = Entry("", 0)
         self._wake(Read(offset, len(body), entry))
+        if not self._stands and offset + 1 >= self._tail.end:
+            self._caught_up(offset)
 
     def _gap(self, gap: Gap) -> None:
         self._telemetry.say("ledger_gap", {"expected": gap.expected, "found": gap.found})

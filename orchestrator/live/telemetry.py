@@ -78,6 +78,7 @@ CATALOGUE: Mapping[str, Line] = {
         WARNING, "another coordinator has published another rule of the shards than our settings have: give all of them the same"
     ),
     "replaying": Line(INFO, "reading the ledger"),
+    "standing_by": Line(INFO, "the ledger is read to its end: standing in line, ready to lead at once"),
     "ledger_gap": Line(ERROR, "part of the ledger is gone: facts in it are lost unless they were carried forward"),
     "ledger_rewound": Line(ERROR, "the ledger was made anew: starting from what it says now"),
     "dead_letter_refused": Line(ERROR, "a dead letter was refused by the broker and is kept in memory only"),

@@ -139,5 +139,5 @@ async def restart(town: Town, actors: Sequence[Actor]) -> None:
         actor.send(signal.SIGTERM)
         await actor.ended()
         await actor.start()
-        word = "joined" if actor.kind == "worker" else "replaying"
+        word = "joined" if actor.kind == "worker" else "standing_by"
         await town.until(lambda actor=actor, word=word: actor.last(word), f"{actor.name} is not back")

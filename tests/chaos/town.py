@@ -242,7 +242,7 @@ class Town:
         """Until somebody leads, everybody lives, and every worker has work or may have it."""
         await self.until(lambda: self.leader.last("leading"), "nobody leads")
         for one in self.coordinators:
-            await self.until(lambda one=one: one.last("replaying"), f"{one.name} does not follow")
+            await self.until(lambda one=one: one.last("standing_by"), f"{one.name} does not follow")
         for one in self.workers:
             await self.until(lambda one=one: one.last("joined"), f"{one.name} gets no work")
 

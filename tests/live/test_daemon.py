@@ -9,6 +9,7 @@ import msgpack
 import pytest
 
 from orchestrator.amqp import topology
+from orchestrator.amqp.ledger import LedgerTail
 from orchestrator.vocabulary import ns
 from orchestrator.wire.codec import MAX_LETTER_BYTES, encode, unpack
 from orchestrator.wire.messages import Note, Notes, Orders, Range, Results, Submit
@@ -106,7 +107,7 @@ async def test_a_standby_takes_over_at_once(amqp_url: str) -> None:
     ):
         await standby.heard("leading")
         async with running(amqp_url) as second:
-            await second.heard("replaying")
+            await second.heard("standing_by")
             worker.announce("s", "h")
             await worker.answer_sync()
             client.submit(Task("t1", "s.h"), Task("t2", "s.h"))
@@ -120,6 +121,21 @@ async def test_a_standby_takes_over_at_once(amqp_url: str) -> None:
             took_ms = (time.monotonic() - crashed) * 1000
             print(f"next assignment {took_ms:.0f} ms after the leader was lost")
             assert took_ms < 2000
+
+
+async def test_who_has_not_read_the_ledger_does_not_stand_in_line(amqp_url: str) -> None:
+    """A coordinator that starts reads all that is there, and only then waits for the token: whoever is ready goes first."""
+    async with coordinator(amqp_url), producer(amqp_url) as client:
+        client.submit(*(Task(f"t{number}", "s.h") for number in range(50)))
+        while len(await client.ask("tasks", service="s")) < 50:
+            pass
+        end = (await LedgerTail(client.link).last_chunk())[-1].offset
+        assert end is not None
+        async with running(amqp_url) as second:
+            assert (await second.heard("standing_by"))["offset"] >= end
+            words = [word for word, _ in second.said]
+            assert words.index("replaying") < words.index("standing_by")
+            assert (await client.link.stat(topology.LEADER)).consumers == 2
 
 
 async def test_a_lost_connection_moves_tasks_at_once(root_vhost_url: str) -> None:
