@@ -290,7 +290,8 @@ ONE_NODE = [
     Scenario("intake purged", "an operator purges it", _intake_purged, loses=True),
     Scenario("reports deleted", "an operator deletes the queue of reports", _reports_deleted, silence_s=10),
     Scenario("reports purged", "an operator purges it", _reports_purged),
-    Scenario("token deleted", "an operator deletes the leader's token", _token_deleted, short=False),
+    # Whose sessions break again and again within seconds waits up to 5 s before it comes in anew: so do those of several rounds.
+    Scenario("token deleted", "an operator deletes the leader's token", _token_deleted, silence_s=10, short=False),
     Scenario("agent's queue deleted", "an operator deletes the queue of a living worker", _agent_deleted),
     Scenario("permission withdrawn", "the user may do nothing for four seconds, and all come in anew", _permission, silence_s=15),
 ]

@@ -2,6 +2,8 @@
 
 In order, the first that works:
 
+0. the one that `ORCHESTRATOR_RABBITMQ` names: a directory with `sbin/` and `plugins/`, such as an unpacked release; Erlang is taken
+   from `erlang/` in it, else from the system. If that cannot be used, no other is: whoever names one means it;
 1. one that is installed: a Linux distribution's, Homebrew's, or whatever `rabbitmq-server` on PATH leads to;
 2. one fetched before into the user's cache;
 3. on Debian and its children: the distribution's own packages, fetched by the machine's apt into the user's cache and
@@ -31,6 +33,7 @@ from .apt import Apt, AptError
 
 __all__ = ["OLDEST_VERSION", "Distribution", "NotHere", "cache_directory", "fetch", "find"]
 
+NAMED_BY = "ORCHESTRATOR_RABBITMQ"
 OLDEST_VERSION = (3, 9)  # the first with streams, which carry the ledger
 
 Progress = Callable[[str], None]
@@ -119,7 +122,9 @@ def cache_directory() -> Path:
 
 
 def find() -> Distribution:
-    """An installed server, else one fetched before. Raises NotHere."""
+    """The server that the environment names; else an installed one, else one fetched before. Raises NotHere."""
+    if named := os.environ.get(NAMED_BY):
+        return _named(named)
     reasons = []
     for look in (_find_installed, _find_fetched):
         try:
@@ -131,6 +136,8 @@ def find() -> Distribution:
 
 def fetch(progress: Progress) -> Distribution:
     """Fetch the packages of a Debian-like system into the cache. Raises NotHere. Blocks for seconds to minutes."""
+    if os.environ.get(NAMED_BY):
+        raise NotHere(f"{NAMED_BY} says which one to use, so no other is fetched")
     if not Apt.present():
         raise NotHere("this is no Debian-like system, so its packages cannot be fetched with apt")
     target = _fetched_directory()
@@ -146,6 +153,21 @@ def fetch(progress: Progress) -> Distribution:
     except (AptError, OSError) as error:
         raise NotHere(f"fetching Debian's packages failed ({error})") from error
     return _find_fetched()
+
+
+def _named(directory: str) -> Distribution:
+    """The one that the environment names. Raises NotHere."""
+    home = Path(directory).absolute()
+    own = home / "erlang"
+    erlang = own if own.is_dir() else _erlang_directory()
+    if not (home / "sbin" / "rabbitmq-server").exists():
+        raise NotHere(f"{NAMED_BY} names {home}, which has no sbin/rabbitmq-server")
+    if erlang is None:
+        raise NotHere(f"{NAMED_BY} names {home}, which has no erlang/, and no Erlang is installed")
+    found = Distribution(home, erlang, _version(home), origin=str(home))
+    if found.version < OLDEST_VERSION:
+        raise NotHere(f"{NAMED_BY} names RabbitMQ {found.version_text}, which is too old (3.9 is the first with streams)")
+    return found
 
 
 def _find_installed() -> Distribution:

@@ -11,6 +11,7 @@ after an exception, nor after SIGKILL of this process (see `processes.Keeper`).
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -313,6 +314,8 @@ async def obtain(directory: Path, identity: Identity, progress: Progress) -> Nod
     except NotHere as reason:
         reasons.append(str(reason))
     try:
+        if os.environ.get(distribution.NAMED_BY):
+            raise NotHere("nor is one run in a container")
         return container.ContainerNode(await asyncio.to_thread(container.find_engine, progress), directory, identity)
     except NotHere as reason:
         reasons.append(str(reason))
