@@ -84,7 +84,7 @@ def r4_end_is_proof(how: Ending, now: Nanos, stirred: Nanos, blocked: bool, quie
 
 
 def r4_may_return_until(now: Nanos, over: Nanos, return_ns: Nanos) -> Nanos:
-    """Until when an agent whose queue is gone, and whose connection nobody saw break off, may come back and say what it had finished."""
+    """Until when an agent whose queue is gone without a word of death may come back and say what it had finished."""
     return min(now + return_ns, over)
 
 
