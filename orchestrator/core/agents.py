@@ -45,6 +45,7 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
             return
         instance = desk.registry.add(Instance(said.incarnation, said.instance, said.service))
         instance.joined = said.incarnation in desk.custody.joined
+        credence.introduced(desk, said.incarnation)
         desk.timers.at(now + desk.config.lease_ns, "lease", said.incarnation)
     if not credence.is_own(desk, instance, event, REGISTRY):
         return

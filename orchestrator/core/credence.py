@@ -16,12 +16,12 @@ from orchestrator.core.offences import offend
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Instance
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId
-from orchestrator.wire.messages import Reports
+from orchestrator.wire.messages import Checkpoint, Report, Reports
 
 ORPHANS_MAX = 10_000
 """Ends of tasks that nobody knows which are written down in one reign. They are real only after the ledger has lost its end."""
 EARLY_MAX = 64
-"""Deliveries for a leader to come that are held at a time."""
+"""Deliveries that are held at a time: for a leader to come, or until their sender has introduced itself."""
 
 
 def is_own(desk: Desk, instance: Instance, event: Arrived, where: str) -> bool:
@@ -76,8 +76,33 @@ def is_early(desk: Desk, said: Reports) -> bool:
     return any(one.attempt.epoch > epoch for one in said.items) or any(one.attempt.epoch > epoch for one in said.checkpoints)
 
 
+def is_unintroduced(desk: Desk, said: Reports, event: Arrived) -> bool:
+    """Whether a sender that we do not know speaks of what we gave to another: as that one's heir does, whose report was faster than
+    the word that says who it is, or as whoever lies. For users that are no agents of that kind the second is meant.
+    """
+    if said.incarnation in desk.registry.instances:
+        return False
+    words: list[Report | Checkpoint] = [*said.items, *said.checkpoints]
+    for one in words:
+        record = desk.custody.live.get(one.task)
+        holder = record.live.get(one.attempt) if record is not None else None
+        other = desk.registry.instances.get(holder) if holder is not None else None
+        if other is not None and other.holdings[one.attempt].sent and other.user in ("", event.user):
+            return True
+    return False
+
+
+def introduced(desk: Desk, incarnation: Incarnation) -> None:
+    """It has said who it is: what it reported before is judged now."""
+    said = [one for one in desk.early if isinstance(one[1].message, Reports) and one[1].message.incarnation == incarnation]
+    for one in said:
+        desk.early.remove(one)
+        desk.postponed.append(one[1])
+
+
 def postpone(desk: Desk, event: Arrived) -> None:
-    """Keep it for the leader that it is meant for: when our session ends, which will be soon, it is given to that one.
+    """Keep it until its sender has introduced itself, or for the leader that it is meant for: when our session ends, which will be
+    soon, it is given to that one.
 
     Not for long: a claim that is not read within the time after which a silent ledger ends a session was never written.
     """
@@ -89,11 +114,14 @@ def postpone(desk: Desk, event: Arrived) -> None:
 
 
 def give_up_early(desk: Desk, now: Nanos) -> None:
-    """No later leader has shown itself for those that have waited longest."""
+    """For those that have waited longest no later leader has shown itself, and no sender."""
     while desk.early and now - desk.early[0][0] >= desk.config.close_ns:
         _disbelieve(desk, desk.early.popleft()[1])
 
 
 def _disbelieve(desk: Desk, event: Arrived) -> None:
-    why = f"a {type(event.message).__name__} as if a later leader had claimed"
+    said = event.message
+    assert isinstance(said, Reports)
+    stranger = not is_early(desk, said) and said.items
+    why = f"{said.incarnation} speaks of what another was given" if stranger else "a Reports as if a later leader had claimed"
     offend(desk, "forged", "orchestrator.reports", event.user, why, gate=event.handle)

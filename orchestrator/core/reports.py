@@ -36,6 +36,9 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     ):
         credence.postpone(desk, event)
         return
+    if credence.is_unintroduced(desk, said, event):
+        credence.postpone(desk, event)
+        return
     instance = desk.registry.instances.get(said.incarnation)
     if instance is not None and not credence.is_own(desk, instance, event, REPORTS):
         desk.settle(event.handle)

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Assignment, Holding
-from workers.core.lifecycle import STATES, Impossible, State
+from workers.core import lifecycle
+from workers.core.lifecycle import Impossible, State
 from workers.core.profile import Lane
 
 StopCause: TypeAlias = Literal["", "order", "timeout", "drain"]
@@ -108,7 +109,7 @@ class Holdings:
     def to(self, job: Job, state: State) -> None:
         """The one place where an attempt changes state; lanes and the table follow."""
         old, queue = job.state, self.lanes[job.lane]
-        if state not in STATES[old]:
+        if state not in lifecycle.STATES[old]:
             raise Impossible(f"an attempt cannot go from {old} to {state} ({job.story()})")
         job.state = state
         if old == "waiting":
