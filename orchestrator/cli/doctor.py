@@ -202,11 +202,27 @@ async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
     if early := status.get("forgotten_early"):
         told = f"there were so many ended tasks that {early:,} ids were forgotten before the dedup window was over"
         checks.append(Check("memory", "warn", told, "Submitted again, those would run again. Shorten the window, or run fewer."))
+    if lost := status.get("ledger_lost"):
+        checks.append(_lost(lost))
     checks += _dependencies(services)
     checks += _astray(services, rule, shard)
     if "now_ns" in status:
         checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
     return checks
+
+
+def _lost(found: dict[str, Any]) -> Check:
+    """The ledger was lost once, and written again from memory."""
+    told = f"the ledger was lost; {found.get('live', 0):,} living tasks were written again from memory"
+    if found["unknown"] or not found.get("complete", False):
+        missing = (
+            f"{found['unknown']:,} tasks are known by name alone" if found["unknown"] else "what was accepted last may be missing"
+        )
+        advice = "Submit again what is missing (orchestrator status names it), and see who may delete queues."
+        return Check("ledger", "warn", f"{told}; {missing}", advice)
+    return Check(
+        "ledger", "warn", f"{told}; nothing that was accepted is missing", "See who may delete queues: orchestrator provision."
+    )
 
 
 def _astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Check]:

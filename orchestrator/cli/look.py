@@ -138,6 +138,7 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
         ("run times", _run_times(found["run_times"])),
         ("results owed", found["owed_results"] or None),
         ("ledger", f"offset {found['ledger_offset']}, needed from {found['replay_from']}"),
+        ("ledger lost", _lost(found.get("ledger_lost"))),
     ]
     for one in found.get("offences", [])[:5]:
         user = f" by user {one['user']}" if one["user"] else ""
@@ -146,6 +147,25 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
     if counts:
         pairs.append(("so far", ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())))
     return [facts(pairs)]
+
+
+def _lost(found: dict[str, Any] | None) -> str | None:
+    """What became of what stood in a ledger that was lost."""
+    from orchestrator.cli.show import clean, instant
+
+    if found is None:
+        return None
+    told = []
+    if "restored_by" in found:
+        whole = "nothing accepted is missing" if found["complete"] else "what its dead leader wrote last is missing"
+        told.append(
+            f"{instant(found['at_ns'])}, {clean(found['restored_by'])} wrote {found['live']:,} living and {found['ended']:,} ended "
+            f"tasks again from memory; {whole}"
+        )
+    if found["unknown"]:
+        names = ", ".join(clean(name) for name in found["unknown_tasks"][:10])
+        told.append(f"agents had work of {found['unknown']:,} tasks that nobody knows; submit them again: {names}")
+    return "; ".join(told)
 
 
 def _run_times(found: dict[str, Any]) -> str | None:

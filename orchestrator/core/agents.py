@@ -6,7 +6,7 @@ the set of live ones for stated reasons alone (R4). How attempts ended is in ``r
 
 from __future__ import annotations
 
-from orchestrator.core import billing, credence, dependencies, leadership, liveness, preempting, reports, rules
+from orchestrator.core import billing, credence, dependencies, leadership, liveness, memory, preempting, reports, rules
 from orchestrator.core.commands import Send
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
@@ -103,6 +103,9 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
     said = event.message
     assert isinstance(said, Beat)
     instance = desk.registry.instances.get(said.incarnation)
+    told = said.incarnation in desk.strangers if instance is None else instance.sent > 0
+    if desk.leading and said.epoch == desk.epoch and not told and leadership.counts_anew(desk, now):
+        return
     if instance is None:
         _greet(desk, now, said.incarnation)
         return
@@ -143,6 +146,9 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     _hear(desk, now, instance, said.seq)
     if not desk.leading or not instance.answered <= said.epoch <= desk.epoch:
         return  # it answers another leader
+    strange = any(one.attempt.epoch == desk.epoch and one.attempt.n > desk.attempts for one in said.attempts)
+    if strange and instance.answered != desk.epoch and leadership.counts_anew(desk, now):
+        return
     before, instance.answered = instance.answered, said.epoch
     if not rules.r2_may_receive(instance, desk.epoch):
         instance.answered = before  # too early, this answers nothing: it is asked again, with its Joined or at a later beat
@@ -327,8 +333,12 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
             instance.expected.add(attempt)
         return
     if record is None:  # over, or never known: recall it
-        instance.hold(attempt, Holding(task, None, grant, 0, state == "running", "the task has ended", devices=said.devices))
-        desk.order(instance).stop.append(Stop(task, attempt, "the task has ended"))
+        why = "the task has ended"
+        if attempt.epoch < desk.epoch and task not in desk.custody.graves:
+            why = "nobody knows this task any more"
+            memory.miss(desk, task, instance.incarnation)
+        instance.hold(attempt, Holding(task, None, grant, 0, state == "running", why, devices=said.devices))
+        desk.order(instance).stop.append(Stop(task, attempt, why))
         return
     if any(failure.attempt == attempt and rules.r8_over(failure) for failure in record.failures):
         return  # its own report has come before this answer

@@ -34,6 +34,8 @@ class Config:
     """A follower that reads nothing of anybody for so long claims without a hint: leaders tick, and a token can be lost."""
     wait_ns: Nanos = 3 * NS_PER_S
     """A deposed leader waits so long before it claims again."""
+    remind_ns: Nanos = 3 * NS_PER_S
+    """Where the ledger was lost, whoever did not lead waits so long for whoever did (a tenth of it): that one remembers most."""
     deaf_ns: Nanos = 4 * NS_PER_S
     """An instance that beats but does not drain its queue for so long is deaf."""
     resync_ns: Nanos = NS_PER_S

@@ -21,6 +21,7 @@ from orchestrator.core import (
     leadership,
     limiting,
     liveness,
+    memory,
     operators,
     placing,
     preempting,
@@ -38,6 +39,7 @@ from orchestrator.core.events import (
     BrokerBlocked,
     Event,
     Garbled,
+    LedgerLost,
     QueueDeleted,
     Read,
     Returned,
@@ -49,6 +51,7 @@ from orchestrator.core.events import (
 )
 from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.offences import offend
+from orchestrator.core.past import Memory
 from orchestrator.core.settling import give_up_waiting, miss_deadline, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.policies import BUILT_IN, Catalogue
@@ -115,10 +118,26 @@ class Coordinator:
         stood in the gap, and a leader that trusts them would run again what is over.
         """
         missed, led = self.next_offset, self.desk.leading
-        unheard, self.desk = self.desk.unheard, self._new_desk()
-        self.desk.unheard, self.desk.now_ns = unheard, now
+        self._clear_desk(now, self.desk.past.memories)
         self.desk.note("behind", expected=missed, found=found, led=led)
-        leadership.resign(self.desk, "a part of the ledger was cut off before it was read", 0)
+        return self._leave("a part of the ledger was cut off before it was read")
+
+    def _lose_ledger(self, now: Nanos, end: int) -> list[Command]:
+        """What we have read is not in the ledger any more: read what there is, and remember what was (``core.memory``)."""
+        memories = memory.remember(self.desk)
+        self._clear_desk(now, memories)
+        for books, led in ((one.books, one.led) for one in memories[-1:]):
+            self.desk.note(
+                "ledger_lost", read_to=books.next_offset, end=end, live=len(books.live), ended=len(books.graves), led=led
+            )
+        return self._leave("the ledger was lost")
+
+    def _clear_desk(self, now: Nanos, memories: list[Memory]) -> None:
+        old, self.desk = self.desk, self._new_desk()
+        self.desk.unheard, self.desk.now_ns, self.desk.past.memories = old.unheard, now, memories
+
+    def _leave(self, why: str) -> list[Command]:
+        leadership.resign(self.desk, why, 0)
         out, self.desk.out = self.desk.out, []
         return out
 
@@ -126,6 +145,11 @@ class Coordinator:
     def next_offset(self) -> int:
         """The first offset of the ledger it has not read; 0: it knows nothing, and reads from where the ledger says."""
         return self.desk.custody.next_offset
+
+    @property
+    def resume_at(self) -> int:
+        """Where a new session reads on: at the last entry that was read, to know the ledger again by. 0: as ``next_offset``."""
+        return max(0, self.next_offset - 1)
 
     def step(self, now: Nanos, events: Iterable[Event]) -> list[Command]:
         """Take in events at ``now`` (ns, never going back), come to rest, and say what is to be done, in this order."""
@@ -136,6 +160,11 @@ class Coordinator:
                 desk.postponed.append(event)  # we claim again within a session: nobody else is given this delivery
             elif type(event) is Read and not rules.r15_unbroken(desk.custody.next_offset, event.offset):
                 return self._start_anew(now, event.offset)  # what came with it is void, as the session is
+            elif type(event) is Read and event.offset == desk.custody.next_offset - 1:
+                if not rules.r15_same_ledger(desk.custody.last, event.entry):
+                    return self._lose_ledger(now, event.offset)
+            elif type(event) is LedgerLost:
+                return self._lose_ledger(now, event.end)
             else:
                 take(desk, now, event)
         if desk.leading:
@@ -152,10 +181,12 @@ class Coordinator:
             limiting.heed(desk, now)
         if desk.leading:
             self._rest(now)
-        elif desk.phase == "following" and now - desk.stirred_ns >= desk.config.silent_ns:
+        elif desk.phase == "following" and (now - desk.stirred_ns >= desk.config.silent_ns or memory.due(desk, now)):
             leadership.claim(desk, now)
         elif desk.phase == "claiming" and now - desk.read_ns >= desk.config.close_ns:
             leadership.resign(desk, "the claim was not read back: the ledger does not answer", 0)
+        elif desk.past.reminding is not None:
+            memory.go_on(desk, now)
         if now >= desk.forget_ns:
             desk.forget_ns = now + NS_PER_S
             desk.custody.forget(now, desk.config.dedup_ns, desk.config.remembered_max)
@@ -167,7 +198,7 @@ class Coordinator:
         """When to step again if nothing happens. None: only an event can change anything."""
         desk, config, timer = self.desk, self.desk.config, self.desk.timers.next()
         if desk.phase == "following":
-            moment = desk.stirred_ns + config.silent_ns
+            moment = min(desk.stirred_ns + config.silent_ns, memory.due_ns(desk) or 1 << 63)
         elif desk.phase == "away":
             return timer
         else:
@@ -186,10 +217,10 @@ class Coordinator:
         if now - desk.read_ns >= desk.config.close_ns:
             leadership.resign(desk, "nothing of our own was read back in time: the ledger does not answer", 0)
             return
-        if desk.reclaim and desk.flight is None:
+        if (desk.reclaim or desk.past.unsure) and desk.flight is None:
             leadership.claim(desk, now)
             return
-        if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
+        if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns) and not desk.past.unsure:
             ranking.reckon(desk)
             self._place(now)
         desk.set_down()

@@ -27,6 +27,7 @@ from orchestrator.wire.facts import (
     Joined,
     Parted,
     Preempted,
+    Restored,
     Served,
     Tombstone,
 )
@@ -72,6 +73,10 @@ class Custody:
         self.epoch = 0
         """The highest there ever was."""
         self.next_offset = 0
+        self.last = ("", 0)
+        """By whom the entry before that is, and its number: by these the ledger is known again."""
+        self.restored: tuple[Restored, int] | None = None
+        """That the ledger was lost once, and how much of it was written again; where that stands."""
 
     # --- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -272,6 +277,16 @@ class Custody:
         self.epoch = max(offset, fact.floor, self.epoch) + 1
         self.reign = Reign(self.epoch, offset, fact.nonce, fact.coordinator)
         return self.reign
+
+    def restore(self, fact: Restored, offset: int) -> None:
+        """Much of a lost ledger is in this one again; of several words the one counts that says most."""
+        if (fact.known_epoch, fact.up_to) >= self.restored_to:
+            self.restored = fact, offset
+
+    @property
+    def restored_to(self) -> tuple[int, int]:
+        """How much of ledgers that were lost was written again."""
+        return (0, 0) if self.restored is None else (self.restored[0].known_epoch, self.restored[0].up_to)
 
     # --- answering, forgetting ------------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from orchestrator.core.governing import Policies, Scope
 from orchestrator.core.keeping import Keeping
 from orchestrator.core.limits import Spec
 from orchestrator.core.offences import Allowances, Offences
+from orchestrator.core.past import Past
 from orchestrator.core.records import Owed, Record
 from orchestrator.core.registry import Instance, Orderbook, Registry
 from orchestrator.core.sharing import Sharing
@@ -86,7 +87,7 @@ class Desk:
         "answers", "appended_ns", "arriving", "arriving_bytes", "attempts", "backlog", "blocked", "boarding", "calm_ns", "claim",
         "claimed_ns", "config", "counts", "custody", "deaths", "dice", "door", "doubtful", "early", "echo_ns", "ending", "epoch",
         "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed", "lapsed_floor", "limits_read",
-        "lobby", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out", "phase", "policies",
+        "lobby", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out", "past", "phase", "policies",
         "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued", "read_ns", "reclaim", "refusals",
         "registry", "renewing", "results", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers", "token",
         "touched", "unheard", "verdicts", "wanted_limits",
@@ -119,6 +120,8 @@ class Desk:
         """Their instance is gone, and what that means is under way."""
         self.missed: dict[TaskId, None] = {}
         """Deadlines that passed while we did not lead, or while agents that may run the task had still to answer."""
+        self.past = Past()
+        """What we know of ledgers that are gone."""
         self.reclaim = False
         """Agents know a higher epoch than ours: claim again above it."""
         # the reign

@@ -92,6 +92,12 @@ class Sent(Struct, frozen=True):
     unroutable: bool = False
 
 
+class LedgerLost(Struct, frozen=True):
+    """The ledger ends (at ``end``, its first free offset) before what was read of it: it was made anew, or has lost its end."""
+
+    end: int
+
+
 class BrokerBlocked(Struct, frozen=True):
     """An alarm at the broker stops publishers (or no longer does)."""
 
@@ -103,5 +109,16 @@ class TimePassed(Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    Arrived | Garbled | Read | SessionOpened | SessionLost | TokenHeld | Returned | QueueDeleted | Sent | BrokerBlocked | TimePassed
+    Arrived
+    | Garbled
+    | Read
+    | LedgerLost
+    | SessionOpened
+    | SessionLost
+    | TokenHeld
+    | Returned
+    | QueueDeleted
+    | Sent
+    | BrokerBlocked
+    | TimePassed
 )

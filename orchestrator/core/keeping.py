@@ -23,7 +23,7 @@ from orchestrator.core.sizes import fact_bytes
 from orchestrator.vocabulary import TaskId
 from orchestrator.wire.facts import AnyFact, Asked, Served, Tombstone
 
-Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy", "limit"]
+Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy", "limit", "restored"]
 
 CARRY_COUNT_MAX = 200
 """Things written again in one append: a trickle beside the day's work, not a wave."""
@@ -203,6 +203,8 @@ def _valid(row: Row, key: str, custody: Custody) -> bool:
             return key in custody.limits and custody.limits[key][1] == offset
         case "policy":
             return key in custody.policies and custody.policies[key][1] == offset
+        case "restored":
+            return custody.restored is not None and custody.restored[1] == offset
 
 
 def _again(row: Row, key: str, custody: Custody) -> AnyFact | None:
@@ -222,6 +224,8 @@ def _again(row: Row, key: str, custody: Custody) -> AnyFact | None:
             return custody.wills[key][0]
         case "limit":
             return custody.limits[key][0]
+        case "restored":
+            return None if custody.restored is None else custody.restored[0]
         case "policy":
             fact = custody.policies[key][0]
             return Asked("policy", fact.at_ns, by=fact.by, value={key: fact.value[key]})  # what else it said may be out of date

@@ -8,7 +8,7 @@ R3).
 
 from __future__ import annotations
 
-from orchestrator.core import answering, billing, dependencies, following, limiting, rules, workflows
+from orchestrator.core import answering, billing, dependencies, following, limiting, memory, rules, workflows
 from orchestrator.core.commands import Lead, OpenIntake, Resign
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import SessionLost, SessionOpened, TokenHeld
@@ -27,7 +27,8 @@ def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
     desk.phase = "following"
     desk.nonce = event.nonce
     desk.number = 0
-    desk.read_ns = desk.stirred_ns = now
+    desk.read_ns = desk.stirred_ns = desk.past.opened_ns = now
+    desk.past.token_held = False
     desk.blocked = False
     desk.intake_open = True
 
@@ -40,37 +41,50 @@ def session_lost(desk: Desk, now: Nanos, event: SessionLost) -> None:
 
 
 def token_held(desk: Desk, now: Nanos, event: TokenHeld) -> None:
-    """Nobody else seems to lead: claim."""
+    """Nobody else seems to lead: claim. Unless we remember a ledger that is lost, and somebody else may remember more of it."""
     if desk.phase == "following":
-        claim(desk, now)
+        if memory.pending(desk) and not memory.due(desk, now):
+            desk.past.token_held = True
+        else:
+            claim(desk, now)
 
 
 def claim(desk: Desk, now: Nanos) -> None:
     """Write a claim. We lead once we read it; everything before it is applied by then."""
     desk.phase = "claiming"
-    desk.reclaim = False
+    desk.reclaim = desk.past.token_held = False
     desk.read_ns = now
     desk.number += 1
     desk.flight = Flight(desk.number)
     desk.appended_ns = now
-    desk.append([Claim(desk.name, desk.nonce, desk.floor)])
-    desk.note("claiming", floor=desk.floor)
+    floor = max([desk.floor, *(one.books.epoch for one in desk.past.memories)])
+    desk.append([Claim(desk.name, desk.nonce, floor)])
+    desk.note("claiming", floor=floor)
 
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
     """A claim was read: ours begins our reign, a later one ends it."""
+    first = desk.custody.epoch == 0
     reign = desk.custody.claim(fact, offset)
     if desk.phase == "away":
         return
+    if fact.nonce != desk.nonce or first:
+        desk.past.first_ns = now if first else 0
     if fact.nonce == desk.nonce:
-        begin_reign(desk, now, reign.epoch, offset)
-    elif desk.phase == "leading":
+        if memory.pending(desk):
+            memory.begin(desk, reign)
+        else:
+            begin_reign(desk, now, reign.epoch, offset)
+    elif desk.phase == "leading" or desk.past.reminding is not None:
         resign(desk, f"{fact.coordinator} claimed at {offset}", desk.config.wait_ns)
+    elif desk.past.token_held:
+        resign(desk, f"{fact.coordinator} leads, and we hold the token: who is next in line stands behind us", 0)
 
 
 def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     """Lead from here."""
     forget_soft(desk)
+    desk.past.unsure = False
     desk.phase, desk.epoch, desk.claim, desk.claimed_ns = "leading", epoch, offset, now
     desk.read_ns, desk.proven_ns = now, desk.appended_ns
     desk.calm_ns = now
@@ -116,6 +130,15 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
         "leading", epoch=epoch, waiting=len(desk.backlog), live=len(desk.custody.live), owed=len(desk.custody.owed),
         instances=len(desk.custody.joined),
     )  # fmt: skip
+
+
+def counts_anew(desk: Desk, now: Nanos) -> bool:
+    """An agent obeys our epoch, and we never told it: there was such a reign in a ledger that is gone, whose attempts are called as
+    ours would be. Claim above it. Only a ledger's first reign can be so mistaken, and agents beat sooner than a lease."""
+    if not rules.r2_is_first(now, desk.past.first_ns, desk.config.lease_ns):
+        return False
+    desk.floor, desk.reclaim = max(desk.floor, desk.epoch), True
+    return True
 
 
 def answered(desk: Desk, instance: Instance) -> None:
@@ -176,6 +199,7 @@ def resign(desk: Desk, why: str, wait_ns: Nanos) -> None:
 def step_down(desk: Desk) -> None:
     """Forget everything that only a leader knows."""
     forget_soft(desk)
+    desk.past.reminding = None
     desk.queued.clear()
     desk.board()
     desk.flight = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core import answering, dependencies, following, leadership, limiting, liveness, rules, wills, workflows
+from orchestrator.core import answering, dependencies, following, leadership, limiting, liveness, memory, rules, wills, workflows
 from orchestrator.core.commands import OpenIntake
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
@@ -30,6 +30,7 @@ from orchestrator.wire.facts import (
     Joined,
     Parted,
     Preempted,
+    Restored,
     Served,
     Tombstone,
 )
@@ -39,7 +40,7 @@ from orchestrator.wire.messages import Error
 def read(desk: Desk, now: Nanos, event: Read) -> None:
     """Apply an entry, then free what waited for it if it is our own."""
     entry, offset = event.entry, event.offset
-    desk.custody.next_offset = offset + 1
+    desk.custody.next_offset, desk.custody.last = offset + 1, (entry.by, entry.number)
     desk.stirred_ns = now
     desk.custody.epoch = max(desk.custody.epoch, entry.epoch)
     flight = desk.flight
@@ -64,6 +65,8 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
             desk.release(incarnation, attempts)
     elif entry.by != desk.nonce:
         desk.custody.answered(entry.answered_to)
+    elif desk.past.reminding is not None and flight is not None and entry.number == flight.number:
+        desk.flight = None
     if desk.phase == "claiming":
         desk.read_ns = now  # the ledger answers, it may have much to say before it comes to our claim
 
@@ -94,6 +97,7 @@ def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
     if fact.task.id in desk.custody.live:
         desk.keeping.row(offset, "task", fact.task.id)
     if record is not None:
+        desk.past.unsure = desk.leading  # it is of a ledger that was lost, and whoever wrote it again fell silent before it led
         _judge(desk, now, record)
         _enter(desk, now, record)
 
@@ -347,6 +351,19 @@ def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
         liveness.heed_deaths(desk, now)
 
 
+def restored(desk: Desk, now: Nanos, fact: Restored, offset: int) -> None:
+    """Somebody has written again all that it remembered of a lost ledger. If that was us, we lead from here."""
+    desk.custody.restore(fact, offset)
+    desk.keeping.row(offset, "restored", "")
+    memory.pending(desk)
+    reminding = desk.past.reminding
+    if reminding is None or fact.nonce != desk.nonce:
+        return
+    desk.past.reminding = None
+    desk.note("restored", live=fact.live, ended=fact.ended, read_to=fact.up_to, led=fact.led)
+    leadership.begin_reign(desk, now, reminding.reign.epoch, reminding.reign.offset)
+
+
 APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {
     Carried: carried,
     Ended: ended,
@@ -359,4 +376,5 @@ APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {
     Served: served,
     Tombstone: tombstone,
     Claim: claimed,
+    Restored: restored,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from orchestrator.core import credence, leadership, workflows
+from orchestrator.core import credence, leadership, memory, workflows
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
 from orchestrator.core.offences import offend
@@ -118,6 +118,8 @@ def _orphaned(desk: Desk, report: Report, known: bool) -> bool:
 def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, name: str) -> None:
     record = desk.custody.live.get(report.task)
     aside = record is not None and record.place is not None and record.place.aside
+    if record is None and report.attempt.epoch < desk.epoch and report.task not in desk.custody.graves:
+        memory.miss(desk, report.task, name)
     if record is None or not (report.attempt in record.live or aside):
         desk.counts["late"] += 1
         return  # of an attempt that is not alive: no retry comes of it (R8); one set aside may be, its agent has yet to say

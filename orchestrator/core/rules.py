@@ -38,6 +38,11 @@ def r2_may_receive(instance: Instance, epoch: int) -> bool:
     return instance.joined and instance.answered == epoch
 
 
+def r2_is_first(now: Nanos, first_ns: Nanos, lease_ns: Nanos) -> bool:
+    """Whether this reign is the first of its ledger (begun then), and agents may still obey an equal epoch of one before it."""
+    return bool(first_ns) and now - first_ns <= lease_ns
+
+
 def r3_may_go(record: Record, claim: int, unanswered: Collection[str], fenced: Collection[str]) -> bool:
     """A task accepted before the claim waits for every agent of its service that may hold it; others go at once.
 
@@ -143,6 +148,25 @@ def r15_unbroken(expected: int, found: int) -> bool:
     A single offset is no loss: the broker's stream takes one for itself at the beginning of each segment.
     """
     return not expected or found <= expected + 1
+
+
+def r15_same_ledger(last: tuple[str, int], entry: Entry) -> bool:
+    """Whether the entry that was read last still stands where it stood: a ledger that was made anew may have grown past it."""
+    return last == (entry.by, entry.number)
+
+
+def r15_knows_more(known: tuple[int, int], restored: tuple[int, int]) -> bool:
+    """Whether a memory of a lost ledger (highest epoch, first offset not read) has what nobody has written again yet.
+
+    Books are what the ledger said up to a place, so of two memories one contains the other: a later reign, or a later place.
+    """
+    return known > restored
+
+
+def r15_may_remind(now: Nanos, opened: Nanos, led: bool, remind_ns: Nanos) -> bool:
+    """Whether it is our turn to write again what we remember: who led last knows all that anybody relied on, and goes first, having
+    had a moment to read whether somebody else has done it."""
+    return now - opened >= (remind_ns // 10 if led else remind_ns)
 
 
 def r13_may_start(record: Record) -> bool:

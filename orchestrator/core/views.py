@@ -45,7 +45,25 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "counts": dict(sorted(desk.counts.items())),
         "offences": [_offence(row) for row in desk.offences.worst(10)],
         "forgotten_early": desk.custody.graveyard.shortened,
+        "ledger_lost": _lost(desk),
     }
+
+
+def _lost(desk: Desk) -> dict[str, Any] | None:
+    """Whether the ledger was lost once: what of it was written again from memory, and which tasks nobody knows any more."""
+    restored = desk.custody.restored
+    found = [task for task in desk.past.unknown if task in desk.custody.live or task in desk.custody.graves]
+    missed = desk.past.unknown_count - len(found)
+    if restored is None and not missed:
+        return None
+    told: dict[str, Any] = {"unknown": missed, "unknown_tasks": [task for task in desk.past.unknown if task not in found][:100]}
+    if restored is not None:
+        fact, _ = restored
+        told |= {
+            "restored_by": fact.by, "at_ns": fact.at_ns, "live": fact.live, "ended": fact.ended, "read_to": fact.up_to,
+            "complete": fact.led,
+        }  # fmt: skip
+    return told
 
 
 def _offence(row: Offence) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from orchestrator.amqp import Link
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError, LinkLost
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.events import Event, SessionLost, SessionOpened
+from orchestrator.core.events import Event, LedgerLost, SessionLost, SessionOpened
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
@@ -56,6 +56,11 @@ class Daemon:
         machine.desk.unheard = self._telemetry.unheard
         return machine
 
+    @property
+    def read_to(self) -> int:
+        """The first offset of the ledger that was not read."""
+        return self._machine.next_offset
+
     async def run(self) -> NoReturn:
         """Serve until cancelled."""
         await keep_session(self._open, self._serve, rng=Random(), on_event=self._tell)
@@ -80,8 +85,7 @@ class Daemon:
         try:
             await self._live(session)
         except LedgerRewound as fault:
-            self._telemetry.say("ledger_rewound", {"why": str(fault)})
-            self._machine = self._new_machine()
+            session.perform(self._machine.step(self._clock.now(), [LedgerLost(fault.end)]))
             raise LinkLost(Broken(BrokenBy.CLOSED, "ledger", str(fault)), "reading the ledger") from fault
         finally:
             self._session = None
@@ -90,7 +94,7 @@ class Daemon:
 
     async def _live(self, session: Session) -> None:
         await self._enter_shard(session.link)
-        await session.enter(self._machine.next_offset)
+        await session.enter(self._machine.resume_at)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.do_chores())

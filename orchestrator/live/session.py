@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
 from orchestrator.amqp.deaths import watch_deaths
-from orchestrator.amqp.errors import Broken, BrokenBy, LinkLost
+from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkLost, Missing
 from orchestrator.amqp.ledger import Gap, LedgerTail
 from orchestrator.core import commands as say
 from orchestrator.core.events import (
@@ -103,16 +103,21 @@ class Session:
 
     # --- entering -------------------------------------------------------------------------------------------------------
 
-    async def enter(self, next_offset: int) -> None:
-        """Declare what we need, tail the ledger from ``next_offset`` (0: from where everything lives), listen to agents.
+    async def enter(self, resume_at: int) -> None:
+        """Declare what we need, tail the ledger from ``resume_at`` (0: from where everything lives), listen to agents.
 
-        Who has not read the ledger to its end would lead late: until then it does not stand in line, and others go first.
+        Who has not read the ledger to its end would lead late: until then it does not stand in line, and others go first. Raises
+        LedgerRewound if the ledger ends before ``resume_at``: then it is declared, and what to make of it is the core's affair.
         """
         link = self.link
+        deleted = resume_at > 0 and await self._is_ledger_deleted()
         await link.declare(self._settings.topology + topology.registry_inbox(self.nonce))
+        if deleted:  # an empty stream does not say that it is: the first word in it tells the others at once
+            await link.publish(topology.INTERNAL, topology.KEY_LEDGER, encode_entry(Entry(self.nonce, 0)), timeout_s=10)
+            raise LedgerRewound(topology.LEDGER, resume_at, 0)
         watched = await watch_deaths(link, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
         self._telemetry.say("deaths_watched" if watched else "deaths_unwatched", {})
-        start = next_offset or await self._replay_from()
+        start = resume_at or await self._replay_from()
         self._telemetry.say("replaying", {"from_offset": start})
         await self._tail.follow(start, self._read, on_gap=self._gap)
         self._registry = await link.consume(
@@ -130,6 +135,13 @@ class Session:
         self.link.send(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False)
         await self.link.consume(topology.LEADER, self._token_held, prefetch=1)
         self._telemetry.say("standing_by", {"offset": offset})
+
+    async def _is_ledger_deleted(self) -> bool:
+        try:
+            await self.link.check(topology.Topology(queues=(topology.Queue(topology.LEDGER),)))
+        except Missing:
+            return True
+        return False
 
     async def _replay_from(self) -> int:
         """From where a reader has everything: any entry of the last chunk says it."""

@@ -43,6 +43,21 @@ CATALOGUE: Mapping[str, Line] = {
     "leading": Line(INFO, "leading from here"),
     "resigned": Line(WARNING, "leadership given up; another coordinator, or this one anew, goes on from the ledger"),
     "behind": Line(ERROR, "a part of the ledger was cut off before it was read: forgetting all, and reading what there is"),
+    "ledger_lost": Line(
+        ERROR,
+        "the ledger was deleted, or has lost its end; what we had read of it is in memory, and whoever remembers most writes it "
+        "again in a moment. Do not restart coordinators now; find out who deletes queues here",
+    ),
+    "restored": Line(
+        ERROR,
+        "a lost ledger is written again from memory: so many living tasks go on, so many ends are known. led=True: nothing that "
+        "was accepted is missing. led=False: what its dead leader wrote behind read_to is lost; who waits for it must submit again",
+    ),
+    "unknown_task": Line(
+        ERROR,
+        "an agent has work of a task that nobody knows: it was accepted in a ledger that is lost. It is recalled; submit it again "
+        "(its id is free)",
+    ),
     "session_lost": Line(WARNING, "the session with the broker is lost; nothing accepted is lost, work goes on after reconnecting"),
     "joined": Line(INFO, "a new instance is in the ledger; asking what it holds"),
     "ready": Line(INFO, "an instance is ready for work"),
@@ -80,7 +95,6 @@ CATALOGUE: Mapping[str, Line] = {
     "replaying": Line(INFO, "reading the ledger"),
     "standing_by": Line(INFO, "the ledger is read to its end: standing in line, ready to lead at once"),
     "ledger_gap": Line(ERROR, "part of the ledger is gone: facts in it are lost unless they were carried forward"),
-    "ledger_rewound": Line(ERROR, "the ledger was made anew: starting from what it says now"),
     "dead_letter_refused": Line(ERROR, "a dead letter was refused by the broker and is kept in memory only"),
     "deaths_watched": Line(INFO, "the broker tells of lost connections at once"),
     "deaths_unwatched": Line(INFO, "no event exchange on this virtual host: a lost instance is noticed when its lease is over"),

@@ -209,8 +209,31 @@ class Tombstone(Fact, frozen=True, tag="tombstone"):
     """As in ``Ended``: it is whole because of others that live."""
 
 
+class Restored(Fact, frozen=True, tag="restored"):
+    """The ledger was lost, and what its writer remembered of it is in this one again: everything up to ``up_to``.
+
+    Whoever remembers no more than that need not say anything; whoever remembers more, does (R15).
+    """
+
+    by: str
+    """The coordinator."""
+    nonce: str
+    """Of its session."""
+    at_ns: Nanos
+    known_epoch: int
+    """The highest epoch that it had read of the ledger that is gone: later reigns knew more."""
+    up_to: int
+    """The first offset of that ledger that it had not read."""
+    live: int = 0
+    """Living tasks that it wrote again."""
+    ended: int = 0
+    """Ends that it wrote again."""
+    led: bool = False
+    """Its own claim was the last one in what it had read: then nothing that anybody relied on is missing."""
+
+
 AnyFact: TypeAlias = (
-    Accepted | Failed | Ended | Checkpointed | Preempted | Asked | Served | Joined | Parted | Claim | Carried | Tombstone
+    Accepted | Failed | Ended | Checkpointed | Preempted | Asked | Served | Joined | Parted | Claim | Carried | Tombstone | Restored
 )
 
 

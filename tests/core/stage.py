@@ -117,8 +117,12 @@ class Stage:
     def open(self, node: Node) -> None:
         """A new session: it reads the ledger from where it knows nothing, or from where everything still lives."""
         self.sessions += 1
-        node.cursor = node.machine.next_offset or (self.ledger[-1][1].replay_from if self.ledger else 0)
-        node.nonce, node.reopen_ns = f"{node.name}.{self.sessions}", None
+        node.reopen_ns = None
+        if node.machine.next_offset > len(self.ledger):
+            self.step(node, e.LedgerLost(len(self.ledger)))
+            return
+        node.cursor = node.machine.resume_at or (self.ledger[-1][1].replay_from if self.ledger else 0)
+        node.nonce = f"{node.name}.{self.sessions}"
         self.step(node, e.SessionOpened(node.nonce))
         self._pass_token()
 
@@ -318,6 +322,20 @@ class Stage:
         while self.bytes > self.config.ledger_bytes_max:
             self.bytes -= self.ledger[self.first][0]
             self.first += 1
+
+    def lose_ledger(self, end: int = 0) -> None:
+        """Somebody deletes the ledger, or a power cut takes all from ``end`` on; all sessions break, nothing is under way."""
+        del self.ledger[end:]
+        self.first = min(self.first, end)
+        self.bytes = sum(size for size, _ in self.ledger[self.first :])
+        self.strays.clear()
+        self.witness.lost(end)
+        sessions = [node for node in self.nodes.values() if node.nonce]
+        for node in sessions:
+            self._close(node, late=None)
+        for node in sessions:
+            self.step(node, e.SessionLost("the ledger is gone"))
+            node.reopen_ns = self.now_ns + NS_PER_S // 10
 
     def land_stray(self) -> None:
         """An append of a lost session reaches the ledger after all, unless the session's life is long over (R11)."""

@@ -25,6 +25,11 @@ MUTANTS: dict[str, Broken] = {
     "R1: any entry commits ours": ("r1_committed", lambda entry, nonce, number, leading: True, "r1_read_back"),
     "R1: the last end counts": ("r1_first_end", lambda grave: True, "r1_first_end"),
     "R2: any answer will do": ("r2_may_receive", lambda instance, epoch: instance.joined, "r2_joined"),
+    "R2: an epoch of a lost ledger is ours": (
+        "r2_is_first",
+        lambda now, first_ns, lease_ns: False,
+        "ledger_deleted_with_everybody",
+    ),
     "R3: nobody is waited for": ("r3_all_may_go", lambda unanswered: True, "takeover"),
     "R3: who comes back does not wait": (
         "r3_may_go",
@@ -79,6 +84,18 @@ MUTANTS: dict[str, Broken] = {
     "R12: there is always room": ("r12_room", lambda position, oldest, cap, reserve: True, "r12_room"),
     "R13: children do not wait": ("r13_may_start", lambda record: True, "r13_children"),
     "R15: what was cut off unread is not missed": ("r15_unbroken", lambda expected, found: True, "r15_unbroken"),
+    "R15: a ledger made anew is the old one": ("r15_same_ledger", lambda last, entry: True, "ledger_made_anew"),
+    "R15: whoever speaks first knows all": (
+        "r15_knows_more",
+        lambda known, restored: not any(restored),
+        "ledger_deleted_while_cut_off",
+    ),
+    "R15: nobody remembers": ("r15_knows_more", lambda known, restored: False, "ledger_deleted"),
+    "R15: who led last is not waited for": (
+        "r15_may_remind",
+        lambda now, opened, led, remind_ns: True,
+        "ledger_deleted_with_its_leader",
+    ),
     "R14: ended before it has stopped": ("r14_end_now", lambda record, aside: True, "r14_what_is_promised"),
     "R16: a key holds nothing": ("r16_follows", lambda hold, task, at_ns, kept: False, "r16_keys"),
     "R16: a key holds for ever": ("r16_follows", lambda hold, task, at_ns, kept: True, "r16_keys"),

@@ -29,6 +29,8 @@ class Witness:
         """Offset at which a task was first taken in."""
         self.ended: dict[str, tuple[int, Ended]] = {}
         """Offset and content of a task's first end."""
+        self.over: dict[str, Ended] = {}
+        """Ends that stood in a ledger that was lost."""
         self.taken: dict[str, Task] = {}
         """Under each id what came first; something else under it is refused."""
         self.never: set[str] = set()
@@ -59,9 +61,18 @@ class Witness:
                         self._as_edges_say(fact)
                     self.ended.setdefault(task, (offset, fact))
                 case Tombstone(task=task):
+                    if task in self.over:
+                        self.ended.setdefault(task, (offset, self.over[task]))
                     assert task in self.ended, self.tell(f"a tombstone for {task}, which never ended")
                 case _:
                     pass
+
+    def lost(self, end: int) -> None:
+        """All entries from this offset on are lost: what they said counts when it is written again."""
+        self.story.append(("    ledger", "lost from", end))
+        self.over |= {task: fact for task, (_, fact) in self.ended.items()}
+        self.accepted = {task: offset for task, offset in self.accepted.items() if offset < end}
+        self.ended = {task: told for task, told in self.ended.items() if told[0] < end}
 
     def _as_edges_say(self, fact: Ended) -> None:
         """A child ends because of its parents only as one of its edges has it, and is not done against any."""

@@ -23,7 +23,7 @@ class Fleet:
         self._folder = folder
         self.witness_file = folder / "witness"
         self.witness_file.touch()
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "ORCHESTRATOR_BROKER": url,
             "WITNESS": str(self.witness_file),
             "PYTHONPATH": f"{ROOT}{os.pathsep}{path}",
@@ -37,7 +37,7 @@ class Fleet:
         command = self._commands.setdefault(name, [sys.executable, *arguments])
         with (self._folder / f"{name}.log").open("ab") as log:
             self.processes[name] = await asyncio.create_subprocess_exec(
-                *command, env=self._environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *command, env=self.environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     async def coordinator(self, name: str = "coordinator") -> None:

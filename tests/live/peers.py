@@ -38,13 +38,16 @@ from orchestrator.wire.messages import (
 )
 
 M = TypeVar("M")
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
+"""Nothing waits so long but what hangs, or a machine that is very busy."""
 
 
 class Ears(Telemetry):
     """Hears what the daemon says, so that a test can wait for a decision instead of sleeping."""
 
     crash: Callable[[], object]
+    read_to: Callable[[], int]
+    """The first offset of the ledger that it has not read."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, dict[str, Any]]] = []
@@ -82,8 +85,10 @@ async def coordinator(url: str, **settings: Any) -> AsyncIterator[Ears]:
 async def running(url: str, **settings: Any) -> AsyncIterator[Ears]:
     """A coordinator, leading or standing by."""
     ears = Ears()
-    task = asyncio.ensure_future(Daemon(load_settings(None, broker=url, **settings), ears).run())
+    daemon = Daemon(load_settings(None, broker=url, **settings), ears)
+    task = asyncio.ensure_future(daemon.run())
     ears.crash = task.cancel
+    ears.read_to = lambda: daemon.read_to
     try:
         yield ears
     finally:
