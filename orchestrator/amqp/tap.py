@@ -11,7 +11,8 @@ the library only what is left. It also sees first what ends a session: a close w
 What we rely on in aiormq 7.2, all of it public or visible on the wire (``tests/amqp/test_tap.py`` fails if it changes):
 
 * ``connect(transport_factory=...)``: whose ``create`` returns the stream pair the connection will use;
-* it writes whole frames with one ``write`` each, so our own writes to the same transport fall between frames;
+* it writes whole frames with one ``write`` each, through the stream pair, so our own writes fall between frames, in the
+  order of the calls;
 * it leaves alone what happens on a channel that it opened and was not asked to use;
 * a heartbeat frame resets its watch over the peer. The broker sends none while it has messages to send, so while the
   tap takes everything out it hands the library one heartbeat a second in exchange.
@@ -39,6 +40,9 @@ _TURN_S: Final = 0.005
 eight megabytes a turn (uvloop reads 32 buffers): under a flood that was half a second in which nothing was decided."""
 _LOOK_EVERY: Final = 16
 """Frames between two looks at the clock."""
+_GATHERED_BYTES: Final = 64 << 10
+"""What is written in one turn of the loop leaves together, in one call of the system and, if it is short, in one packet; so much
+does not wait for the end of the turn."""
 _CONGESTED_BYTES: Final = 4 << 20
 """So much may wait in the socket's buffer before ``congested``: some tens of milliseconds of a local network."""
 
@@ -119,6 +123,8 @@ class Tap(asyncio.StreamReaderProtocol):
         """It has, and more is to be read."""
         self._hung_up = False
         self._wire: asyncio.Transport | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
         self._over = False
@@ -126,9 +132,22 @@ class Tap(asyncio.StreamReaderProtocol):
     # ------------------------------------------------------------------------------------------------- our own writes
 
     def write(self, data: bytes) -> None:
-        """Write whole frames. They leave at once, or once the socket takes them; on a lost socket they vanish."""
-        if self._wire is not None and not self._over:
-            self._wire.write(data)
+        """Write whole frames. They leave when this turn of the loop is over, or once the socket takes them; on a lost socket they
+        vanish."""
+        if self._wire is None or self._over:
+            return
+        if not self._gathered:
+            self._loop.call_soon(self.flush)
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes >= _GATHERED_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """What was written leaves now: something else is to come behind it."""
+        if self._gathered and self._wire is not None and not self._over:
+            gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+            self._wire.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
 
     @property
     def congested(self) -> bool:
@@ -141,12 +160,14 @@ class Tap(asyncio.StreamReaderProtocol):
 
     def abort(self) -> None:
         """Drop the socket, with whatever waits in its buffer."""
+        self._gathered.clear()
         if self._wire is not None:
             self._wire.abort()
 
     def mute(self) -> None:
         """Hand on nothing any more: the session is over, its handles are void. The library still gets its own
         frames."""
+        self.flush()
         for number in self.channels:
             self.channels[number] = DEAF
         self._over = True
@@ -353,4 +374,16 @@ class TapFactory(TransportFactory):
         transport, _ = await loop.create_connection(
             lambda: self._tap, host, url.port or 5672, ssl=context, server_hostname=host if context else None
         )
-        return self._tap.reader, asyncio.StreamWriter(transport, self._tap, self._tap.reader, loop)
+        return self._tap.reader, _Behind(transport, self._tap, self._tap.reader, loop)
+
+
+class _Behind(asyncio.StreamWriter):
+    """The library's half of the pair: what it writes comes behind what we wrote before (a goodbye behind the last settles)."""
+
+    def __init__(self, transport: asyncio.WriteTransport, tap: Tap, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop):
+        super().__init__(transport, tap, reader, loop)
+        self._tap = tap
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._tap.flush()
+        super().write(data)

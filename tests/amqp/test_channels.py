@@ -58,7 +58,7 @@ class Bench:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.socket = Socket()
         self.broker = Broker()
-        tap = Tap(loop, on_lost=lambda _: None, on_blocked=lambda *_: None, on_bug=lambda _: None)
+        self.tap = tap = Tap(loop, on_lost=lambda _: None, on_blocked=lambda *_: None, on_bug=lambda _: None)
         tap.connection_made(self.socket)
         self.taken: list[Delivery] = []
         self.channel = ConsumeChannel(
@@ -72,6 +72,7 @@ class Bench:
             self.channel.on_message(Envelope(frames.BASIC_DELIVER, tag, False, "", "", None), Properties(0), b"")
 
     def flush(self) -> None:
+        self.tap.flush()
         self.broker.read(self.socket.written)
         self.socket.written = b""
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
+from yarl import URL
 
 from orchestrator.amqp import frames
 from orchestrator.amqp.frames import Envelope, Properties
-from orchestrator.amqp.tap import Tap
+from orchestrator.amqp.tap import Tap, TapFactory
 
 
 class Ear:
@@ -176,3 +177,56 @@ async def test_a_sink_that_fails_ends_everything_at_once() -> None:
     told.tap.data_received(message(2, 3, b"z"))
     assert [type(bug) for bug in told.bugs] == [KeyError]
     assert other.heard == []
+
+
+class Wire(asyncio.Transport):
+    """A transport that remembers its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.calls.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is ever buffered."""
+
+
+async def test_what_is_written_in_one_turn_leaves_in_one_call_and_what_is_long_at_once() -> None:
+    """A call of the system costs as much as a message; who has megabytes to send need not wait for its own turn to end."""
+    told, wire = Told(asyncio.get_running_loop()), Wire()
+    told.tap.connection_made(wire)
+    told.tap.write(b"a")
+    told.tap.write(b"b")
+    assert wire.calls == []
+    await asyncio.sleep(0)
+    assert wire.calls == [b"ab"]
+    told.tap.write(b"c")
+    told.tap.write(b"d" * 100_000)
+    assert wire.calls[1:] == [b"c" + b"d" * 100_000]
+    told.tap.write(b"last words")
+    told.tap.mute()
+    assert wire.calls[2:] == [b"last words"]
+    told.tap.write(b"too late")
+    await asyncio.sleep(0)
+    assert wire.calls[3:] == []
+
+
+async def test_the_librarys_writes_fall_between_ours_in_the_order_of_the_calls() -> None:
+    """What was settled before a channel is closed is settled: the settle must not arrive behind the close."""
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.readexactly(15))
+        writer.close()
+
+    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
+        told = Told(asyncio.get_running_loop())
+        port = server.sockets[0].getsockname()[1]
+        _, writer = await TapFactory(told.tap).create(URL(f"amqp://127.0.0.1:{port}"))
+        told.tap.write(b"ours1")
+        writer.write(b"libr1")
+        told.tap.write(b"ours2")
+        assert await heard == b"ours1libr1ours2"
+        writer.close()

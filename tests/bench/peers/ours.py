@@ -50,6 +50,8 @@ class Ours(Peer):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
+        if plan.cpu:
+            self.warm_up = ("burn", 100)  # the processes of such handlers are started by their first task
         self._client = Client(plan.url, name="bench", unconfirmed_max=1_000_000, accept_within=300)
         self._settings = {"ORCHESTRATOR_BROKER": plan.url, "ORCHESTRATOR_LOG_LEVEL": "warning"}
         for wanted, names, known, key in (
