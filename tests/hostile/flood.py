@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import sys
 import time
@@ -25,6 +26,8 @@ from orchestrator.wire.codec import decode
 from orchestrator.wire.messages import Echo
 from tests.hostile.corpus import SQUATS, Corpus, Known, Place
 
+NICE = 10
+"""It must not starve those whom it measures of the machine's cores: it gets what they leave. Its broker is theirs."""
 DECOY = "orchestrator.agent.decoy"
 """A queue of the flood's own, that drops what is too much for it."""
 POOL = 20_000
@@ -50,10 +53,11 @@ def squatted_max(messages: int, submitted: int) -> float:
 
 
 class Wave(NamedTuple):
-    """So many messages, or for so long, whichever is over first."""
+    """So many messages, or for so long, whichever is over first; at most so many a second (0: as the broker takes them)."""
 
     messages: int
     seconds: float
+    rate: float = 0.0
     decoy: bool = False
 
 
@@ -149,7 +153,8 @@ class Flood:
             if number % ROUND == 0:
                 await link.room()
                 await self._until(UNCONFIRMED_MAX)
-                await asyncio.sleep(0)
+                due = began + number / wave.rate if wave.rate else 0.0
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
                 now = time.monotonic()
                 if now - told > 1:
                     told = now
@@ -181,6 +186,7 @@ async def main(url: str, seed: int, tasks: str, reply_to: str) -> None:
         flood = Flood(link, seed, tasks, reply_to)
         await flood.learn()
         bodies = await flood.pool()
+    os.nice(NICE)
     say(ready=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         wave = Wave(**json.loads(line))

@@ -86,6 +86,8 @@ class Plan:
     messages: int
     seconds: float = 3_600.0
     """The flood is over after so many messages, or after so long."""
+    flood_rate: float = 0.0
+    """Its messages a second; 0: as fast as the broker takes them."""
     decoy_s: float = 10.0
     """So long the same messages go to nobody, before."""
     quiet_s: float = 10.0
@@ -145,8 +147,8 @@ async def _measure(node: EmbeddedBroker, town: Town, client: Client, folder: Pat
         try:
             report["before"] = await meter.rest(plan.quiet_s)
             for phase, wave in (
-                ("machine", Wave(plan.messages, plan.decoy_s, decoy=True)),
-                ("during", Wave(plan.messages, plan.seconds)),
+                ("machine", Wave(plan.messages, plan.decoy_s, plan.flood_rate, decoy=True)),
+                ("during", Wave(plan.messages, plan.seconds, plan.flood_rate)),
             ):
                 begun = meter.begin()
                 async for sent in flood.wave(wave):
@@ -200,7 +202,7 @@ async def _flooding(rogue: str, folder: Path, seed: int, load: Load) -> AsyncIte
     path = folder / "flood.log"
     with path.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            "nice", "-n", "10", sys.executable, "-m", "tests.hostile.flood", rogue, str(seed), load.tasks, load.reply_to,
+            sys.executable, "-m", "tests.hostile.flood", rogue, str(seed), load.tasks, load.reply_to,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
         )  # fmt: skip
     flood = Flooding(process, path)
