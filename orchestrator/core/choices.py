@@ -6,6 +6,7 @@ Law: a view, it changes nothing but the cursor of turns.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,11 @@ class PoolChoice(Struct, frozen=True):
         return self.pool.opened(index)
 
     def by_load(self) -> Iterator[Candidate]:
-        """From the least loaded; of equals a few are ranked as the allocation prefers."""
-        yield from self._ranked(self.pool.least_loaded(EQUALS_COMPARED_MAX))  # one of them mostly will do
+        """From the least loaded; of equals a few are ranked as the allocation prefers. One of the first mostly will do."""
+        return chain(self._ranked(self.pool.least_loaded(EQUALS_COMPARED_MAX)), self._others())
+
+    def _others(self) -> Iterator[Candidate]:
+        """Those after the first few equals."""
         groups = self.pool.by_load(EQUALS_COMPARED_MAX)
         try:
             next(groups, None)
@@ -64,9 +68,11 @@ class PoolChoice(Struct, frozen=True):
 
     def _ranked(self, equals: list[Instance]) -> list[Instance]:
         """Instances of one load, as the allocation prefers them; alike ones as they come."""
-        first = equals[0] if equals else None
+        if len(equals) < 2:
+            return equals
+        free, capacity = equals[0].free, equals[0].capacity
         for one in equals:
-            if one is not first and first is not None and (one.free != first.free or one.capacity != first.capacity):
+            if one.free != free or one.capacity != capacity:
                 return sorted(equals, key=lambda one: (self._preference(one), one.incarnation))
         return equals
 

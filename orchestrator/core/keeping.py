@@ -96,7 +96,8 @@ class Keeping:
     def calm(self) -> bool:
         """Whether even the first row is well within the ledger: then there is room, and nothing to carry. The quick look first."""
         edge = self.position - (self.cap_bytes - self.reserve_bytes) // 2
-        return all(not rows or rows[0].position >= edge for rows in (self._rows, self._lasting))
+        rows, lasting = self._rows, self._lasting
+        return (not rows or rows[0].position >= edge) and (not lasting or lasting[0].position >= edge)
 
     def room(self, custody: Custody) -> bool:
         """Whether anything but carrying forward may be appended (R12)."""

@@ -117,10 +117,14 @@ class Lane:
     def head(self) -> Entry | None:
         """The first that still waits."""
         heap = self.heap
-        while heap and heap[0].ticket != heap[0].record.ticket:
+        while heap:
+            first = heap[0]
+            if first.ticket == first.record.ticket:
+                break
             heappop(heap)
-        first = heap[0] if heap else None
-        if first is None or (self.account is None and self.kind is None):
+        else:
+            return None
+        if self.account is None and self.kind is None:
             return first
         if self._ranked is None or self._first is not first:
             self._first = first

@@ -18,7 +18,7 @@ from orchestrator.core.lifecycle import InstanceState, InstanceStep, instance_af
 from orchestrator.core.limits import Shares
 from orchestrator.core.pools import Pool
 from orchestrator.core.records import Record
-from orchestrator.resources import APART, Demand, Shortage, fits, give_back, shortages, take
+from orchestrator.resources import APART, Demand, Shortage, fits, shortages, take
 from orchestrator.vocabulary import Attempt, Incarnation, Milli, Nanos, Service, Vector, vector
 from orchestrator.wire.messages import Announce, Assignment, Handler, Orders, Stop
 
@@ -264,7 +264,8 @@ class Instance:
                 self.devices[name].take(devices, holding.grant.get(name, 0))
 
     def _give(self, holding: Holding) -> None:
-        give_back(self.free, holding.grant)
+        for name, amount in holding.grant.items():
+            self.free[name] = self.free.get(name, 0) + amount
         for name, devices in holding.devices.items():
             if name in self.devices:
                 self.devices[name].give(devices, holding.grant.get(name, 0))

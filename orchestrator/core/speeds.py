@@ -87,8 +87,9 @@ class Speeds:
 
     def learn(self, type_: TaskType, instance: str, log_ratio: float) -> None:
         """A run there was faster than expected by this factor, as a logarithm."""
-        for kind in (service_of(type_), type_):
-            self._of(kind, instance).add(max(-MOST, min(MOST, log_ratio)))
+        log_ratio = max(-MOST, min(MOST, log_ratio))
+        self._of((service_of(type_), instance)).add(log_ratio)
+        self._of((type_, instance)).add(log_ratio)
 
     def speed(self, type_: TaskType, instance: str) -> float:
         """2.0: it runs such tasks in half the time that they take in the mean. 1.0: not known."""
@@ -114,14 +115,15 @@ class Speeds:
                 belief = found.likely(belief)
         return belief
 
-    def _of(self, kind: Hashable, instance: str) -> _Known:
-        found = self._known.get((kind, instance))
+    def _of(self, key: Key) -> _Known:
+        found = self._known.get(key)
         if found is None:
-            found = self._known[kind, instance] = _Known(self._kinds.setdefault(kind, _Kind()))
+            kind = key[0]
+            found = self._known[key] = _Known(self._kinds.setdefault(kind, _Kind()))
             self._kinds.move_to_end(kind)
             for table in (self._known, self._kinds):
                 if len(table) > KNOWN_MAX:
                     table.popitem(last=False)
         else:
-            self._known.move_to_end((kind, instance))
+            self._known.move_to_end(key)
         return found

@@ -1,7 +1,8 @@
 """How long a decision takes: from an agent's report to the next assignment, everything that the core does in between included.
 
 A *decision* is one task bound to one instance. A round reports finished attempts, one message an instance, in turn, as a
-busy system does, and counts the assignments that follow. The ledger reads back at once; only the core's own time counts.
+busy system does, and counts the assignments that follow. The ledger reads back at once; only the core's own time counts, as in a
+daemon that logs what it does by default.
 
 A *cycle* is all that the core does for one task that comes alone: taken in, read back, assigned, seen to start, reported, read
 back, its result sent. *Memory* is what the process grows by: for each task that waits, as it was decoded from its submission, less
@@ -15,6 +16,7 @@ import sys
 import tracemalloc
 from collections import deque
 from itertools import count
+from logging import INFO
 from statistics import median
 from time import thread_time
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
+from orchestrator.live.telemetry import Telemetry
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
 from orchestrator.wire import codec
 from orchestrator.wire.messages import Announce, Handler, Held, Note, Notes, Report, Reports, Submit, Task
@@ -40,6 +43,7 @@ class Bench:
 
     def __init__(self, instances: int, waiting: int) -> None:
         self.machine = Coordinator("bench", Config(backlog_max=2 * waiting + 10))
+        self.machine.desk.unheard = Telemetry(None, INFO).unheard
         self.now_ns = 1_000 * NS_PER_S
         self.spent_s = self.longest_s = 0.0
         self._offsets = count()
