@@ -80,13 +80,15 @@ class Custody:
 
     # --- tasks ---------------------------------------------------------------------------------------------------------
 
-    def accepted(self, fact: Accepted, offset: int, first: int) -> list[Record]:
-        """Tasks that are ours from here, numbered from ``first`` within the entry; known ones are left as they are."""
+    def accepted(self, fact: Accepted, offset: int, first: int) -> tuple[list[Record], list[TaskId]]:
+        """Tasks that are ours from here, numbered from ``first`` within the entry, and those that were known: left as they are."""
         fresh: list[Record] = []
+        known: list[TaskId] = []
         for index, task in enumerate(fact.tasks, first):
             if task.id in self.live or task.id in self.graves:
                 if named(task):
                     claims.take_late(self, task, fact.keep_ns)
+                known.append(task.id)
                 continue
             record = Record(task, offset, index, fact.at_ns, offset, fact.reply_to, fact.by, task.priority)
             if task.start_ns is not None:
@@ -97,7 +99,7 @@ class Custody:
             if named(task):
                 claims.take(self, record, fact.keep_ns)
             fresh.append(record)
-        return fresh
+        return fresh, known
 
     def carried(self, fact: Carried, offset: int) -> Record | None:
         """The whole of a live task, written again. Of a known one its record moves forward; an ended one stays so (R11).

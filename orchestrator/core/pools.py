@@ -228,9 +228,11 @@ class Pool:
             entry, at = heappop(near)
             if _current(entry):
                 found.append(entry[3])
-            for below in range(2 * at + 1, min(2 * at + 3, count)):
-                if heap[below][0] == load:
-                    heappush(near, (heap[below], below))
+            left, right = 2 * at + 1, 2 * at + 2
+            if left < count and heap[left][0] == load:
+                heappush(near, (heap[left], left))
+            if right < count and heap[right][0] == load:
+                heappush(near, (heap[right], right))
         return found
 
     def by_load(self, most: int) -> Generator[list[Instance]]:

@@ -73,12 +73,13 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
 
 def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) -> None:
     """Tasks are ours: they may be assigned from here on (R3)."""
-    custody = desk.custody
-    for task in fact.tasks:
-        desk.arriving.pop(task.id, None)
-        if task.id in custody.graves and custody.owe(task.id, fact.reply_to, offset):  # its report was read before it
-            answering.post_owed(desk, task.id)
-    fresh = custody.accepted(fact, offset, index)
+    if desk.arriving:
+        for task in fact.tasks:
+            desk.arriving.pop(task.id, None)
+    fresh, known = desk.custody.accepted(fact, offset, index)
+    for name in known:
+        if desk.custody.owe(name, fact.reply_to, offset):  # its report was read before it
+            answering.post_owed(desk, name)
     if not fresh:
         return
     desk.counts["accepted"] += len(fresh)
@@ -160,9 +161,9 @@ def _look_again(desk: Desk, record: Record, attempt: Attempt | None) -> None:
 
 def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     """The attempt that ended it is over; any other live one is stopped, and keeps its grant until it says so (P2)."""
-    desk.verdicts.pop(record.id, None)
-    desk.missed.pop(record.id, None)
-    desk.doubtful.pop(record.id, None)
+    for book in (desk.verdicts, desk.missed, desk.doubtful):
+        if book:
+            book.pop(record.id, None)
     if record.place is not None:
         desk.withdraw(record)
     live, record.live = record.live, NOWHERE

@@ -177,12 +177,12 @@ class Record(Struct, eq=False):
 
     def given(self, attempt: Attempt, incarnation: Incarnation) -> None:
         """This attempt may be alive from now on, there."""
-        self.live = {**self.live, attempt: incarnation} if self.live else {attempt: incarnation}
+        self.live = {**self.live, attempt: incarnation}
 
     def assigned(self, attempt: Attempt, incarnation: Incarnation, now: Nanos) -> None:
         """It was sent there, as this attempt, which begins with the work that lies behind it."""
-        self.given(attempt, incarnation)
-        self.follow("assign")
+        self.live = {attempt: incarnation} if not self.live else {**self.live, attempt: incarnation}
+        self.state = task_after(self.state, "assign")
         self.assigned_ns = now
         self.started_ns = self.bided_ns = 0
         self.before_ns = self.ran_ns

@@ -150,7 +150,8 @@ class Instance:
         """Busiest share over its resources, in millionths."""
         free, busiest = self.free, 0
         for name, had in self.capacity.items():
-            if had and (busy := 1_000_000 - 1_000_000 * free.get(name, 0) // had) > busiest:
+            left = free.get(name, 0)
+            if left != had and had and (busy := 1_000_000 - 1_000_000 * left // had) > busiest:
                 busiest = busy
         return busiest
 
@@ -177,9 +178,7 @@ class Instance:
 
     def fits(self, demand: Demand) -> bool:
         """Whether the least of ``demand`` is free, on single devices where the resource comes in such."""
-        if not fits(demand, self.free):
-            return False
-        return not self.devices or not self._short_devices(demand)
+        return fits(demand, self.free) and not (self.devices and self._short_devices(demand))
 
     def shortages(self, demand: Demand, *, idle: bool = False) -> list[Shortage]:
         """What is missing for the least of ``demand`` (``idle``: were nothing granted); empty: it fits."""

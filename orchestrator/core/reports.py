@@ -91,7 +91,7 @@ def _believed(desk: Desk, word: Report | Checkpoint, event: Arrived) -> bool:
 
 def _done(desk: Desk, now: Nanos, report: Report, name: str, known: bool) -> None:
     record = desk.custody.live.get(report.task)
-    if report.task in desk.custody.graves or (record is None and not _orphaned(desk, report, known)):
+    if record is None and (report.task in desk.custody.graves or not _orphaned(desk, report, known)):
         desk.counts["late"] += 1
         return
     ran = max(0, report.ended_ns - report.started_ns)  # two readings of one clock, the agent's

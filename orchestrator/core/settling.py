@@ -24,7 +24,8 @@ death a task waits a second, then twice as long each time, up to this."""
 
 def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
     """Put a task with no live attempt where it belongs."""
-    desk.doubtful.pop(record.id, None)
+    if desk.doubtful:
+        desk.doubtful.pop(record.id, None)
     record.awaits = None
     aside = desk.aside(record)
     if record.cancelled:
@@ -46,11 +47,9 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
             record.follow("defer")
         desk.timers.at(record.not_before_ns, "due", record.id)
         return
-    if record.state == "deferred":
-        record.follow("due")
-    elif record.state != "waiting":
-        record.follow("vacate")
-    desk.backlog.add(record, aside=aside)
+    if record.state != "waiting":
+        record.follow("due" if record.state == "deferred" else "vacate")
+    desk.backlog.queue(record.service).add(record, aside=aside)
     desk.stir(record.service)
 
 
