@@ -33,8 +33,6 @@ class Mailbox(Generic[T]):
 
     def _look(self) -> None:
         self._woken = False
-        letters = []
-        while self._letters:
-            letters.append(self._letters.popleft())
+        letters = [self._letters.popleft() for _ in range(len(self._letters))]  # what comes meanwhile wakes us again
         if letters:
             self._take(letters)

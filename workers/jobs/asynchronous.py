@@ -6,8 +6,7 @@ Tasks on the user's loop. Told from the agent's thread; one wake-up of the loop 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+from typing import NamedTuple
 
 from orchestrator.vocabulary import Attempt
 from workers.clock import unix_ns
@@ -39,9 +38,9 @@ class _Running:
         return self._context
 
 
-def _heed(orders: list[Callable[[], None]]) -> None:
-    for order in orders:
-        order()
+class _Stop(NamedTuple):
+    attempt: Attempt
+    hard: bool
 
 
 class AsyncJobs:
@@ -52,15 +51,15 @@ class AsyncJobs:
         self._permit = permit
         self._say = say
         self._running: dict[Attempt, _Running] = {}
-        self._orders: Mailbox[Callable[[], None]] = Mailbox(loop, _heed)
+        self._orders: Mailbox[Job | _Stop] = Mailbox(loop, self._heed)
 
     def start(self, job: Job) -> None:
         """Call its handler."""
-        self._orders.put(partial(self._start, job))
+        self._orders.put(job)
 
     def stop(self, attempt: Attempt, hard: bool) -> None:
         """Ask it to stop; ``hard``: cancel it."""
-        self._orders.put(partial(self._stop, attempt, hard))
+        self._orders.put(_Stop(attempt, hard))
 
     @property
     def unfinished(self) -> int:
@@ -68,6 +67,13 @@ class AsyncJobs:
         return len(self._running)
 
     # --- on the loop ------------------------------------------------------------------------------
+
+    def _heed(self, orders: list[Job | _Stop]) -> None:
+        for order in orders:
+            if isinstance(order, Job):
+                self._start(order)
+            else:
+                self._stop(order.attempt, order.hard)
 
     def _start(self, job: Job) -> None:
         running = _Running(job, self._say)
