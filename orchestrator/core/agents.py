@@ -334,7 +334,7 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         return
     if record is None:  # over, or never known: recall it
         why = "the task has ended"
-        if attempt.epoch < desk.epoch and task not in desk.custody.graves:
+        if 0 < attempt.epoch < desk.epoch and task not in desk.custody.graves:
             why = "nobody knows this task any more"
             memory.miss(desk, task, instance.incarnation)
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", why, devices=said.devices))

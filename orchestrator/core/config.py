@@ -62,7 +62,7 @@ class Config:
     estimates: Literal["learn", "trust"] = "learn"
     """``trust``: what a task says of its run time is taken as it is; ``learn``: it is corrected by what was seen."""
     remembered_max: int = 2_000_000
-    """R11, in memory: of more ended tasks than this the ids are remembered for a minute only (some 300 bytes each; 600 with a short result)."""
+    """R11, in memory: of more ended tasks than this the ids are remembered a minute only (300 bytes each, 600 with a result)."""
     results_bytes_max: int = 64 * 1024**2
     """Results of ended tasks kept at hand for producers that ask again."""
     append_bytes_max: int = 4 * 1024**2

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from orchestrator.core import claims, rules
 from orchestrator.core.custody import Custody, Reign
 from orchestrator.core.desk import Desk, Flight
+from orchestrator.core.offences import loud
 from orchestrator.core.past import Memory, Reminding
 from orchestrator.core.records import Grave, Owed, Record
 from orchestrator.core.sizes import fact_bytes
@@ -95,6 +96,8 @@ def miss(desk: Desk, task: TaskId, who: Incarnation) -> None:
     past.unknown_count += 1
     if len(past.unknown) < UNKNOWN_MAX:
         past.unknown[task] = who
+    elif not loud(past.unknown_count):
+        return
     desk.note("unknown_task", task=task, incarnation=who, count=past.unknown_count)
 
 

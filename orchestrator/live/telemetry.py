@@ -54,9 +54,9 @@ CATALOGUE: Mapping[str, Line] = {
         "was accepted is missing. led=False: what its dead leader wrote behind read_to is lost; who waits for it must submit again",
     ),
     "unknown_task": Line(
-        ERROR,
-        "an agent has work of a task that nobody knows: it was accepted in a ledger that is lost. It is recalled; submit it again "
-        "(its id is free)",
+        WARNING,  # a peer's word: whoever may speak as an agent can say it
+        "an agent has work of a task that nobody knows: it was accepted in a ledger that is lost, or the agent is wrong. It is "
+        "recalled; submit it again (its id is free)",
     ),
     "session_lost": Line(WARNING, "the session with the broker is lost; nothing accepted is lost, work goes on after reconnecting"),
     "joined": Line(INFO, "a new instance is in the ledger; asking what it holds"),

@@ -11,8 +11,9 @@ from orchestrator.core import credence, door, invariants
 from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.core.desk import REFUSALS_AT_ONCE
+from orchestrator.core.memory import UNKNOWN_MAX
 from orchestrator.vocabulary import NS_PER_S, Attempt
-from orchestrator.wire.messages import Announce, Beat, Handler, Leave, Note, Notes, Report, Reports, Submit, Task
+from orchestrator.wire.messages import Announce, Beat, Handler, Held, Holding, Leave, Note, Notes, Report, Reports, Submit, Task
 from tests.hostile.facts import Strange
 from tests.hostile.siege import AGENT_USER, ROGUE_USER, Siege
 
@@ -250,6 +251,23 @@ def test_what_an_agent_said_before_it_came_back_is_believed() -> None:
     assert task in desk.custody.live
     siege.step(e.Arrived(report, ("own",), "", desk.registry.instances[holder].user))
     assert siege.results[task].value == b"early"
+
+
+def test_work_of_tasks_that_nobody_knows() -> None:
+    """An agent that makes up attempts of earlier reigns, as if a ledger had been lost: counted, a bounded number by name, and said
+    so often as that many, then at the ten thousandth … ."""
+    siege = Siege(16)
+    siege.step(e.SessionLost("cut"))
+    siege.step(e.SessionOpened("n1"), e.TokenHeld())
+    desk = siege.machine.desk
+    liar = siege.corpus.known.incarnations[0]
+    for first in range(0, 20_000, 500):
+        made_up = [Holding(f"lost-{first + n}", Attempt(1, 10**6 + first + n), "running") for n in range(500)]
+        siege.step(e.Arrived(Held(liar, 2**50 + first, desk.epoch, 2**50, made_up), None, "", AGENT_USER))
+    assert desk.past.unknown_count == 20_000
+    assert len(desk.past.unknown) == UNKNOWN_MAX
+    assert siege.said["unknown_task"] == UNKNOWN_MAX + 1
+    assert desk.phase == "leading"
 
 
 def test_marks_of_leaders_who_never_come() -> None:
