@@ -61,21 +61,27 @@ async def _all(
     scenarios: list[Scenario], series: list[trials.Series], seed: int, rounds: int, kills: int, short: bool
 ) -> tuple[list[Verdict], list[trials.Tail]]:
     verdicts, tails = [], []
-    for events in sorted({one.events for one in series}, reverse=True):
+    early, late = ([one for one in series if one.late is when] for when in (False, True))
+    for events in sorted({one.events for one in early}, reverse=True):
         async with _town(workers=6, events=events, doors=False) as town:
-            for each in (one for one in series if one.events is events):
-                tail = await trials.run_series(town, each, kills, seed)
-                tails.append(tail)
-                _say(f"{tail.series}: {len(tail.seconds)} kills, p50 {tail.share(0.5):.3f} s, p99 {tail.share(0.99):.3f} s")
-                for fault in tail.faults:
-                    _say(f"    {fault}")
-    for nodes in sorted({one.nodes for one in scenarios}):
+            tails += [await _run(town, each, kills, seed) for each in early if each.events is events]
+    for nodes in sorted({one.nodes for one in scenarios} | ({1} if late else set())):
         async with _town(nodes=nodes) as town:
             for scenario in (one for one in scenarios if one.nodes == nodes):
                 for n in range(seed, seed + rounds):
                     verdicts.append(await play(town, scenario, n, short=short))
                     _tell(verdicts[-1])
+            if nodes == 1:
+                tails += [await _run(town, each, kills, seed) for each in late]
     return verdicts, tails
+
+
+async def _run(town: Town, series: trials.Series, kills: int, seed: int) -> trials.Tail:
+    tail = await trials.run_series(town, series, kills, seed)
+    _say(f"{tail.series}: {len(tail.seconds)} kills, p50 {tail.share(0.5):.3f} s, p99 {tail.share(0.99):.3f} s")
+    for fault in tail.faults:
+        _say(f"    {fault}")
+    return tail
 
 
 @asynccontextmanager

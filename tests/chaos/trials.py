@@ -3,6 +3,7 @@
 worker, told       a worker is killed where the broker tells of lost connections: until its task runs elsewhere
 worker, untold     where it does not: the lease has to run out
 leader             the leading coordinator is killed: until a task begins that its successor assigned
+leader, late       the same in a town that all scenarios on one node have gone through
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Series:
     """One trial; its figures and its faults go into the tail."""
     p99_s: float
     events: bool = True
+    late: bool = False
+    """In the town of the scenarios, after these."""
 
 
 @dataclass(slots=True)
@@ -131,5 +134,6 @@ async def run_series(town: Town, series: Series, trials: int, seed: int, told: C
 ALL = [
     Series("worker, told", "a worker is killed: until its task runs elsewhere", worker_killed, 0.1),
     Series("leader", "the leader is killed: until a task begins that its successor assigned", leader_killed, 0.5),
+    Series("leader, late", "the same, in a town that has gone through all scenarios", leader_killed, 0.5, late=True),
     Series("worker, untold", "a worker is killed, and nobody tells", worker_killed, LEASE_S + 0.5, events=False),
 ]
