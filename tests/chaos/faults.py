@@ -94,17 +94,17 @@ async def slow_net(town: Town, seconds: float, delay_s: float = 0.2) -> None:
 
 async def memory_alarm(town: Town, seconds: float) -> None:
     """The broker says that it has no memory: whoever publishes is not read. A flood, a leak, a neighbour."""
-    was = (await town.nodes.ctl("eval", "vm_memory_monitor:get_vm_memory_high_watermark().")).strip()
-    await town.nodes.ctl("set_vm_memory_high_watermark", "absolute", "1MB")
+    was = await town.nodes.eval("vm_memory_monitor:get_vm_memory_high_watermark().")
+    await town.nodes.eval("vm_memory_monitor:set_vm_memory_high_watermark({absolute, 1000000}).")
     await asyncio.sleep(seconds)
-    await town.nodes.ctl("eval", f"vm_memory_monitor:set_vm_memory_high_watermark({was}).")
+    await town.nodes.eval(f"vm_memory_monitor:set_vm_memory_high_watermark({was}).")
 
 
 async def disk_alarm(town: Town, seconds: float) -> None:
     """The broker says that its disk is nearly full."""
-    await town.nodes.ctl("set_disk_free_limit", "999GB")
+    await town.nodes.eval("rabbit_disk_monitor:set_disk_free_limit(999000000000000).")
     await asyncio.sleep(seconds)
-    await town.nodes.ctl("set_disk_free_limit", "200MB")
+    await town.nodes.eval("rabbit_disk_monitor:set_disk_free_limit(200000000).")
 
 
 async def withdraw_permission(town: Town, seconds: float) -> None:
@@ -112,11 +112,11 @@ async def withdraw_permission(town: Town, seconds: float) -> None:
 
     (A channel that is open goes on: the broker remembers what it was allowed.)
     """
-    await town.nodes.ctl("set_permissions", "-p", "/", town.nodes.user, "^$", "^$", "^$")
+    await town.nodes.permit("^$")
     for actor in (*town.coordinators, *town.workers):
         await reset(town, actor)
     await asyncio.sleep(seconds)
-    await town.nodes.ctl("set_permissions", "-p", "/", town.nodes.user, ".*", ".*", ".*")
+    await town.nodes.permit(".*")
 
 
 async def restart_node(town: Town, node: int, *, brutal: bool, down_s: float = 0.0) -> None:

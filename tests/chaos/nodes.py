@@ -20,6 +20,7 @@ from orchestrator.live.embedded.handshake import Answer, knock
 from orchestrator.live.embedded.local import LocalNode, start_port_mapper
 from orchestrator.live.embedded.memory import Identity, free_ports, private_directory
 from orchestrator.live.embedded.processes import Keeper, kill_now
+from tests.chaos.console import Console
 
 SERVES_WITHIN_S = 120.0
 STOPS_WITHIN_S = 60.0
@@ -54,6 +55,8 @@ class Nodes:
             for n, one in enumerate(self._identities)
         ]
         self._distribution = found
+        _, environment = self._nodes[0].ctl()
+        self._console = Console(found.erlang / "erl", f"console{self._identities[0].mark}@localhost", environment)
         self._mapper: subprocess.Popen[bytes] | None = None
         self._keeper: Keeper | None = None
 
@@ -65,6 +68,7 @@ class Nodes:
         self._keeper.watch(self._mapper.pid, None)
         try:
             await asyncio.gather(*(self.start(n) for n in range(self.count)))
+            await self.eval("node().")
             for n in range(1, self.count):
                 for words in (["stop_app"], ["join_cluster", self.name(0)], ["start_app"]):
                     await self.ctl(*words, node=n)
@@ -78,6 +82,7 @@ class Nodes:
 
     async def close(self) -> None:
         """Everything ends, by force: nothing of it will be needed again."""
+        await self._console.close()
         for node in self._nodes:
             self._continue(node)
             await node.kill()
@@ -107,8 +112,17 @@ class Nodes:
         """Whom the URL names."""
         return self._identities[0].user
 
+    async def eval(self, expression: str, node: int = 0) -> str:
+        """What an expression of Erlang is there. Raises AssertionError with its complaint."""
+        return await self._console.ask(self.name(node), expression)
+
+    async def permit(self, pattern: str, vhost: str = "/") -> None:
+        """What our user may configure, write and read."""
+        words = ", ".join(f'<<"{word}">>' for word in (self.user, vhost, pattern, pattern, pattern, "operator"))
+        await self.eval(f"rabbit_auth_backend_internal:set_permissions({words}).")
+
     async def ctl(self, *words: str, node: int = 0) -> str:
-        """What `rabbitmqctl` prints (half a second each). Raises AssertionError with its complaint."""
+        """What `rabbitmqctl` prints (half a second each in peace). Raises AssertionError with its complaint."""
         command, environment = self._nodes[node].ctl(*words)
         process = await asyncio.create_subprocess_exec(
             *command, env=environment, cwd=self._folder, stdin=asyncio.subprocess.DEVNULL,

@@ -139,10 +139,12 @@ async def _both_killed(scene: Scene) -> None:
 
 async def _broker_restarted(scene: Scene) -> None:
     await faults.restart_node(scene.town, 0, brutal=False)
+    scene.taken_back()
 
 
 async def _broker_killed(scene: Scene) -> None:
     await faults.restart_node(scene.town, 0, brutal=True)
+    scene.taken_back()
 
 
 async def _memory_alarm(scene: Scene) -> None:
@@ -164,13 +166,18 @@ async def _reset_storm(scene: Scene) -> None:
 # --- the operator -------------------------------------------------------------------------------------------------------------
 
 
+def _found(queue: str) -> str:
+    """Binds `Q` to it, in Erlang."""
+    return f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
+
+
 async def _delete_queue(scene: Scene, name: str) -> None:
-    await scene.town.nodes.ctl("delete_queue", name)
+    await scene.town.nodes.eval(f'{_found(name)}, {{ok, _}} = rabbit_amqqueue:delete(Q, false, false, <<"operator">>).')
     await scene.go_on(1)
 
 
 async def _purge(scene: Scene, name: str) -> None:
-    await scene.town.nodes.ctl("purge_queue", name)
+    await scene.town.nodes.eval(f"{_found(name)}, {{ok, _}} = rabbit_amqqueue:purge(Q).")
     await scene.go_on(1)
 
 
@@ -192,10 +199,7 @@ async def _agent_deleted(scene: Scene) -> None:
     incarnation = next(word["incarnation"] for word in reversed(victim.said) if word["what"] == "connected")
     began_ns = time.monotonic_ns()
     scene.town.harm(victim, "queue deleted", began_ns, began_ns)
-    name = f'rabbit_misc:r(<<"/">>, queue, <<"orchestrator.agent.{incarnation}">>)'
-    await scene.town.nodes.ctl(
-        "eval", f'{{ok, Q}} = rabbit_amqqueue:lookup({name}), rabbit_amqqueue:delete(Q, false, false, <<"operator">>).'
-    )
+    await _delete_queue(scene, f"orchestrator.agent.{incarnation}")
     await _comes_back(scene, victim, began_ns)
 
 
@@ -209,6 +213,7 @@ async def _reports_purged(scene: Scene) -> None:
 
 async def _permission(scene: Scene) -> None:
     await faults.withdraw_permission(scene.town, 4)
+    scene.taken_back()
 
 
 # --- three nodes --------------------------------------------------------------------------------------------------------------
@@ -217,9 +222,8 @@ async def _permission(scene: Scene) -> None:
 async def _leader_node(scene: Scene, queue: str) -> int:
     """Number of the node where the leader of this queue or stream is."""
     nodes = scene.town.nodes
-    name = f'rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)'
     where = "case amqqueue:get_pid(Q) of {_, Node} -> Node; Pid -> node(Pid) end"
-    found = (await nodes.ctl("eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), {where}.")).strip().strip("'")
+    found = (await nodes.eval(f"{_found(queue)}, {where}.")).strip("'")
     return next(n for n in range(nodes.count) if nodes.name(n) == found)
 
 
@@ -278,8 +282,8 @@ ONE_NODE = [
     ),
     Scenario("leader unplugged", "a coordinator that is cut off for 18 s", _leader_unplugged, silence_s=20, short=False),
     Scenario("leader and worker killed", "a machine that had both", _both_killed),
-    Scenario("broker restarted", "an update of the broker", _broker_restarted, silence_s=25),
-    Scenario("broker killed", "a crash of the broker", _broker_killed, silence_s=25),
+    Scenario("broker restarted", "an update of the broker", _broker_restarted, silence_s=15),
+    Scenario("broker killed", "a crash of the broker", _broker_killed, silence_s=15),
     Scenario("memory alarm", "a broker without memory, for longer than the lease", _memory_alarm, silence_s=90, short=False),
     Scenario("disk alarm", "a broker without disk, for longer than the lease", _disk_alarm, silence_s=75, short=False),
     Scenario("slow net", "200 ms more, each way", _slow_net),

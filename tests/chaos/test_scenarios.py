@@ -23,8 +23,13 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
         yield one
 
 
+PATIENCE = 5.0
+"""Nobody knows what else the machine does. What hangs is seen, and what waits for a lease where it should not; how soon exactly,
+``python -m tests.chaos`` says."""
+
+
 async def _holds(where: Town, scenario: Scenario) -> None:
-    verdict = await play(where, scenario, 1, short=True)
+    verdict = await play(where, scenario, 1, short=True, patience=PATIENCE)
     print(verdict.plain() | {"story": "", "faults": []})
     assert not verdict.faults, "\n".join([*verdict.faults, verdict.story[-8000:]])
 
@@ -41,9 +46,9 @@ async def test_one_node(town: Town, scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("series", [one for one in trials.ALL if one.events and not one.late], ids=_named)
 async def test_how_soon(town: Town, series: trials.Series) -> None:
-    """A few kills of each kind of which the broker tells, in the town that has gone through all that; nothing is lost, wrong or had
-    twice, and the median is held to what the tail is in peace."""
-    tail = await trials.run_series(town, series, 5, 1)
+    """A few kills of each kind of which the broker tells, in the town that has gone through all that: nothing is lost, wrong or had
+    twice, and what makes work go on is that word, not the end of a lease."""
+    tail = await trials.run_series(town, series, 3, 1)
     print(tail.plain())
     assert not tail.faults
-    assert tail.share(0.5) <= series.p99_s, tail.plain()
+    assert tail.share(0.5) <= trials.LEASE_S / 2, tail.plain()

@@ -103,6 +103,11 @@ def judge(runs: list[Run], tasks: set[str], harms: list[Harm], from_ns: int, unt
                 account.overlaps.append(task)
             if not one.ended_ns and one.pid in killed:
                 account.moved_s.append((other.began_ns - killed[one.pid]) / NS)
-    moments = sorted(run.ended_ns for run in runs if run.task in tasks and run.effect and from_ns <= run.ended_ns <= until_ns)
-    account.silence_s = max((b - a for a, b in pairwise([from_ns, *moments, until_ns])), default=0) / NS
+    account.silence_s = silence_s(runs, tasks, from_ns, until_ns)
     return account
+
+
+def silence_s(runs: list[Run], tasks: set[str], from_ns: int, until_ns: int) -> float:
+    """The longest time without any effect of these tasks."""
+    moments = sorted(run.ended_ns for run in runs if run.task in tasks and run.effect and from_ns <= run.ended_ns <= until_ns)
+    return max((b - a for a, b in pairwise([from_ns, *moments, until_ns])), default=0) / NS
