@@ -206,6 +206,7 @@ class Coordinator:
             if (oldest_ns := desk.custody.graveyard.oldest_ns) is not None:
                 moment = min(moment, max(desk.forget_ns, oldest_ns + config.dedup_ns + config.dedup_ns // 64))  # in lots
             if desk.phase == "leading":
+                moment = min(moment, desk.ripening.due_ns or moment)
                 moment = 0 if desk.renewing else min(moment, desk.echo_ns)
         return moment if timer is None or moment < timer else timer
 
@@ -226,6 +227,7 @@ class Coordinator:
         desk.set_down()
         self._echo(now)
         self._append(now)
+        desk.settled += desk.ripening.ripe(now)
         if desk.settled:
             desk.out.append(Settle(tuple(desk.settled)))
             desk.settled = []

@@ -30,6 +30,7 @@ from orchestrator.core.offences import Allowances, Offences
 from orchestrator.core.past import Past
 from orchestrator.core.records import Owed, Record
 from orchestrator.core.registry import Instance, Orderbook, Registry
+from orchestrator.core.ripening import Late, Ripening
 from orchestrator.core.sharing import Sharing
 from orchestrator.core.sizes import fact_bytes
 from orchestrator.core.timers import Timers
@@ -89,8 +90,8 @@ class Desk:
         "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed", "lapsed_floor", "limits_read",
         "lobby", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out", "past", "phase", "policies",
         "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued", "read_ns", "reclaim", "refusals",
-        "registry", "renewing", "results", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers", "token",
-        "touched", "unheard", "verdicts", "wanted_limits",
+        "registry", "renewing", "results", "ripening", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers",
+        "token", "touched", "unheard", "verdicts", "wanted_limits",
     )  # fmt: skip
 
     def __init__(self, name: str, config: Config, dice: Random, policies: Policies | None = None) -> None:
@@ -120,6 +121,7 @@ class Desk:
         """Their instance is gone, and what that means is under way."""
         self.missed: dict[TaskId, None] = {}
         """Deadlines that passed while we did not lead, or while agents that may run the task had still to answer."""
+        self.ripening = Ripening(config.settle_after_ns)
         self.past = Past()
         """What we know of ledgers that are gone."""
         self.reclaim = False
@@ -372,5 +374,7 @@ class Desk:
             if gate.left:
                 return
             gate = gate.handle
-        if gate is not None:
+        if type(gate) is Late:
+            self.ripening.put(self.now_ns, gate)
+        elif gate is not None:
             self.settled.append(gate)

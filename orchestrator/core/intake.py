@@ -36,10 +36,11 @@ FORGOTTEN = Error(
 
 
 def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
-    """Tasks from a producer. Where the ledger has no room they wait unsettled: what was accepted could not be given back (R12)."""
+    """Tasks from a producer. Where the ledger has no room they wait unsettled: what was accepted could not be given back (R12).
+    So they do while reports are to be read that may say how they ended (``Ripening.reports_first``)."""
     if not desk.leading:
         return
-    if desk.lobby or desk.keeping.full(desk.custody, desk.arriving_bytes):
+    if desk.lobby or desk.ripening.reports_first or desk.keeping.full(desk.custody, desk.arriving_bytes):
         desk.lobby.append(event)
     else:
         _take_in(desk, now, event)
@@ -47,6 +48,8 @@ def submitted(desk: Desk, now: Nanos, event: Arrived) -> None:
 
 def admit(desk: Desk, now: Nanos) -> None:
     """Those that waited for room in the ledger, as far as it goes."""
+    if desk.ripening.reports_first:
+        return
     while desk.lobby and desk.leading and not desk.keeping.full(desk.custody, desk.arriving_bytes):
         _take_in(desk, now, desk.lobby.popleft())
 
@@ -77,7 +80,7 @@ class _Delivery:
 
     def __init__(self, desk: Desk, now: Nanos, event: Arrived) -> None:
         self.desk, self.now, self.reply_to, self.user = desk, now, event.reply_to, event.user
-        self.gate = Gate(event.handle, 1)
+        self.gate = Gate(desk.ripening.late(event.handle), 1)
         self.awaited = False
         """Whether something of it has been written down that is not committed yet."""
         self.fresh: list[Task] = []

@@ -85,6 +85,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     """Lead from here."""
     forget_soft(desk)
     desk.past.unsure = False
+    desk.ripening.begin()
     desk.phase, desk.epoch, desk.claim, desk.claimed_ns = "leading", epoch, offset, now
     desk.read_ns, desk.proven_ns = now, desk.appended_ns
     desk.calm_ns = now
@@ -148,6 +149,7 @@ def answered(desk: Desk, instance: Instance) -> None:
 
 def marked(desk: Desk) -> None:
     """Every report that earlier leaders left is read: what it says has ended will not be assigned again."""
+    desk.ripening.reports_first = False
     for pool in list(desk.registry.pools.values()):
         _accounted_for(desk, pool, UNREAD_REPORTS)
 
@@ -200,6 +202,7 @@ def step_down(desk: Desk) -> None:
     """Forget everything that only a leader knows."""
     forget_soft(desk)
     desk.past.reminding = None
+    desk.ripening.clear()
     desk.queued.clear()
     desk.board()
     desk.flight = None

@@ -72,10 +72,11 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
             desk.release(said.incarnation, [report.attempt])
     if instance is not None and room:
         desk.retouch(instance)
+    handle = desk.ripening.late(event.handle)
     if heeded:
-        desk.gate(event.handle)
+        desk.gate(handle)
     else:
-        desk.settle(event.handle)  # nothing of it is to be written: it does not wait for the ledger
+        desk.settle(handle)  # nothing of it is to be written: it does not wait for the ledger
 
 
 def _believed(desk: Desk, word: Report | Checkpoint, event: Arrived) -> bool:
@@ -107,8 +108,10 @@ def _done(desk: Desk, now: Nanos, report: Report, name: str, known: bool) -> Non
 
 def _orphaned(desk: Desk, report: Report, known: bool) -> bool:
     """Whether this end of a task that we do not know is to be written down: an earlier leader may have accepted it, and the ledger
-    have lost that. What we assigned ourselves we knew: it is forgotten by now.
+    have lost that. What we assigned ourselves we knew: it is forgotten by now. Where the ledger may lose its end in a power cut, it
+    may have lost the agent's ``Joined`` too.
     """
+    known = known or desk.config.settle_after_ns > 0
     if report.attempt.epoch == desk.epoch or not known or desk.orphans >= credence.ORPHANS_MAX:
         return False
     desk.orphans += 1

@@ -13,6 +13,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
 from orchestrator.amqp.deaths import watch_deaths
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkLost, Missing
@@ -52,6 +54,8 @@ from orchestrator.wire.messages import Announce, Beat, Control, Held, Leave, Not
 INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
 REPORTS_PREFETCH = 300
+LATE_PREFETCH = 65_535
+"""The same where deliveries are settled late (``settle_after_s``): as many as a broker gives, without their bodies."""
 REGISTRY_PREFETCH = 200
 """Soft words on their way to us, acknowledged once a turn: a flood of them waits (and is dropped, oldest first) in the broker,
 instead of filling the socket on which everything else comes."""
@@ -197,6 +201,16 @@ class Session:
     def _firm(self, queue: str, hears: tuple[type, ...], delivery: Delivery) -> None:
         self._arrived(delivery, delivery, queue, hears)
 
+    def _kept(self, queue: str, hears: tuple[type, ...], delivery: Delivery) -> None:
+        """One that is settled late: what is kept of it meanwhile is its handle."""
+        self._arrived(delivery, replace(delivery, body=b"", headers=None), queue, hears)
+
+    def _work(self, queue: str, kind: type, prefetch: int) -> tuple[Callable[[Delivery], None], int]:
+        """How to take in submissions or reports: into what, and so many at once."""
+        if self._settings.settle_after_s:
+            return partial(self._kept, queue, (kind,)), LATE_PREFETCH
+        return partial(self._firm, queue, (kind,)), prefetch
+
     def _arrived(self, delivery: Delivery, handle: Delivery | None, queue: str, hears: tuple[type, ...]) -> None:
         """Make an event of it. Each queue is for some kinds of message: who may write to one must not speak through it as if it
         were another."""
@@ -292,8 +306,8 @@ class Session:
     async def _take_in(self, queue: str) -> None:
         if queue in self._intake:
             return  # a second claim of the same session
-        sink = partial(self._firm, queue, (Submit,))
-        consumer = await self.link.consume(queue, sink, prefetch=INTAKE_PREFETCH, body_bytes_max=MAX_BODY_BYTES)
+        sink, prefetch = self._work(queue, Submit, INTAKE_PREFETCH)
+        consumer = await self.link.consume(queue, sink, prefetch=prefetch, body_bytes_max=MAX_BODY_BYTES)
         self._intake[queue] = consumer
         if not self._flowing:
             await consumer.pause()
@@ -314,8 +328,9 @@ class Session:
         if self._leading:
             return
         self._leading = True
-        for queue, kind, prefetch in ((topology.REPORTS, Reports, REPORTS_PREFETCH), (topology.CONTROL, Control, CONTROL_PREFETCH)):
-            sink = partial(self._firm, queue, (kind,))
+        reports = self._work(topology.REPORTS, Reports, REPORTS_PREFETCH)
+        control = partial(self._firm, topology.CONTROL, (Control,)), CONTROL_PREFETCH
+        for queue, (sink, prefetch) in ((topology.REPORTS, reports), (topology.CONTROL, control)):
             await self.link.consume(queue, sink, prefetch=prefetch, body_bytes_max=MAX_BODY_BYTES)
         await self._take_in(topology.TASKS)
 

@@ -94,6 +94,10 @@ class Settings(BaseSettings):
     """How long an instance is believed in without a beat. Beats come every second: below 2 s one lost beat is a death."""
     dedup_window_s: Annotated[float, Field(ge=60, le=7 * 24 * 3600)] = 600.0
     """How long ids of ended tasks are remembered. Must exceed the life of a deposed coordinator's session (10 s) by far."""
+    settle_after_s: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """For a single broker node that may lose its power: submissions and reports stay in their queues for so long after they are in
+    the ledger, for that is when the operating system has written it (Linux: 35 s, less with a lower vm.dirty_expire_centisecs).
+    So many messages at most are under way meanwhile: 65,535 of each queue."""
     losses_max: Annotated[int, Field(ge=1, le=100)] = 3
     """A task whose instances died under it so often ends as failed: it may be what kills them."""
     reservations: Annotated[int, Field(ge=0, le=100)] = 1
@@ -170,6 +174,7 @@ class Settings(BaseSettings):
         return Config(
             lease_ns=ns(self.lease_s),
             dedup_ns=ns(self.dedup_window_s),
+            settle_after_ns=ns(self.settle_after_s),
             losses_max=self.losses_max,
             reservations=self.reservations,
             backlog_max=self.backlog_max,
