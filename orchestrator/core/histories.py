@@ -88,7 +88,7 @@ class History:
 
     def missed(self, by: float) -> None:
         """An expectation was wrong by so much, in logs."""
-        share = max(MISS_WEIGHT, 1 / (self.seen or 1))
+        share = MISS_WEIGHT if self.seen > 1 / MISS_WEIGHT else 1 / (self.seen or 1)
         self.miss += share * (abs(by) - self.miss)
 
     @property
@@ -157,7 +157,9 @@ class Ratio:
 
     def add(self, log_ratio: float) -> None:
         self.samples += 1
-        share = max(self._weight, 1 / self.samples)
+        share = 1 / self.samples
+        if share < self._weight:
+            share = self._weight
         off = log_ratio - self.mean
         self.mean += share * off
         self.variance = (1 - share) * (self.variance + share * off * off)

@@ -159,9 +159,11 @@ class Keeping:
 
     def _lives(self, row: Row, custody: Custody) -> bool:
         """Whether anything in it is still valid; what is not, at its end, is dropped."""
-        keys = row.keys
+        keys, owed = row.keys, custody.owed
+        known = custody.live if row.kind == "task" else custody.graves if row.kind == "grave" else None
         while keys:
-            if _valid(row, keys[-1], custody):
+            key = keys[-1]
+            if (known is None or key in known or key in owed) and _valid(row, key, custody):  # the quick look first
                 return True
             keys.pop()
             self._count -= 1
