@@ -9,7 +9,8 @@ the run at the very step at which a promise is broken. Each check says the promi
 * while an agent lives, is connected and its window is open, no second attempt of its tasks runs; of tasks that must never
   overlap none runs while the window of another is open (P2)
 * work that a checkpoint saved is not done again: whoever goes on with a task goes on from the last one in the ledger
-* no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8)
+* no assignment leaves a leader that has read the end of the task, or too many failures of it (R14, R8); of tasks that must never
+  overlap nothing runs when they end as cancelled or expired (R14)
 * a child starts after the first ends of all its parents, is given what these say, and ends as its edges say (R13)
 * of tasks with the same key one runs, and all of them end as it does (R16, ``sameness``)
 * epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
@@ -28,7 +29,7 @@ from orchestrator.sim.accounts import Accounts
 from orchestrator.sim.sameness import as_the_first
 from orchestrator.sim.shares import Limits, Run, Shares
 from orchestrator.vocabulary import Attempt, Nanos
-from orchestrator.wire.facts import Entry
+from orchestrator.wire.facts import Ended, Entry
 from orchestrator.wire.messages import Assignment, Held, Notes, Orders, Reports, Result, Submit
 from workers.core import commands as wc
 
@@ -81,6 +82,18 @@ class Laws:
         if (fault := self.accounts.landed(offset, entry)) is not None:
             self.broken(fault)
         self.shares.landed(offset, entry)
+        for fact in entry.facts:
+            if isinstance(fact, Ended) and fact.outcome in ("cancelled", "expired") and self.accounts.never(fact.task):
+                self._ended_idle(fact.task, offset, entry.epoch)
+
+    def _ended_idle(self, task: str, offset: int, epoch: int) -> None:
+        """Who hears that a task which must never overlap was cancelled, or has expired, may rely on that nothing of it runs. (A leader
+        that is deposed and does not know it yet knows nothing of what later ones assigned.)"""
+        if self.accounts.ended[task].offset != offset:
+            return
+        for attempt, (agent, incarnation) in self._running.get(task, {}).items():
+            if attempt.epoch <= epoch and self._serves(agent, incarnation):
+                self.broken(f"{task} ended, and {attempt} of it runs on {incarnation}, whose window is open (R14)")
 
     # --- coordinators -----------------------------------------------------------------------------------------------------
 

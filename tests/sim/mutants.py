@@ -103,6 +103,7 @@ MUTANTS: dict[str, Mutant] = {
 HELD: dict[str, str] = {
     "R1 the last end counts": "tests/core r1_first_end",
     "R2 work before the answer": "tests/core r2_joined",
+    "R3 nobody is waited for": "tests/core r4_after_a_claim",
     "R4 finished is never alive": "tests/core finished_and_waited_for",
     "R4 stale orders start": "tests/workers/core test_orders_behind_what_we_said_we_drained_start_nothing",
     "R6 starts without a window": "tests/workers/core test_assignments_wait_for_the_first_echo",
