@@ -32,7 +32,7 @@ from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
 from orchestrator.wire.facts import Tombstone
 from tests.core import test_rules_matter
-from tests.workers.core import test_rules
+from tests.workers.core import test_rules, test_saying
 from workers.core import rules as agent
 from workers.core.outbox import Outbox
 from workers.core.work import Work
@@ -114,6 +114,13 @@ HELD: dict[str, str] = {
     "R12 nothing is carried forward": "tests/core carry_forward",
     "R13 an end does not say that it has heirs": "tests/core r13_heirs",
     "R15 what was cut off unread is not missed": "tests/core r15_unbroken",
+    "a beat lists nothing that has stopped": "tests/workers/core test_a_beat_lists_what_has_stopped_until_that_is_said",
+    "a confirm is a release": "tests/workers/core test_a_report_is_kept_until_released_and_sent_again_on_sync",
+    "a sync does not have reports sent again": "tests/workers/core test_a_report_is_kept_until_released_and_sent_again_on_sync",
+    "a recall of what is not held is not answered": "tests/workers/core test_a_stop_is_always_answered",
+    "nobody gone on evidence is waited for": "tests/core never_overlap",
+    "what is held of limits is not counted after a takeover": "tests/core limits_takeover",
+    "a new queue for the result is not remembered": "tests/core submitted_again",
 }
 """Named stories that notice, for what a swarm meets seldom or cannot see: scenarios of the coordinator's core, tests of the
 agent's. ``test_mutants`` holds that they do."""
@@ -169,7 +176,7 @@ def noticed_by_story(story: str, mutant: Mutant | None = None) -> bool:
         return test_rules_matter.noticed(name)
     assert room == "tests/workers/core"
     try:
-        getattr(test_rules, name)()
+        {**vars(test_rules), **vars(test_saying)}[name]()
     except AssertionError:
         return True
     return False
