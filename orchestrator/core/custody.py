@@ -72,6 +72,10 @@ class Custody:
         self.reign: Reign | None = None
         self.epoch = 0
         """The highest there ever was."""
+        self._began = 0
+        """Offset of the first entry that was read."""
+        self._partial = True
+        """Whether there may live some of whom we know nothing yet, since their records stand before that."""
         self.next_offset = 0
         self.last = ("", 0)
         """By whom the entry before that is, and its number: by these the ledger is known again."""
@@ -279,6 +283,16 @@ class Custody:
         self.epoch = max(offset, fact.floor, self.epoch) + 1
         self.reign = Reign(self.epoch, offset, fact.nonce, fact.coordinator)
         return self.reign
+
+    def read_to(self, offset: int, replay_from: int) -> None:
+        """An entry was read. Whoever began in the middle of the ledger knows all that live once an entry says that a reader may
+        begin where it did, or later: what was written before that of them has been written again."""
+        if not self.next_offset:
+            self._began = offset
+        self.next_offset = offset + 1
+        if self._partial and replay_from >= self._began:
+            self._partial = False
+            self.graveyard.caught_up()
 
     def restore(self, fact: Restored, offset: int) -> None:
         """Much of a lost ledger is in this one again; of several words the one counts that says most."""

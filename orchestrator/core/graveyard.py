@@ -40,6 +40,8 @@ class Graveyard:
         self._kept: deque[TaskId] = deque()
         """Whose results are within the bound, in the order in which they are given up."""
         self._burials: deque[TaskId] = deque()
+        self._complete = False
+        """Whether all that live are known: of a ledger that is read from its middle not before what was carried forward is read."""
         self._early: dict[TaskId, None] = {}
         """Ends that others need, said their writers, of which none is known yet: their results are kept like pinned ones."""
         self._spared: dict[TaskId, None] = {}
@@ -60,10 +62,11 @@ class Graveyard:
         if task in keys.by_task:
             follows = result is not None and result.first is not None
             keys.over(task, grave.at_ns if grave.outcome == "done" and not follows else None)
-        if (task in self._families.children and self._families.over(task)) or task in keys.followers:
-            self.pin(task)
-        elif heirs:
+        has_children = task in self._families.children and self._families.over(task)
+        if heirs and not has_children and not (self._complete and task in keys.followers):
             self._early[task] = None
+        if has_children or task in keys.followers:
+            self.pin(task)
         if result is not None:
             if task in keys.by_task:
                 keys.weigh(task, len(result.value or b""))
@@ -72,7 +75,8 @@ class Graveyard:
     def pin(self, task: TaskId) -> None:
         """A task that lives needs this one: if it is over it is kept whole."""
         grave = self.graves.get(task)
-        self._early.pop(task, None)
+        if self._families.needs(task):
+            self._early.pop(task, None)
         if grave is not None and task not in self.pinned:
             self.pinned[task] = size = _weight(grave.result)
             self.pinned_bytes += size
@@ -88,7 +92,8 @@ class Graveyard:
         return task in self._keys.followers or self._families.needs(task)
 
     def caught_up(self) -> None:
-        """All there is was read: of whose end no child is known, it has none."""
+        """All that live are known: of whose end no child is known, it has none."""
+        self._complete = True
         early, self._early = self._early, {}
         for task in early:
             self._judge_again(task)
@@ -166,13 +171,13 @@ class Graveyard:
         keys = self._keys
         dropped, keys.dropped, freed, keys.freed = keys.dropped, [], keys.freed, []
         for task in dropped:
-            if task in self.pinned:
+            if task in self.pinned or task in self._early:
                 self._spared[task] = None
             elif (grave := self.graves.get(task)) is not None:
                 _empty(grave)
                 keys.weigh(task, 0)
         for task in freed:
-            if task in self._spared and task not in self.pinned:
+            if task in self._spared and task not in self.pinned and task not in self._early:
                 del self._spared[task]
                 self._burials.appendleft(task)
 

@@ -40,7 +40,8 @@ from orchestrator.wire.messages import Error
 def read(desk: Desk, now: Nanos, event: Read) -> None:
     """Apply an entry, then free what waited for it if it is our own."""
     entry, offset = event.entry, event.offset
-    desk.custody.next_offset, desk.custody.last = offset + 1, (entry.by, entry.number)
+    desk.custody.read_to(offset, entry.replay_from)
+    desk.custody.last = entry.by, entry.number
     desk.stirred_ns = now
     desk.custody.epoch = max(desk.custody.epoch, entry.epoch)
     flight = desk.flight

@@ -87,8 +87,8 @@ class Laws:
                 self._ended_idle(fact.task, offset, entry.epoch)
 
     def _ended_idle(self, task: str, offset: int, epoch: int) -> None:
-        """Who hears that a task which must never overlap was cancelled, or has expired, may rely on that nothing of it runs. (A leader
-        that is deposed and does not know it yet knows nothing of what later ones assigned.)"""
+        """Who hears that a task which must never overlap was cancelled, or has expired, may rely on that nothing of it runs. (A
+        leader that is deposed and does not know it yet knows nothing of what later ones assigned.)"""
         if self.accounts.ended[task].offset != offset:
             return
         for attempt, (agent, incarnation) in self._running.get(task, {}).items():

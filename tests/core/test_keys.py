@@ -9,6 +9,7 @@ import pytest
 from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.config import Config
+from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.keys import digest_of
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.facts import Accepted, Carried, Claim, Ended, Entry, Hold, Tombstone
@@ -155,3 +156,36 @@ def test_a_child_may_have_a_key() -> None:
     script.line("a finishes g1")
     script.line("a finishes g3 both")
     assert told(script, "g3").value == b"both"
+
+
+def test_what_an_heir_needs_outlives_the_followers_that_are_met_first() -> None:
+    """Who begins to read in the middle meets who followed a task, which is soon over, and only later the child that needs what it
+    returned: with that it starts (swarm seed 300906)."""
+    followed, child = Task("t2", "thumbs.resize", key="k"), Task("t3", "thumbs.resize", after=(Edge("t1"),))
+    holds = [Hold("", "thumbs.resize", key, digest_of(followed), NOW + NS_PER_S) for key in "kabcdefghi"]
+    facts = [
+        Carried(followed, 3, 1, NOW, first="t1"),
+        Ended("t1", "done", NOW, Attempt(1, 1), b"precious", heirs=True, hold=holds[0]),
+        Ended("t2", "done", NOW, None, b"precious", first="t1"),
+        *(Ended(f"x{n}", "done", NOW, Attempt(1, 2 + n), 200 * b"x", hold=hold) for n, hold in enumerate(holds[1:])),
+        Carried(child, 4, 2, NOW),
+    ]
+    machine = Coordinator("c1", replace(Config(), results_bytes_max=500))
+    for offset, fact in enumerate(facts, 100):
+        machine.step(NOW, [e.Read(offset, 100, Entry("somebody", offset, replay_from=90, facts=[fact]))])
+        invariants.check(machine.desk)
+    grave = machine.desk.custody.graves["t1"]
+    assert grave.result is not None
+    assert grave.result.value == b"precious"
+
+
+def test_who_has_read_all_that_live_keeps_nothing_for_heirs() -> None:
+    """A standby that an entry tells it could have begun later knows every child there is: what was kept for others goes."""
+    ends = [Ended(f"x{n}", "done", NOW, Attempt(1, 1 + n), 200 * b"x", heirs=True) for n in range(10)]
+    machine = Coordinator("c1", replace(Config(), results_bytes_max=500))
+    for offset, fact in enumerate(ends, 100):
+        machine.step(NOW, [e.Read(offset, 100, Entry("somebody", offset, replay_from=90, facts=[fact]))])
+    graves = machine.desk.custody.graves
+    assert all(graves[fact.task].result is not None for fact in ends)
+    machine.step(NOW, [e.Read(110, 100, Entry("somebody", 110, replay_from=100))])
+    assert sum(graves[fact.task].result is not None for fact in ends) == 1
