@@ -73,9 +73,9 @@ class Gate:
     left: int
 
 
-REFUSALS_AT_ONCE = 2_000
-REFUSALS_EVERY_NS = 20 * NS_PER_MS
-"""So many refused tasks of one user are written down at once, then 50 a second. Beyond that they are answered, and leave no trace:
+REFUSALS_AT_ONCE = 1_000
+REFUSALS_EVERY_NS = 100 * NS_PER_MS
+"""So many refused tasks of one user are written down at once, then ten a second. Beyond that they are answered, and leave no trace:
 each would be remembered for the dedup window."""
 LAPSED_MAX = 100_000
 """Attempts remembered that were given up; of more it is believed that they were whose anybody says."""
