@@ -25,6 +25,7 @@ class Proxy:
         self._crumb_bytes = crumb_bytes
         self._told_bytes_max = told_bytes_max
         self._held: dict[asyncio.StreamWriter, bytearray] | None = None
+        self._more = asyncio.Event()
         self._lost = False
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -44,6 +45,12 @@ class Proxy:
     def held(self) -> bytes:
         """What the broker has said since ``hold``, over all connections."""
         return b"".join(bytes(data) for data in (self._held or {}).values())
+
+    async def held_back(self, count: int) -> None:
+        """Wait until the broker has said so many bytes that are held back."""
+        while len(self.held) < count:
+            self._more.clear()
+            await self._more.wait()
 
     def release(self) -> None:
         held, self._held = self._held or {}, None
@@ -79,6 +86,7 @@ class Proxy:
                 left -= len(data)
                 if told_by_broker and self._held is not None:
                     self._held.setdefault(writer, bytearray()).extend(data)
+                    self._more.set()
                 elif not self._lost:
                     writer.write(data)
                     await writer.drain()

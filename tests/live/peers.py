@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from orchestrator.amqp import Link, topology
+from orchestrator.amqp.errors import Missing
 from orchestrator.live.daemon import Daemon
 from orchestrator.live.settings import load_settings
 from orchestrator.live.telemetry import Telemetry
@@ -82,10 +83,10 @@ async def coordinator(url: str, **settings: Any) -> AsyncIterator[Ears]:
 
 
 @asynccontextmanager
-async def running(url: str, **settings: Any) -> AsyncIterator[Ears]:
-    """A coordinator, leading or standing by."""
+async def running(url: str, *, unchecked: Mapping[str, Any] | None = None, **settings: Any) -> AsyncIterator[Ears]:
+    """A coordinator, leading or standing by. ``unchecked``: settings with values that nobody may give it, for a test's patience."""
     ears = Ears()
-    daemon = Daemon(load_settings(None, broker=url, **settings), ears)
+    daemon = Daemon(load_settings(None, broker=url, **settings).model_copy(update=unchecked), ears)
     task = asyncio.ensure_future(daemon.run())
     ears.crash = task.cancel
     ears.read_to = lambda: daemon.read_to
@@ -98,11 +99,13 @@ async def running(url: str, **settings: Any) -> AsyncIterator[Ears]:
 
 
 async def exists(link: Link) -> None:
-    """What coordinators declare: a test may let peers come before the first coordinator."""
+    """What coordinators declare: a test may let peers come before the first coordinator. What is there stays as it is."""
     settings = load_settings(None, broker="amqp://unused")
-    await link.declare(
-        topology.base(ledger_max_bytes=settings.ledger_bytes_max, ledger_segment_bytes=settings.ledger_segment_bytes)
-    )
+    base = topology.base(ledger_max_bytes=settings.ledger_bytes_max, ledger_segment_bytes=settings.ledger_segment_bytes)
+    try:
+        await link.check(base)
+    except Missing:
+        await link.declare(base)
 
 
 class Peer:
