@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from tests.bench import core as core_bench
+from tests.bench import ledger as ledger_bench
 from tests.bench import shards as shards_bench
 from tests.bench.environment import python_with_peers
 from tests.bench.machine import machine
@@ -84,6 +85,26 @@ def shards(
     table = Table("", "one shard /s", "two shards /s", "times as many")
     for by, what in (("clock", "by the clock"), ("cpu", "by CPU time given")):
         table.add_row(what, f"{found[by]['one_per_s']:,.0f}", f"{found[by]['two_per_s']:,.0f}", f"{found[by]['ratio']:.2f}")
+    Console().print(table)
+
+
+@app.command()
+def ledger(
+    facts: Annotated[int, typer.Argument(min=1_000, help="So many facts.")] = 300_000,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """How long a coordinator that starts reads a long ledger from a real stream, and what it then weighs."""
+    found = ledger_bench.measure(facts)
+    if as_json:
+        print(json.dumps({"machine": machine(), **found}, indent=1))
+        return
+    table = Table(f"{facts:,} facts", "seconds", "CPU seconds", "facts a CPU second", "MB", "bytes a task")
+    for what in ("all live", "half are ends"):
+        row = found[what]
+        table.add_row(
+            what, f"{row['wall_s']:.1f}", f"{row['cpu_s']:.1f}", f"{row['facts_per_cpu_s']:,}", f"{row['memory_mb']:.0f}",
+            f"{row['bytes_a_task']:,}",
+        )  # fmt: skip
     Console().print(table)
 
 
