@@ -50,6 +50,7 @@ def test_what_was_found_stays_found(seed: int) -> None:
     assert not outcome.broken, FOUND[seed]
 
 
+@pytest.mark.timeout(1200)  # a minute of work for two cores, which others may keep busy
 def test_a_short_swarm_breaks_no_law() -> None:
     """A few hundred worlds at every run of the tests; the long swarm is a command."""
     *_, total = swarm(100_000, 200, jobs=2)
