@@ -76,8 +76,10 @@ class Siege:
         self.step(e.SessionOpened("n1"), e.TokenHeld())
         for name in list(self._agents):
             self.settle_in(name)
-        for _ in range(8):
-            self.beat()  # longer than a lease: until then whoever obeys an epoch that we never told him makes a first reign claim anew
+        for _ in range(
+            8
+        ):  # longer than a lease: until then who obeys an epoch that we never told him makes a first reign claim anew
+            self.beat()
         self.corpus.known.incarnations = tuple(self._agents)
         self.corpus.known.epoch = self.machine.desk.epoch
 
