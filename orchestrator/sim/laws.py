@@ -290,12 +290,12 @@ class Laws:
         if result.error is not None and result.error.kind == "forgotten":
             return
         first = self._told.setdefault(result.task, result)
-        if first.first is not None and result.first is None and self._recomputed(result.task):
+        if first.first is not None and result.first != first.first and self._recomputed(result.task):
             return
         if (first.outcome, first.value) != (result.outcome, result.value):
             self.broken(f"{producer} was told {first.outcome} of {result.task}, and now {result.outcome} (P2)")
 
     def _recomputed(self, task: str) -> bool:
-        """Whether a task that was answered from the cache, and so not accepted, may have run all the same: as a late copy of its
-        submission, that came when the cache had lost what it gave to the first one. It may at any time."""
+        """Whether a task that was answered from the cache, and so not accepted, may end otherwise all the same: as a late copy of
+        its submission, that came when the cache had lost what it gave to the first one. It may at any time."""
         return task in self._shared and task in self.accounts.accepted and self.accounts.accepted[task][1].cache_ns is not None

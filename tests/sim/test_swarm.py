@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 FOUND = {
     300_906: "what a child needed was forgotten by who began to read in the middle, and met others that needed it too, and ended",
+    310_570: "the same law, wrong again: it may be given what a later one with its key returned",
     301_191: "a law that was wrong: what was answered from the cache, and comes again when the cache has lost that, runs",
     301_042: "a law that was wrong: a task that may be given a cached result is not the first of its key until it has run itself",
     300_249: "who answered before its Joined was read, and then was not reached by the sync with it, was never asked again",
