@@ -29,7 +29,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from orchestrator.amqp import topology
-from orchestrator.amqp.consumer import Consumer
+from orchestrator.amqp.consumer import PREFETCH_MAX, Consumer
 from orchestrator.amqp.delivery import Delivery, Published
 from orchestrator.amqp.errors import LedgerRewound, LinkLost
 from orchestrator.amqp.link import Link, Role
@@ -80,8 +80,8 @@ class LedgerTail:
             chunk.append(delivery)
             arrived.set()
 
-        # With room for one message the broker sends one chunk whole, and then waits for an acknowledgement.
-        consumer = await self._consume("last", take, prefetch=1)
+        # The broker sends the chunk in one go, as far as there is room: 3.10 whole even if that is for one message, 4.0 not.
+        consumer = await self._consume("last", take, prefetch=PREFETCH_MAX)
         waiting = asyncio.ensure_future(arrived.wait())
         try:
             await asyncio.wait((waiting, self._link.broken), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
