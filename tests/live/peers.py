@@ -191,11 +191,15 @@ class ScriptedAgent(Peer):
     async def answer_sync(self, *holdings: Holding, before: Sequence[str] = ()) -> Orders:
         """Wait for a sync and answer it."""
         orders = await self.next(Orders, lambda one: one.sync)
+        self.answer(orders, *holdings, before=before)
+        return orders
+
+    def answer(self, orders: Orders, *holdings: Holding, before: Sequence[str] = ()) -> None:
+        """The answer to this sync."""
         self.epoch, self.drained = orders.epoch, orders.seq
         self.seq += 1
         self.soft(self.announced)
         self.soft(Held(self.incarnation, self.seq, self.epoch, self.drained, list(holdings), list(before)))
-        return orders
 
     def beat(self, *held: Attempt) -> None:
         self.seq += 1
