@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -18,8 +19,10 @@ _touched_a_broker = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Nothing is counted yet."""
+    """Nothing is counted yet. Begun by a shell in the background we would be deaf to Ctrl-C, and so would what the tests start."""
     config.stash[_touched_a_broker] = 0
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
