@@ -57,6 +57,9 @@ HOSTILE = {
     ),
 }
 
+MENDED = "flags for properties that do not exist"
+"""RabbitMQ 4 leaves these out of what it hands on; 3.10 does not."""
+
 
 async def publish_raw(url: str, key: bytes, flags: int, properties: bytes) -> None:
     """What a peer with a socket can do. Returns once the broker has taken it."""
@@ -89,7 +92,7 @@ async def test_no_envelope_ends_the_session_that_receives_it(amqp_url: str, link
     await link.consume(queue, basket, prefetch=10)
     (delivery,) = await basket.until(1)
     assert (delivery.body, delivery.offset) == (BODY, None)
-    if flaw is None:
+    if flaw is None or (case == MENDED and not link.server_version.startswith("3.")):
         assert delivery.flaw is None
     else:
         assert flaw in (delivery.flaw or "")
