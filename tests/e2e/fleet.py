@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -84,6 +84,26 @@ class Fleet:
         """How often each task's handler came to its end, by the witness."""
         lines = (line.split() for line in self.witness_file.read_text().splitlines())
         return Counter(words[1] for words in lines if words[0] == "end")
+
+
+async def doubled(client: Client, numbers: int, between: Callable[[int], Awaitable[None]]) -> list[int]:
+    """So many numbers submitted at once, each of which comes back twice as large; after a third and after two thirds of the results
+    ``between`` is awaited, with how many there are."""
+    ended = asyncio.Queue[int]()
+
+    async def one(number: int) -> int:
+        value = await client.run("steps.double", number=number)
+        assert isinstance(value, int)
+        ended.put_nowait(number)
+        return value
+
+    async with asyncio.timeout(240), asyncio.TaskGroup() as group:
+        runs = [group.create_task(one(number)) for number in range(numbers)]
+        for number in range(numbers):
+            await ended.get()
+            if number in (numbers // 3, numbers * 2 // 3):
+                await between(number)
+    return [run.result() for run in runs]
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.amqp import Link, topology
 from orchestrator.client import Client
-from tests.e2e.fleet import ROOT, Fleet, fleet
+from tests.e2e.fleet import ROOT, Fleet, doubled, fleet
 
 pytestmark = pytest.mark.broker
 
@@ -36,26 +36,12 @@ async def test_the_ledger_is_deleted_under_load_and_nothing_is_lost_or_done_twic
 
 
 async def _produce(url: str) -> list[int]:
-    ended = asyncio.Queue[int]()
+    async with Client(url) as client, await Link.open(url, name="operator") as operator:
 
-    async def one(client: Client, number: int) -> int:
-        value = await client.run("steps.double", number=number)
-        assert isinstance(value, int)
-        ended.put_nowait(number)
-        return value
+        async def delete(_: int) -> None:
+            await operator.delete_queue(topology.LEDGER)
 
-    async with (
-        Client(url) as client,
-        await Link.open(url, name="operator") as operator,
-        asyncio.timeout(240),
-        asyncio.TaskGroup() as group,
-    ):
-        runs = [group.create_task(one(client, number)) for number in range(TASKS)]
-        for number in range(TASKS):
-            await ended.get()
-            if number in (TASKS // 3, TASKS * 2 // 3):
-                await operator.delete_queue(topology.LEDGER)
-    return [run.result() for run in runs]
+        return await doubled(client, TASKS, delete)
 
 
 async def _ask(ours: Fleet, *words: str) -> dict:  # type: ignore[type-arg]

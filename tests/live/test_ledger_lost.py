@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from orchestrator.amqp import topology
 from orchestrator.amqp.errors import LinkLost
+from orchestrator.vocabulary import Attempt
 from orchestrator.wire.messages import Orders
-from tests.live.peers import Ears, Holding, Producer, Task, agent, coordinator, producer, running
+from tests.live.peers import Ears, Holding, Producer, ScriptedAgent, Task, agent, coordinator, producer, running
 
 pytestmark = pytest.mark.broker
 
@@ -53,53 +57,48 @@ async def test_a_ledger_that_is_deleted_under_its_leader_is_written_again(amqp_u
             assert (await client.result("waits")).value == b"\x02"
 
 
-async def test_who_led_goes_first_and_a_standby_that_remembers_no_more_is_silent(amqp_url: str) -> None:
-    """Both remember; one writes, once; the work goes on under it."""
+@asynccontextmanager
+async def both(url: str) -> AsyncIterator[tuple[Producer, ScriptedAgent, Ears, Ears, Attempt]]:
+    """A producer, an agent, a leader and a standby that has read all; ``t1`` has this attempt, ``t2`` waits."""
     async with (
-        producer(amqp_url) as client,
-        agent(amqp_url, "s", "h", ready=False) as worker,
-        running(amqp_url, name="first") as first,
+        producer(url) as client,
+        agent(url, "s", "h", ready=False) as worker,
+        running(url, name="first") as first,
     ):
         await first.heard("leading")
-        async with running(amqp_url, name="second") as second:
+        async with running(url, name="second") as second:
             await second.heard("replaying")
             worker.announce("s", "h")
             await worker.answer_sync()
             client.submit(Task("t1", "s.h"), Task("t2", "s.h"))
             _, attempt = await worker.assigned()
             await has_read_all(client, second)
-            await client.link.delete_queue(topology.LEDGER)
-            await first.heard("restored")
-            await second.heard("ledger_lost")
-            await worker.answer_sync(Holding("t1", attempt, "running", {"slots": 1}))
-            worker.done("t1", attempt, b"\x01")
-            assert (await client.result("t1")).value == b"\x01"
-            assert not any(what == "restored" for what, _ in second.said)
+            yield client, worker, first, second, attempt
+
+
+async def test_who_led_goes_first_and_a_standby_that_remembers_no_more_is_silent(amqp_url: str) -> None:
+    """Both remember; one writes, once; the work goes on under it."""
+    async with both(amqp_url) as (client, worker, first, second, attempt):
+        await client.link.delete_queue(topology.LEDGER)
+        await first.heard("restored")
+        await second.heard("ledger_lost")
+        await worker.answer_sync(Holding("t1", attempt, "running", {"slots": 1}))
+        worker.done("t1", attempt, b"\x01")
+        assert (await client.result("t1")).value == b"\x01"
+        assert not any(what == "restored" for what, _ in second.said)
 
 
 async def test_the_standby_writes_it_again_when_the_leader_dies_with_it(amqp_url: str) -> None:
     """Deleted and its leader dead in the same moment: the standby had read along, so it loses nothing that it could have read."""
-    async with (
-        producer(amqp_url) as client,
-        agent(amqp_url, "s", "h", ready=False) as worker,
-        running(amqp_url, name="first") as first,
-    ):
-        await first.heard("leading")
-        async with running(amqp_url, name="second") as second:
-            await second.heard("replaying")
-            worker.announce("s", "h")
-            await worker.answer_sync()
-            client.submit(Task("t1", "s.h"), Task("t2", "s.h"))
-            _, attempt = await worker.assigned()
-            await has_read_all(client, second)
-            first.crash()
-            await client.link.delete_queue(topology.LEDGER)
-            restored = await second.heard("restored")
-            assert (restored["live"], restored["led"]) in ((2, False), (2, True))  # True: it had claimed before the deletion
-            await worker.answer_sync(Holding("t1", attempt, "running", {"slots": 1}))
-            worker.done("t1", attempt, b"\x01")
-            assert (await client.result("t1")).value == b"\x01"
-            assert (await worker.assigned())[0].task == "t2"
+    async with both(amqp_url) as (client, worker, first, second, attempt):
+        first.crash()
+        await client.link.delete_queue(topology.LEDGER)
+        restored = await second.heard("restored")
+        assert (restored["live"], restored["led"]) in ((2, False), (2, True))  # True: it had claimed before the deletion
+        await worker.answer_sync(Holding("t1", attempt, "running", {"slots": 1}))
+        worker.done("t1", attempt, b"\x01")
+        assert (await client.result("t1")).value == b"\x01"
+        assert (await worker.assigned())[0].task == "t2"
 
 
 async def test_of_what_nobody_remembers_the_names_are_said(amqp_url: str) -> None:
