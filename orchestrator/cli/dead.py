@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.frame import ASKING, Call, command
+from orchestrator.cli.frame import LOOKING, Call, command
 from orchestrator.cli.questions import meant
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "dead", example="orchestrator dead --limit 5", panel="Look", common=ASKING)(dead)
+    command(app, "dead", example="orchestrator dead --limit 5", panel="Look", common=LOOKING)(dead)
 
 
 def dead(

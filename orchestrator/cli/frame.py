@@ -18,7 +18,7 @@ import typer
 
 from orchestrator.cli import questions
 from orchestrator.cli.faults import FAILED, complain, explain
-from orchestrator.cli.words import Unclear
+from orchestrator.cli.words import Unclear, duration_s
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,13 +46,18 @@ COMMON = {
     "shard": Annotated[
         str | None, typer.Option(metavar="NAME", help="Where there are shards: only this one [default: all, or the one that knows]")
     ],
+    "within": Annotated[
+        str | None, typer.Option(metavar="SPAN", help="How long the answer may take [default: 10s; a failover takes less]")
+    ],
     "json": Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show where an error comes from")],
 }
 
 ASKING = tuple(COMMON)
 """What a command that asks coordinators can be told."""
-BROKER = tuple(name for name in COMMON if name != "shard")
+LOOKING = tuple(name for name in COMMON if name != "within")
+"""Those of one that reads what lies on the broker, shard by shard, and waits for nobody."""
+BROKER = tuple(name for name in LOOKING if name != "shard")
 """Those of other commands that need a broker."""
 
 
@@ -66,6 +71,7 @@ class Call:
     json: bool = False
     debug: bool = False
     shard: str | None = None
+    within: str | None = None
 
     def load(self, **flags: Any) -> Settings:
         """Settings, with further flags. Raises SettingsError."""
@@ -97,7 +103,8 @@ class Call:
         import asyncio
 
         said = {name: value for name, value in args.items() if value is not None}
-        return asyncio.run(questions.answers(self.found.url, self.shard, op, said, ANSWER_WITHIN_S))
+        within_s = ANSWER_WITHIN_S if self.within is None else duration_s(self.within)
+        return asyncio.run(questions.answers(self.found.url, self.shard, op, said, within_s))
 
     def answer_each(self, found: dict[str, Any], view: Callable[[Any], Sequence[RenderableType]]) -> None:
         """What each shard answered: with no shards but ``default`` as if there were none."""

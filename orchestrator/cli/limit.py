@@ -68,28 +68,20 @@ def limit(
     if name is None or not (said or remove):
         if said or remove:
             raise Unclear("which limit? Name it: orchestrator limit NAME --at-once 5")
-        found = _in_force(call, will=False)
+        found = in_force(call.ask_all("limit"), will=False)
         call.answer_each(
             {shard: told and [one for one in told if name in (None, one["limit"])] for shard, told in found.items()}, limits_view
         )
-    elif remove:
-        if said:
-            raise Unclear("a limit is either changed or removed")
-        found = _in_force(call, will=True)
-        having = [shard for shard, told in found.items() if any(one["limit"] == name for one in told)]
-        _say(call, name, {shard: {"remove": True} for shard in having or list(found)[:1]})
+    elif remove and said:
+        raise Unclear("a limit is either changed or removed")
     else:
-        wills = {}
-        for shard, told in _in_force(call, will=True).items():
-            known: dict[str, Any] = next((one for one in told if one["limit"] == name), {})
-            wills[shard] = {"set": {field: known[field] for field in SAID if field in known} | said}
-        _say(call, name, wills)
+        _say(call, name, wills(in_force(call.ask_all("limit"), will=True), name, None if remove else said))
 
 
-def _in_force(call: Call, *, will: bool) -> dict[str, Any]:
+def in_force(answers: dict[str, Any], *, will: bool) -> dict[str, Any]:
     """The limits of each shard: each counts for itself. None of one that did not answer; for a ``will`` that raises Fault, since
     what a limit says there, and so what it is to say, is not known."""
-    found = {shard: None if told is None else told["limits"] for shard, told in call.ask_all("limit").items()}
+    found = {shard: None if told is None else told["limits"] for shard, told in answers.items()}
     silent = [shard for shard, told in found.items() if told is None]
     if will and silent:
         raise Fault(
@@ -97,6 +89,16 @@ def _in_force(call: Call, *, will: bool) -> dict[str, Any]:
             "Say it again once that is cured, or say in which one (--shard).",
         )  # fmt: skip
     return found
+
+
+def wills(found: dict[str, Any], name: str, said: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """What to tell each shard: what is ``said`` of the limit, the rest as it is there; None: remove it where it is. One that is
+    nowhere is asked for all the same, in one shard, which says so.
+    """
+    known = {shard: next((one for one in told if one["limit"] == name), None) for shard, told in found.items()}
+    if said is None:
+        return {shard: {"remove": True} for shard in [shard for shard, one in known.items() if one is not None] or list(found)[:1]}
+    return {shard: {"set": {field: one[field] for field in SAID if one and field in one} | said} for shard, one in known.items()}
 
 
 def _say(call: Call, name: str, wills: dict[str, dict[str, Any]]) -> None:

@@ -106,9 +106,13 @@ def key(
 
     Tasks of the same type and tenant that come with it end as that one does, and do not run.
     """
-    told = [one for one in call.ask_all("key", type=type, key=key, tenant=tenant).values() if one is not None]
-    found = max(told, key=lambda one: one["task"] is not None)  # with a rule by tenants a type is in several shards
+    found = holder(call.ask_all("key", type=type, key=key, tenant=tenant))
     call.answer(found, lambda: key_view(found))
+
+
+def holder(answers: dict[str, Any]) -> Any:
+    """Who holds a key, by what the shards answer (None: it did not). With a rule by tenants a type is in several."""
+    return max((one for one in answers.values() if one is not None), key=lambda one: one["task"] is not None)
 
 
 def why(call: Call, id: TaskArgument) -> None:

@@ -25,10 +25,9 @@ async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any],
     """What each shard answers, or why it does not. Raises OrchestratorError, Fault."""
     import asyncio
 
-    from orchestrator.client import AskRefused, Client, OrchestratorError
+    from orchestrator.client import Client, OrchestratorError
 
     async with Client(url) as client:
-        wanted = meant(shard, await client.shards(within_s))
 
         async def ask(name: str, op: str) -> Any:
             try:
@@ -36,16 +35,28 @@ async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any],
             except OrchestratorError as fault:
                 return fault
 
-        async def ask_all(op: str) -> Answers:
-            return dict(zip(wanted, await asyncio.gather(*(ask(name, op) for name in wanted)), strict=True))
+        async def ask_all(names: Sequence[str], op: str) -> Answers:
+            return dict(zip(names, await asyncio.gather(*(ask(name, op) for name in names)), strict=True))
 
-        if len(wanted) > 1 and op == "cancel" and "task" in args:  # who does not know a task remembers that it shall not run
-            known = await ask_all("task")
-            faults = {name: told for name, told in known.items() if isinstance(told, OrchestratorError)}
-            if len(faults) == len(known) and not all(isinstance(fault, AskRefused) for fault in faults.values()):
-                return known  # who could not be asked may have it; that the others remember it would stop nothing
-            wanted = tuple(name for name in wanted if name not in faults) or wanted
-        return await ask_all(op)
+        wanted = meant(shard, await client.shards(within_s))
+        if len(wanted) > 1 and op == "cancel" and "task" in args:
+            known = await ask_all(wanted, "task")
+            wanted = to_be_told(known)
+            if not wanted:
+                return known
+        return await ask_all(wanted, op)
+
+
+def to_be_told(known: Answers) -> tuple[str, ...]:
+    """Whom to tell that a task shall not run, by what they say of it: who knows it. If nobody does, all, for they remember it; but
+    nobody if one could not be asked: it may have the task, and that the others remember would stop nothing.
+    """
+    from orchestrator.client import AskRefused, OrchestratorError
+
+    faults = {name: told for name, told in known.items() if isinstance(told, OrchestratorError)}
+    if len(faults) < len(known):
+        return tuple(name for name in known if name not in faults)
+    return tuple(known) if all(isinstance(fault, AskRefused) for fault in faults.values()) else ()
 
 
 def meant(shard: str | None, names: Sequence[str]) -> Sequence[str]:

@@ -53,6 +53,7 @@ def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name
         ["submit", "a.b", "--deadline", "soon"],
         ["submit", "a.b", "--priority", "5000"],
         ["tasks", "--limit", "0"],
+        ["status", "--broker", "amqp://h/", "--within", "soon"],
         ["task"],
         ["status", "--broker", "http://me:secret@host/"],
         ["status", "--config", "/nowhere/orchestrator.toml"],

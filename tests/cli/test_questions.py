@@ -1,150 +1,124 @@
-"""What is made of the answers of several shards, some of which nobody leads. Imagined coordinators, no broker."""
+"""What is made of the answers of several shards, some of which nobody leads. No broker: ``test_shards`` asks real ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from orchestrator import client
-from orchestrator.cli.faults import FAILED, explain
+from orchestrator.cli.faults import FAILED, Fault, explain
+from orchestrator.cli.limit import in_force, wills
+from orchestrator.cli.look import holder
+from orchestrator.cli.questions import Answers, each_view, meant, of_all, of_one, to_be_told
+from orchestrator.client import AskRefused, NoCoordinator
 from orchestrator.client.errors import not_answered, not_possible
 from orchestrator.client.events import Cause, Problem
 from orchestrator.shards import UnreadableRule
 from orchestrator.wire import codec
-from tests.cli.conftest import Type, Typed
 
-Answerer = Callable[[str, str, dict[str, Any]], Any]
-"""Of a shard, an operation, its arguments; may raise what a client raises."""
-
-
-class Imagined:
-    """In place of ``Client``: two shards, and what they were asked."""
-
-    answer: Answerer
-    asked: list[tuple[str, str, dict[str, Any]]]
-
-    def __init__(self, url: str) -> None:
-        """Of no use."""
-
-    async def __aenter__(self) -> Imagined:
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def shards(self, _within_s: float) -> tuple[str, ...]:
-        return ("default", "gpu")
-
-    async def ask(self, op: str, /, *, timeout_s: float, shard: str, **args: Any) -> Any:
-        Imagined.asked.append((shard, op, args))
-        return Imagined.answer(shard, op, args)
+SILENT: Any = not_answered("task", 10, Problem(Cause.UNROUTED, "", may_run=False))
+REFUSED: Any = not_possible("task", codec.error("unknown_task", "it makes no sense here"))
 
 
-def silent(op: str) -> Exception:
-    return not_answered(op, 10, Problem(Cause.UNROUTED, "", may_run=False))
+@pytest.mark.parametrize(
+    ("found", "answer"),
+    [
+        ({"default": 1}, 1),
+        ({"default": REFUSED, "gpu": 2}, 2),
+        ({"default": SILENT, "gpu": 2}, 2),
+        ({"default": REFUSED, "gpu": REFUSED}, AskRefused),
+        ({"default": REFUSED, "gpu": SILENT}, NoCoordinator),
+        ({"default": SILENT, "gpu": REFUSED}, NoCoordinator),
+    ],
+)
+def test_of_one_thing_who_knows_it_is_heard_and_silence_is_worse_than_a_no(found: Answers, answer: Any) -> None:
+    """Who could not be asked may know; that all others do not is no answer then."""
+    if isinstance(answer, type):
+        with pytest.raises(answer):
+            of_one(found)
+    else:
+        assert of_one(found) == answer
 
 
-def refused(op: str, kind: str = "unknown_task") -> Exception:
-    return not_possible(op, codec.error(kind, "it makes no sense here"))
+def test_of_the_whole_what_there_is_is_shown_and_who_is_silent_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shard that nobody leads hides no other; but if none answers, that is an error, once."""
+    assert of_all({"default": [1], "gpu": SILENT}, will=False) == {"default": [1], "gpu": None}
+    told = capsys.readouterr().err
+    assert "shard gpu: what it has is not shown" in told
+    assert "none is running" in told
+    assert each_view({"default": [1], "gpu": None}, lambda found: [str(found)])[1] == "[1]"
+    assert of_all({"default": 1, "gpu": 2}, will=True) == {"default": 1, "gpu": 2}
+    for found in ({"default": SILENT}, {"default": REFUSED, "gpu": SILENT}):
+        with pytest.raises((NoCoordinator, AskRefused)):
+            of_all(found, will=False)
+    assert capsys.readouterr().err == ""
 
 
-@pytest.fixture
-def ask(typed: Type, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Typed]:
-    """Type a command; the first argument answers for the shards."""
-    monkeypatch.setattr(client, "Client", Imagined)
-
-    def asked(answer: Answerer, *words: str) -> Typed:
-        monkeypatch.setattr(Imagined, "answer", staticmethod(answer), raising=False)
-        Imagined.asked = []
-        return typed(*words, ORCHESTRATOR_BROKER="amqp://nowhere/")
-
-    return asked
+def test_a_will_that_one_shard_did_not_take_fails_and_says_where_it_holds() -> None:
+    """Said in one shard alone it reads as if there were no shards."""
+    with pytest.raises(Fault, match=r"In shard default: .*no sense here.* It holds in: gpu, acme\. .*twice is harmless"):
+        of_all({"default": REFUSED, "gpu": 1, "acme": 2}, will=True)
+    with pytest.raises(AskRefused):
+        of_all({"default": REFUSED}, will=True)
 
 
-def test_a_key_is_held_if_a_single_shard_says_so(ask: Callable[..., Typed]) -> None:
-    """That another one knows of nobody is no answer."""
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"default": REFUSED, "gpu": {"task": "t1"}}, ("gpu",)),
+        ({"default": SILENT, "gpu": {"task": "t1"}}, ("gpu",)),
+        ({"default": REFUSED, "gpu": REFUSED}, ("default", "gpu")),
+        ({"default": REFUSED, "gpu": SILENT}, ()),
+    ],
+)
+def test_a_cancel_goes_to_who_knows_the_task_and_to_all_if_nobody_does(known: Answers, told: tuple[str, ...]) -> None:
+    """Who does not know it remembers that it shall not run. Where one was silent nothing is cancelled elsewhere: that may be its
+    shard, and a success would be a lie.
+    """
+    assert to_be_told(known) == told
+
+
+def test_a_key_is_held_if_a_single_shard_says_so() -> None:
+    """That another one knows of nobody is no answer; nor is silence."""
     held = {"task": "t1", "state": "running", "until_ns": None}
-    done = ask(lambda shard, *_: held if shard == "gpu" else {"task": None}, "key", "pay.charge", "k", "--json")
-    assert (done.code, done.json["task"]) == (0, "t1")
-    assert ask(lambda *_: {"task": None}, "key", "pay.charge", "k", "--json").json == {"task": None}
+    nobody = {"task": None}
+    assert holder({"default": nobody, "gpu": held, "acme": None}) is held
+    assert holder({"default": held, "gpu": nobody}) is held
+    assert holder({"default": None, "gpu": nobody}) is nobody
 
 
-def test_a_cancel_that_its_shard_did_not_hear_is_no_success(ask: Callable[..., Typed]) -> None:
-    """Nobody knows it, and one who could not be asked may: nothing is cancelled elsewhere, and who was silent is told."""
-
-    def half(shard: str, op: str, _: Any) -> Any:
-        raise silent(op) if shard == "gpu" else refused(op)
-
-    done = ask(half, "cancel", "t1")
-    assert (done.code, "none is running" in done.err, done.out) == (1, True, "")
-    assert {op for _, op, _ in Imagined.asked} == {"task"}
+LIMITS: dict[str, Any] = {
+    "default": {"limits": [{"limit": "api", "at_once": 5, "rate": 9.0, "out": 2, "waiting": 0, "by": "o", "top": []}]},
+    "gpu": {"limits": [{"limit": "other", "at_once": 1}]},
+}
 
 
-def test_a_cancel_goes_to_who_knows_the_task_and_to_all_if_nobody_does(ask: Callable[..., Typed]) -> None:
-    """Who does not know it remembers that it shall not run."""
-
-    def unknown(_shard: str, op: str, _: Any) -> Any:
-        if op == "task":
-            raise refused(op)
-        return {"task": "t1", "state": "unknown", "cancelled": True}
-
-    assert ask(unknown, "cancel", "t1").code == 0
-    assert [shard for shard, op, _ in Imagined.asked if op == "cancel"] == ["default", "gpu"]
-
-    def known(shard: str, op: str, args: Any) -> Any:
-        return {"task": "t1"} if (shard, op) == ("gpu", "task") else unknown(shard, op, args)
-
-    assert ask(known, "cancel", "t1").code == 0
-    assert [shard for shard, op, _ in Imagined.asked if op == "cancel"] == ["gpu"]
+def test_what_is_not_said_of_a_limit_stays_as_it_is_in_each_shard() -> None:
+    """What has become of it, like the tasks that are out, is not told back."""
+    found = in_force(LIMITS, will=True)
+    assert wills(found, "api", {"at_once": 3}) == {
+        "default": {"set": {"at_once": 3, "rate": 9.0}},
+        "gpu": {"set": {"at_once": 3}},
+    }
+    assert wills(found, "api", None) == {"default": {"remove": True}}
+    assert wills(found, "nowhere", None) == {"default": {"remove": True}}, "one shard says that there is none"
 
 
-def test_a_limit_that_one_shard_refused_holds_in_the_other_and_that_is_told(ask: Callable[..., Typed]) -> None:
-    """All are told, whoever refuses; and twice is harmless."""
-
-    def half(shard: str, _: str, args: dict[str, Any]) -> Any:
-        if "set" not in args:
-            return {"limits": []}
-        if shard == "default":
-            raise refused("limit", "bad_limit")
-        return {"name": "api", "spec": args["set"]}
-
-    done = ask(half, "limit", "api", "--at-once", "5")
-    assert (done.code, "In shard default" in done.err, "It holds in: gpu" in done.err) == (1, True, True)
+def test_looking_at_limits_shows_what_there_is_and_changing_them_needs_all() -> None:
+    """What a limit says in a shard that did not answer must be known before it is changed there, so nothing is."""
+    half = {**LIMITS, "gpu": None}
+    assert in_force(half, will=False) == {"default": LIMITS["default"]["limits"], "gpu": None}
+    with pytest.raises(Fault, match=r"in shard gpu is not known\. Nothing was changed"):
+        in_force(half, will=True)
 
 
-def limits(shard: str, op: str, _: Any) -> Any:
-    """``gpu`` is not led."""
-    if shard == "gpu":
-        raise silent(op)
-    return {"limits": [{"limit": "api", "at_once": 5, "out": 0, "waiting": 0, "by": "o", "top": []}]}
-
-
-def test_looking_at_limits_shows_what_there_is_and_changing_them_needs_all(ask: Callable[..., Typed]) -> None:
-    """A shard that nobody leads hides no other; but what a limit says there must be known before it is changed."""
-    done = ask(limits, "limit", "--json")
-    assert done.code == 0, done.err
-    assert (len(done.json["shards"]["default"]), done.json["shards"]["gpu"]) == (1, None)
-    assert "shard gpu" in done.err
-    assert "none is running" in done.err
-    for words in (("--at-once", "5"), ("--remove",)):
-        done = ask(limits, "limit", "api", *words)
-        assert (done.code, "Nothing was changed" in done.err) == (1, True)
-        assert all(not args for _, _, args in Imagined.asked)
-
-
-@pytest.mark.parametrize(("words", "code"), [((), 0), (("--service", "s"), 0), (("--reset", "--service", "s"), 1), (("sjf",), 1)])
-def test_looking_at_policies_shows_what_there_is_and_switching_them_needs_all(
-    ask: Callable[..., Typed], words: tuple[str, ...], code: int
-) -> None:
-    """As with limits."""
-
-    def half(shard: str, op: str, _: Any) -> Any:
-        if shard == "gpu":
-            raise silent(op)
-        return {"now": {"ordering": "fifo"}, "known": {"ordering": ["fifo", "sjf"]}}
-
-    assert ask(half, "policy", *words, "--json").code == code
+def test_the_shards_that_are_meant_are_all_or_the_one_that_is_named() -> None:
+    """A name that no shard has is bad usage; those that there are, are told."""
+    assert meant(None, ("default", "gpu")) == ("default", "gpu")
+    assert meant("gpu", ("default", "gpu")) == ("gpu",)
+    with pytest.raises(Fault, match="default, gpu") as caught:
+        meant("cpu", ("default", "gpu"))
+    assert caught.value.code == 2
 
 
 def test_a_rule_that_cannot_be_read_is_no_mistake_of_ours() -> None:

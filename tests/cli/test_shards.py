@@ -24,10 +24,29 @@ def ask(amqp_url: str, start: Start, typed: Type, monkeypatch: pytest.MonkeyPatc
     def asked(*words: str) -> Typed:
         return typed(*words, ORCHESTRATOR_BROKER=amqp_url)
 
-    for shard in ("default", "letters"):  # each try waits until it is led; three processes start on a machine that is busy
-        tries = (asked("status", "--json", "--shard", shard) for _ in range(6))
-        assert any(answer.code == 0 for answer in tries), shard
+    for shard in ("default", "letters"):
+        led(asked, shard)
     return asked
+
+
+@pytest.fixture
+def half(amqp_url: str, start: Start, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """The same rule, but nobody leads ``letters``; type commands that wait a second for an answer."""
+    monkeypatch.setitem(os.environ, "ORCHESTRATOR_SHARDS", RULE)
+    start("orchestrator", "coordinator", "--shard", "default")
+    monkeypatch.delitem(os.environ, "ORCHESTRATOR_SHARDS")
+
+    def asked(*words: str) -> Typed:
+        hasty = () if words[0] == "submit" else ("--within", "1s")
+        return typed(*words, *hasty, ORCHESTRATOR_BROKER=amqp_url)
+
+    led(lambda *words: typed(*words, ORCHESTRATOR_BROKER=amqp_url), "default")
+    return asked
+
+
+def led(asked: Type, shard: str) -> None:
+    """Each try waits until it is; three processes start on a machine that is busy."""
+    assert any(asked("status", "--json", "--shard", shard).code == 0 for _ in range(6)), shard
 
 
 def test_what_is_asked_about_the_whole_is_answered_shard_by_shard(ask: Type) -> None:
@@ -89,3 +108,41 @@ def test_a_will_about_the_whole_is_every_shards(ask: Type) -> None:
     assert {"shards", "queues of default", "queues of letters", "coordinator of default", "coordinator of letters"} <= {
         name for name, state in states.items() if state == "ok"
     }
+
+
+def test_a_shard_that_nobody_leads_hides_no_other_and_a_will_about_the_whole_fails(half: Type) -> None:
+    """What the others have is shown, with a word on the silent one; what needs all changes nothing."""
+    for command in ("status", "tasks", "services", "limit", "policy"):
+        looked = half(command, "--json")
+        assert looked.code == 0, looked.err
+        assert (looked.json["shards"]["default"] is None, looked.json["shards"]["letters"]) == (False, None)
+        assert "shard letters: what it has is not shown" in looked.err
+    assert "nobody leads it at present" in half("tasks").out
+    for words in (("limit", "api", "--at-once", "5"), ("limit", "api", "--remove")):
+        told = half(*words)
+        assert (told.code, told.out, "Nothing was changed" in told.err) == (1, "", True)
+    assert half("limit", "--json").json["shards"]["default"] == []
+    told = half("policy", "--ordering", "fifo")
+    assert (told.code, "In shard letters" in told.err, "It holds in: default" in told.err) == (1, True, True)
+    assert half("limit", "api", "--at-once", "5", "--shard", "default").code == 0
+
+
+def test_a_task_may_be_in_the_shard_that_nobody_leads(half: Type) -> None:
+    """So that the others do not know it is no answer, and cancelling it there would stop nothing; whoever has it is heard."""
+    assert half("submit", "numbers.double", "--id", "n1").code == 0
+    while half("task", "n1", "--json").code != 0:
+        pass  # accepted by the broker; read by its coordinator in a moment
+    for words in (("why", "l1"), ("cancel", "l1"), ("cancel", "--workflow", "l1")):
+        told = half(*words)
+        assert (told.code, told.out, "No coordinator answered" in told.err) == (1, "", True), told
+    assert half("cancel", "n1", "--json").json["cancelled"] is True
+
+
+def test_a_limit_that_one_shard_refuses_holds_in_the_other_and_that_is_told(ask: Type) -> None:
+    """What is not said stays: here it makes sense in one of them alone."""
+    assert ask("limit", "api", "--on", "*", "--at-once", "5", "--shard", "default").code == 0
+    assert ask("limit", "api", "--on", "*", "--rate", "5", "--shard", "letters").code == 0
+    told = ask("limit", "api", "--burst", "9")
+    assert (told.code, "In shard default" in told.err, "It holds in: letters" in told.err) == (1, True, True), told
+    limits = ask("limit", "--json").json["shards"]
+    assert (limits["default"][0].get("burst"), limits["letters"][0]["burst"]) == (None, 9.0)
