@@ -191,6 +191,7 @@ def _hand_over(desk: Desk, former: Instance, said: list[messages.Holding]) -> li
     for one in said:
         holding = let_go(desk, former, one.attempt)
         if holding is not None and holding.record is not None:
+            desk.lapse(one.attempt, holding.task)  # should it not be adopted, its report is true all the same
             found.append(holding.record)
     return found
 
@@ -332,11 +333,14 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
         if attempt not in instance.early:
             instance.expected.add(attempt)
         return
-    if record is None:  # over, or never known: recall it
+    if record is None or record.live.get(attempt, instance.incarnation) != instance.incarnation:
+        # over, or never known, or it is said of an attempt that another one has: recall it
         why = "the task has ended"
-        if 0 < attempt.epoch < desk.epoch and task not in desk.custody.graves:
+        if record is None and 0 < attempt.epoch < desk.epoch and task not in desk.custody.graves:
             why = "nobody knows this task any more"
             memory.miss(desk, task, instance.incarnation)
+        elif record is not None:
+            why = "another instance has this attempt"
         instance.hold(attempt, Holding(task, None, grant, 0, state == "running", why, devices=said.devices))
         desk.order(instance).stop.append(Stop(task, attempt, why))
         return

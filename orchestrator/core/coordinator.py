@@ -161,8 +161,11 @@ class Coordinator:
             elif type(event) is Read and not rules.r15_unbroken(desk.custody.next_offset, event.offset):
                 return self._start_anew(now, event.offset)  # what came with it is void, as the session is
             elif type(event) is Read and event.offset == desk.custody.next_offset - 1:
+                desk.past.met = True
                 if not rules.r15_same_ledger(desk.custody.last, event.entry):
                     return self._lose_ledger(now, event.offset)
+            elif type(event) is Read and memory.is_another(desk, event.offset):
+                return self._lose_ledger(now, event.offset)
             elif type(event) is LedgerLost:
                 return self._lose_ledger(now, event.end)
             else:

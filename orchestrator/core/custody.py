@@ -125,8 +125,9 @@ class Custody:
         self._enter(record)
         self.wills.pop(task.id, None)
         if fact.first is not None:
-            self.keys.follow(task.id, fact.first)
-            self.graveyard.pin(fact.first)
+            first = self.keys.leaders.get(fact.first, fact.first)  # in a ledger that was lost that one was first, here another is
+            self.keys.follow(task.id, first)
+            self.graveyard.pin(first)
         elif named(task):
             claims.take(self, record, fact.keep_ns)
         return record
@@ -290,7 +291,7 @@ class Custody:
         if not self.next_offset:
             self._began = offset
         self.next_offset = offset + 1
-        if self._partial and replay_from >= self._began:
+        if self._partial and self._began <= replay_from <= offset:
             self._partial = False
             self.graveyard.caught_up()
 

@@ -28,7 +28,7 @@ def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
     desk.nonce = event.nonce
     desk.number = 0
     desk.read_ns = desk.stirred_ns = desk.past.opened_ns = now
-    desk.past.token_held = False
+    desk.past.token_held = desk.past.met = False
     desk.blocked = False
     desk.intake_open = True
 
@@ -57,9 +57,14 @@ def claim(desk: Desk, now: Nanos) -> None:
     desk.number += 1
     desk.flight = Flight(desk.number)
     desk.appended_ns = now
-    floor = max([desk.floor, *(one.books.epoch for one in desk.past.memories)])
+    floor = _floor(desk)
     desk.append([Claim(desk.name, desk.nonce, floor)])
     desk.note("claiming", floor=floor)
+
+
+def _floor(desk: Desk) -> int:
+    """The highest epoch that agents said they know, or that we remember of a ledger that is lost: we reign above it (R2)."""
+    return max([desk.floor, *(one.books.epoch for one in desk.past.memories)])
 
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:

@@ -37,6 +37,15 @@ def remember(desk: Desk) -> list[Memory]:
     return [*desk.past.memories, Memory(books, led)] if books.next_offset else desk.past.memories
 
 
+def is_another(desk: Desk, offset: int) -> bool:
+    """Whether this ledger is not the one that we were reading, though it has grown past our place: the entry that we read last must
+    come first. If the next place comes instead, a note of the stream's own stands at ours. (Where ours was cut off, with the whole
+    segment that it ended, the note would stand at the next.)"""
+    past, expected = desk.past, desk.custody.next_offset
+    met, past.met = past.met, True
+    return not met and expected > 1 and offset == expected
+
+
 def pending(desk: Desk) -> bool:
     """Whether we remember what nobody has written again."""
     desk.past.memories = [one for one in desk.past.memories if rules.r15_knows_more(one.extent, desk.custody.restored_to)]
@@ -106,15 +115,19 @@ def miss(desk: Desk, task: TaskId, who: Incarnation) -> None:
 
 def _all(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
     """Every memory's facts that the ledger does not have. Who knows most speaks first: it knows how the tasks of others went on."""
-    for one in sorted(desk.past.memories, key=lambda memory: memory.extent, reverse=True):
+    memories = sorted(desk.past.memories, key=lambda memory: memory.extent, reverse=True)
+    yield from _who_may_hold(memories, desk.custody)
+    for one in memories:
         yield from _missing(one.books, desk.custody, reminding)
 
 
+def _who_may_hold(memories: list[Memory], books: Custody) -> Iterator[AnyFact]:
+    """This stands first: should we fall silent in the middle, whoever leads asks them before it moves anything."""
+    found = {name: joined for one in memories for name, (joined, _) in one.books.joined.items()}
+    yield from (joined for name, joined in found.items() if name not in books.joined)
+
+
 def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[AnyFact]:
-    """Who may hold work stands first: should we fall silent in the middle, whoever leads asks them before it moves anything."""
-    for name, (joined, _) in old.joined.items():
-        if name not in books.joined:
-            yield joined
     yield from (Served(service) for service in old.served if service not in books.served)
     for scope, (will, _) in old.policies.items():
         if scope not in books.policies:
@@ -126,7 +139,7 @@ def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[Any
             reminding.said[task] = None
             reminding.ended += 1
             yield from _ended(task, grave, old)
-    for record in sorted(old.live.values(), key=lambda one: (one.accepted, one.index)):
+    for record in _parents_first(old):
         if record.id in books.graves or record.id in reminding.said:
             continue
         reminding.said[record.id] = None
@@ -137,6 +150,24 @@ def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[Any
             reminding.live += 1
             fact = claims.again(old, record)
             yield replace(fact, accepted=fact.accepted - old.next_offset)  # it came before all that this ledger will ever say
+
+
+def _parents_first(old: Custody) -> Iterator[Record]:
+    """What lives, in the order in which it came, but no child before its parents: should we fall silent in between, whoever leads
+    would take these for forgotten (R13)."""
+    done: set[TaskId] = set()
+    for first in sorted(old.live.values(), key=lambda one: (one.accepted, one.index)):
+        todo = [first]
+        while todo:
+            record = todo[-1]
+            missing = [old.live[edge.task] for edge in record.task.after if edge.task in old.live and edge.task not in done]
+            if missing:
+                todo += missing
+                continue
+            todo.pop()
+            if record.id not in done:
+                done.add(record.id)
+                yield record
 
 
 def _known(task: TaskId, books: Custody) -> bool:

@@ -48,6 +48,8 @@ class Past:
     """When this session began."""
     token_held: bool = False
     """We were given the hint that nobody leads, and did not claim: somebody else may remember more."""
+    met: bool = False
+    """In this session the ledger was known again, or is read from where we know nothing."""
     unsure: bool = False
     """A living task came up that stood before our claim, and that agents were not asked about: ask again before anything moves."""
     first_ns: Nanos = 0

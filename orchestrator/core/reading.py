@@ -64,7 +64,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
         desk.out += flight.replies
         for incarnation, attempts in flight.releases.items():
             desk.release(incarnation, attempts)
-    elif entry.by != desk.nonce:
+    elif entry.by != desk.nonce and entry.answered_to <= offset:  # a later place would be one of a ledger that is gone
         desk.custody.answered(entry.answered_to)
     elif desk.past.reminding is not None and flight is not None and entry.number == flight.number:
         desk.flight = None
@@ -99,7 +99,7 @@ def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
     if fact.task.id in desk.custody.live:
         desk.keeping.row(offset, "task", fact.task.id)
     if record is not None:
-        desk.past.unsure = desk.leading  # it is of a ledger that was lost, and whoever wrote it again fell silent before it led
+        desk.past.unsure = rules.r3_came_late(desk.leading)
         _judge(desk, now, record)
         _enter(desk, now, record)
 

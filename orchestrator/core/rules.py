@@ -51,6 +51,12 @@ def r3_may_go(record: Record, claim: int, unanswered: Collection[str], fenced: C
     return record.accepted > claim or (r3_all_may_go(unanswered) and not (fenced and record.task.overlap == "never"))
 
 
+def r3_came_late(leading: bool) -> bool:
+    """Whether agents were not asked about a living task that we read as written again, and did not know: it stood before our claim,
+    in a ledger that was lost, and whoever wrote it again fell silent before it led. They are asked before anything moves."""
+    return leading
+
+
 def r3_all_may_go(unanswered: Collection[str]) -> bool:
     """Whether nobody is left who may hold tasks accepted before the claim, or know that one has ended."""
     return not unanswered

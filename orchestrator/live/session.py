@@ -148,10 +148,11 @@ class Session:
         return False
 
     async def _replay_from(self) -> int:
-        """From where a reader has everything: any entry of the last chunk says it."""
+        """From where a reader has everything: any entry of the last chunk says it, but one that names a place behind itself: that
+        was meant for a ledger that is gone."""
         for delivery in reversed(await self._tail.last_chunk()):
             entry = decode_entry(delivery.body)
-            if isinstance(entry, Entry):
+            if isinstance(entry, Entry) and entry.replay_from <= (delivery.offset or 0):
                 return entry.replay_from
         return 0
 

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from orchestrator.sim.losses import Gone, Reader, Writing, epoch_after, lose, spoken_of
 from orchestrator.sim.sameness import Sameness, as_the_first
 from orchestrator.vocabulary import Attempt
-from orchestrator.wire.facts import Accepted, Asked, Carried, Checkpointed, Ended, Entry, Failed, Preempted, Tombstone
+from orchestrator.wire.facts import (
+    Accepted,
+    Asked,
+    Carried,
+    Checkpointed,
+    Claim,
+    Ended,
+    Entry,
+    Failed,
+    Joined,
+    Parted,
+    Preempted,
+    Restored,
+    Tombstone,
+)
 from orchestrator.wire.messages import Assignment, Task
 
 
@@ -29,21 +45,69 @@ class Accounts:
     saved: dict[str, list[tuple[int, Checkpointed]]] = field(default_factory=dict)
     preempted: int = 0
     keys: Sameness = field(default_factory=Sameness)
+    joined: dict[str, int] = field(default_factory=dict)
+    """Incarnations that may hold work, with the offset at which it says so."""
+    epoch: int = 0
+    number: int = 0
+    """How often the ledger was lost before."""
+    history: list[tuple[int, Entry]] = field(default_factory=list)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """All there ever were, in ledgers that are lost too."""
+    ends: dict[str, Ended] = field(default_factory=dict)
+    """The last first ends of all that ever ended."""
+    born: dict[str, int] = field(default_factory=dict)
+    """In which ledger a task was accepted first, by its number."""
+    died: dict[str, int] = field(default_factory=dict)
+    """In which it ended first."""
+    gone: Gone = field(default_factory=Gone)
+    writing: Writing = field(default_factory=Writing)
+
+    def lose(self, end: int, readers: list[Reader]) -> Accounts:
+        """The account of the ledger that is left when all from this offset on is lost."""
+        kept = {"tasks": self.tasks, "ends": self.ends, "born": self.born, "died": self.died}
+        left = Accounts(number=self.number + 1, keys=Sameness(self.keys.blind), **kept)  # type: ignore[arg-type]
+        left.keys.lose(self.tasks[task] for offset, entry in self.history if offset >= end for task in spoken_of(entry, self.tasks))
+        for offset, entry in self.history:
+            if offset < end:
+                left.landed(offset, entry)
+        lost = [told for told in self.history if told[0] >= end]
+        left.writing = Writing()
+        left.gone = lose(self.gone, lost, left.epoch, readers, left._says)
+        return left
+
+    def lately_born(self, end: int) -> list[str]:
+        """Tasks that were accepted for the first time from this offset on."""
+        return [task for task, (at, _) in self.accepted.items() if at >= end and self.born.get(task) == self.number]
+
+    def lately_done(self, end: int) -> list[str]:
+        """Tasks of which it was said first from this offset on that an attempt of theirs has done them."""
+        late = ((task, end_.fact) for task, end_ in self.ended.items() if end_.offset >= end and self.died[task] == self.number)
+        return [task for task, fact in late if fact.outcome == "done" and fact.first is None]
+
+    def _says(self, task: str, ended: bool) -> bool:
+        return task in self.ended or (not ended and task in self.accepted)
 
     def landed(self, offset: int, entry: Entry) -> str | None:
         """Take in an entry; gives what is wrong with it, if anything."""
+        self.history.append((offset, entry))
+        self.epoch = epoch_after(self.epoch, offset, entry)
         if (fault := self.keys.landed(entry)) is not None:
             return fault
         for fact in entry.facts:
             match fact:
                 case Accepted(tasks=tasks):
                     for task in tasks:
+                        if task.id in self.gone.tasks or task.id in self.gone.ends:
+                            self.gone.again.add(task.id)
+                        self.tasks.setdefault(task.id, task)
+                        self.born.setdefault(task.id, self.number)
                         self.accepted.setdefault(task.id, (offset, task))
+                        self.gone.written(task.id, ended=False)
                     if (fault := self._torn(tasks)) is not None:
                         return fault
                 case Carried(task=task):
-                    if task.id not in self.accepted:
-                        return f"{task.id} is carried forward and was never accepted"
+                    if (fault := self._carried(offset, entry, fact)) is not None:
+                        return fault
                 case Failed(task=name, attempt=attempt):
                     if name not in self.ended:
                         self.failed.setdefault(name, {}).setdefault(attempt, (offset, fact))
@@ -54,22 +118,77 @@ class Accounts:
                 case Asked(what="cancel", task=name):
                     self.cancelled.setdefault(name, offset)
                 case Ended(task=name):
-                    if name not in self.ended:
-                        self.ended[name] = End(offset, fact)
-                        if (fault := self._odd_end(fact)) is not None:
-                            return fault
+                    if name not in self.ended and (fault := self._ends(offset, fact)) is not None:
+                        return fault
                 case Tombstone(task=name):
-                    if name not in self.ended:
-                        return f"a tombstone for {name}, which never ended (R11)"
+                    if name not in self.ended and (fault := self._buried(offset, fact)) is not None:
+                        return fault
                 case _:
-                    pass
+                    if (fault := self._reigns(offset, entry, fact)) is not None:
+                        return fault
+        return None
+
+    def _reigns(self, offset: int, entry: Entry, fact: Any) -> str | None:
+        match fact:
+            case Joined(incarnation=incarnation):
+                if self.writing.carried and entry.by == self.writing.nonce and incarnation not in self.joined:
+                    return f"that {incarnation} may hold work is written again after what lives (R2)"
+                self.joined.setdefault(incarnation, offset)
+            case Parted(incarnation=incarnation):
+                self.joined.pop(incarnation, None)
+            case Claim():
+                self.writing.claimed(fact, self.epoch)
+            case Restored():
+                return self.writing.restored(fact, self.gone)
+        return None
+
+    def _carried(self, offset: int, entry: Entry, fact: Carried) -> str | None:
+        """A living task is written again; where the ledger was lost this may be all that it says of it."""
+        name = fact.task.id
+        if name in self.accepted:
+            return None
+        if name not in self.tasks:
+            return f"{name} is carried forward and was never accepted"
+        self.accepted[name] = offset, fact.task
+        self.gone.written(name, ended=False)
+        self.writing.carried |= entry.by == self.writing.nonce
+        for one in fact.failures:
+            again = Failed(name, one.attempt, one.cause, one.error, one.at_ns, one.instance, fact.retries)  # type: ignore[arg-type]
+            self.failed.setdefault(name, {}).setdefault(one.attempt, (offset, again))
+        if fact.checkpoint is not None and fact.checkpoint_of is not None:
+            saved = Checkpointed(name, fact.checkpoint_of, fact.checkpoint, fact.checkpoint_nth, fact.ran_ns)
+            self.saved.setdefault(name, []).append((offset, saved))
+        if fact.cancelled:
+            self.cancelled.setdefault(name, offset)
+        return None
+
+    def _ends(self, offset: int, fact: Ended) -> str | None:
+        """The first end of a task in this ledger. Where one was lost it is that one again, or, if that was not known, another."""
+        name, before = fact.task, self.ends.get(fact.task)
+        self.gone.written(name, ended=True)
+        self.died.setdefault(name, self.number)
+        if before is not None and (before.outcome, before.value) == (fact.outcome, fact.value):
+            self.ended[name] = End(offset, before)
+            return None
+        if before is not None:
+            self.gone.again.add(name)
+        self.ends[name] = fact
+        self.ended[name] = End(offset, fact)
+        return self._odd_end(fact)
+
+    def _buried(self, offset: int, fact: Tombstone) -> str | None:
+        name, before = fact.task, self.ends.get(fact.task)
+        if before is None or before.outcome != fact.outcome or (fact.whole and fact.value != before.value):
+            return f"a tombstone for {name}, which never ended so (R11)"
+        self.gone.written(name, ended=True)
+        self.ended[name] = End(offset, before)
         return None
 
     def _torn(self, tasks: list[Task]) -> str | None:
         """A graph is accepted whole: with every child its parents."""
         for task in tasks:
             for edge in task.after:
-                if edge.task not in self.accepted and edge.task not in self.ended:
+                if edge.task not in self.tasks and edge.task not in self.ends:
                     return f"{task.id} is accepted without its parent {edge.task}"
         return None
 
@@ -83,15 +202,15 @@ class Accounts:
             return f"{fact.task} failed with its parents, and none asks for that"
         if fact.outcome == "done" and not missed <= {"continue"}:
             return f"{fact.task} is done, though a parent of it is not"
-        if fact.outcome == "done" and not all(edge.task in self.ended for edge in edges):
+        if fact.outcome == "done" and not all(edge.task in self.ends for edge in edges):
             return f"{fact.task} is done before its parents have ended"
         return None
 
     def _odd_end(self, fact: Ended) -> str | None:
         name = fact.task
         if fact.first is not None:
-            first = self.ended.get(fact.first)
-            if first is None or not as_the_first(fact, first.fact):
+            first = self.ends.get(fact.first)
+            if first is None or not as_the_first(fact, first):
                 return f"{name} ended as {fact.outcome} {fact.value!r} because {fact.first} did, which is {first}"
             return None
         if (fault := self._against_parents(fact)) is not None:
@@ -101,7 +220,7 @@ class Accounts:
         if fact.outcome == "cancelled" and name not in self.cancelled:
             return f"{name} ended as cancelled, and nobody asked for that"
         if fact.outcome == "expired":
-            deadline_ns = self.accepted[name][1].deadline_ns
+            deadline_ns = self.tasks[name].deadline_ns
             if deadline_ns is None or fact.at_ns < deadline_ns:
                 return f"{name} ended as expired before its deadline"
         if fact.error is not None and fact.error.kind == "parent_forgotten":
@@ -174,7 +293,7 @@ class Accounts:
 
     def never(self, task: str) -> bool:
         """Whether it must never overlap."""
-        return task in self.accepted and self.accepted[task][1].overlap == "never"
+        return task in self.tasks and self.tasks[task].overlap == "never"
 
     def living(self) -> set[str]:
         """Accepted and not ended."""

@@ -19,7 +19,7 @@ from orchestrator.sim.network import Connection
 from orchestrator.sim.queues import Consumer, Delivery, Message, Queue
 from orchestrator.sim.stream import Stream
 from orchestrator.sim.timeline import Act, Timeline
-from orchestrator.vocabulary import NS_PER_S, Ending
+from orchestrator.vocabulary import NS_PER_S, Ending, Nanos
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import AnyMessage, Echo, Orders, Result, Results
 
@@ -30,6 +30,7 @@ class Witness(Protocol):
     """Told of what lands in the ledger."""
 
     def landed(self, offset: int, entry: Entry) -> None: ...
+    def lost(self, end: int, power: bool) -> None: ...
     def broken(self, what: str) -> None: ...
 
 
@@ -60,6 +61,12 @@ class Broker:
         """Exclusive queues of agents and producers, by name."""
         self.dead: list[dict[str, Any]] = []
         self.lives = 0
+        self.settles_late = False
+        """Coordinators settle what they took in only when the ledger must be on disk."""
+        self.reports_upset = False
+        """An operator has emptied or deleted the queue of reports."""
+        self.powers = 0
+        """How often the power went: nothing that was under way survives that."""
 
     # --- connections ----------------------------------------------------------------------------------------------------
 
@@ -69,17 +76,32 @@ class Broker:
         connection.stray = self._stray
         connection.block(self.blocked)
 
-    def coordinator(self, connection: Connection, hear: Callable[[ce.Event], None], next_offset: int) -> None:
-        """A coordinator's session: it tails the ledger, hears what agents say, waits for the token."""
+    def coordinator(self, connection: Connection, hear: Callable[[ce.Event], None], resume_at: int, nonce: str) -> bool:
+        """A coordinator's session: it tails the ledger, hears what agents say, waits for the token. False: the ledger ends before
+        the place from which it would read on.
+
+        The entry there, which it knows, is looked at before anything else comes. An empty stream does not say that it is, so who
+        finds it deleted writes a word into it.
+        """
+        if self.stream.deleted:
+            self.stream.deleted = False
+            if resume_at:
+                self.append(Entry(nonce, 0))
+        if resume_at > len(self.stream):
+            return False
         holder = next(iter(self.coordinators), None)
         self.coordinators[connection] = Coordinating(hear)
-        start = next_offset or self.stream.replay_from()
+        start = resume_at or self.stream.replay_from()
+        if resume_at and (known := self.stream.at(resume_at)) is not None:
+            hear(ce.Read(resume_at, *known))
+            start += 1
         for offset in range(max(start, self.stream.first), len(self.stream)):
             self._tail(connection, offset)
         if self.blocked:
             connection.down("confirm", partial(hear, ce.BrokerBlocked(True)))
         if holder is None:
             self._token(connection)
+        return True
 
     def box(self, connection: Connection, name: str, hear: Hear) -> None:
         """An exclusive queue."""
@@ -124,8 +146,10 @@ class Broker:
     # --- the ledger -----------------------------------------------------------------------------------------------------
 
     def append(self, entry: Entry) -> None:
-        """An entry lands."""
-        offset, _ = self.stream.land(entry)
+        """An entry lands; where there is no ledger it comes back, to a session that is over."""
+        if self.stream.deleted:
+            return
+        offset, _ = self.stream.land(entry, self.timeline.now_ns)
         self.journal.say(self.timeline.now_ns, "ledger", f"[{offset}]", entry)
         self.witness.landed(offset, entry)
         for connection in self.coordinators:
@@ -136,12 +160,38 @@ class Broker:
             connection.down("ledger", partial(self.coordinators[connection].hear, ce.Read(offset, *found)))
 
     def _stray(self, act: Act) -> None:
-        """An append whose session is over: it lands late, at once, or never."""
+        """An append whose session is over: it lands late, at once, or never; in a ledger that was made anew too."""
         if self.chance.random() < self.faults.strays and self.faults.raging:
             self.faults.seen["stray_append"] += 1
-            self.timeline.after(round(NS_PER_S * 8 * self.chance.random() ** 2), act)
+            self.timeline.after(round(NS_PER_S * 8 * self.chance.random() ** 2), partial(self._land_late, self.powers, act))
         elif self.chance.random() < 0.5:
             act()
+
+    def _land_late(self, power: int, act: Act) -> None:
+        if power == self.powers:
+            act()
+
+    def delete_ledger(self) -> None:
+        """An operator deletes the ledger: the sessions that read it end."""
+        if self.stream.deleted or not self.up:
+            return
+        self.journal.say(self.timeline.now_ns, "operator", "deletes the ledger")
+        for connection in list(self.coordinators):
+            connection.broker_drops("the ledger was deleted")
+        self.stream = Stream(self.stream.cap_bytes)
+        self.stream.deleted = True
+        self.witness.lost(0, False)
+
+    def cut_power(self, unwritten_ns: Nanos, down_ns: Nanos) -> None:
+        """The power goes: what landed in the ledger within this time before it was not on disk. Queues are synced."""
+        if not self.up or self.stream.deleted:
+            return
+        end = self.stream.end_before(self.timeline.now_ns - unwritten_ns)
+        self.powers += 1
+        self.crash(down_ns)
+        self.journal.say(self.timeline.now_ns, "broker", "loses the ledger from", end)
+        self.stream.cut(end)
+        self.witness.lost(end, True)
 
     # --- durable queues ---------------------------------------------------------------------------------------------------
 

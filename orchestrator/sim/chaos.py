@@ -71,6 +71,10 @@ class Chaos:
             world.timeline.after(self._span(15), partial(world.broker.alarm, False))
         elif kind == "second_token":
             world.broker.second_token()
+        elif kind == "delete_ledger":
+            world.broker.delete_ledger()
+        elif kind == "cut_power":
+            world.broker.cut_power(self._span(4), self._span(5))
         elif whom == "queue":
             self._upset(deed, self.chance.choice(["reports", "reports", "control"]))
         else:
@@ -79,6 +83,7 @@ class Chaos:
 
     def _upset(self, deed: str, name: str) -> None:
         broker = self.world.broker
+        broker.reports_upset |= deed != "redeliver"
         self.world.journal.say(self.world.timeline.now_ns, "operator", deed, name)
         if deed == "purge":
             broker.queues[name].purge()

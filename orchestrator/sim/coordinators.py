@@ -52,6 +52,7 @@ class CoordinatorProcess(Process):
         self._retry()
 
     def end(self) -> None:
+        self.laws.ledgers.died(self)
         if self.connection is not None:
             self.connection.die(self.chance)
             self.connection = None
@@ -74,10 +75,20 @@ class CoordinatorProcess(Process):
         self.connection = connection
         self._intake, self._flowing = {}, True
         self.drop_inbox()
-        self.post(e.SessionOpened(f"{self.name}.{self._sessions}"))
+        nonce = f"{self.name}.{self._sessions}"
+        self.post(e.SessionOpened(nonce))
         self.read_to = self.machine.next_offset
+        self.laws.ledgers.attached(self)
         self.broker.enter(connection)
-        self.broker.coordinator(connection, partial(self._hear, connection), self.machine.next_offset)
+        if not self.broker.coordinator(connection, partial(self._hear, connection), self.machine.resume_at, nonce):
+            self._rewound(connection)
+
+    def _rewound(self, connection: Connection) -> None:
+        """What it has read is not in the ledger any more."""
+        self.drop_inbox()
+        self._take([e.LedgerLost(len(self.broker.stream))])
+        connection.close()
+        self._ended("the ledger ends before what was read of it")
 
     def _hear(self, connection: Connection, event: e.Event) -> None:
         if connection is self.connection:

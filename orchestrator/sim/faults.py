@@ -39,6 +39,8 @@ RATES: dict[str, tuple[float, float]] = {
     "delete_queue": (0.005, 0.03),
     "redeliver_queue": (0.01, 0.2),
     "pair_agent": (0.01, 0.15),
+    "delete_ledger": (0.005, 0.03),
+    "cut_power": (0.005, 0.05),
 }
 ODDS: dict[str, tuple[float, float]] = {
     # per occasion, least and most
@@ -101,6 +103,10 @@ class Faults:
     """After a short partition all that a session holds comes again, on the same channel, under other tags; the old mean nothing."""
     pair_agent: float = 0.0
     """Two misfortunes of other kinds in a row strike the same agent: what seldom meets by chance."""
+    delete_ledger: float = 0.0
+    """An operator deletes the ledger."""
+    cut_power: float = 0.0
+    """The broker's power goes, and with it what was written into the ledger last."""
     # odds
     crash_in_step: float = 0.0
     """A coordinator dies with a part of a step's commands done."""

@@ -16,6 +16,8 @@ the run at the very step at which a promise is broken. Each check says the promi
 * epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
 * no limit is exceeded, no device given twice, whoever leads (``shares``)
 * who has read the whole ledger knows exactly what lives (R15, R11, R12)
+* where the ledger is lost: what somebody living had read comes back (R15, ``losses``); what a coordinator could not know, since
+  nobody has written it again yet, it is not blamed for; submissions that are settled late are there again (``settle_after_s``)
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.sim.accounts import Accounts
+from orchestrator.sim.ledgers import Ledgers
 from orchestrator.sim.sameness import as_the_first
 from orchestrator.sim.shares import Limits, Run, Shares
 from orchestrator.vocabulary import Attempt, Nanos
@@ -50,12 +53,11 @@ class Laws:
     def __init__(self, timeline: Timeline, limits: Limits | None = None) -> None:
         self.timeline = timeline
         self.broker: Broker
-        self.accounts = Accounts()
         self.counts: Counter[str] = Counter()
+        self.ledgers = Ledgers(self.counts)
         self._deliveries: dict[Any, object] = {}
         self._own_ns: dict[str, Nanos] = {}
         """When a coordinator last read something of its own."""
-        self._assigned: dict[Attempt, str] = {}
         self._reported: dict[Attempt, str] = {}
         """Attempts that agents reported as done, and their tasks."""
         self._agents: dict[str, AgentProcess] = {}
@@ -69,7 +71,12 @@ class Laws:
         """Tasks that were answered with another one's result, without a fact of their own."""
         self._last_saved: dict[tuple[str, str], tuple[int, Attempt, int, Nanos]] = {}
         """By coordinator and task: in which reign it heard that which attempt had stopped, after which checkpoint, and when."""
-        self.shares = Shares(limits or {}, self._serves, self.accounts.ended.__contains__, self.counts)
+        self.shares = Shares(limits or {}, self._counts, lambda task: task in self.accounts.ended, self.counts)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Of the ledger as it is now."""
+        return self.ledgers.now
 
     def broken(self, what: str) -> None:
         """A promise is broken: the run ends here."""
@@ -86,13 +93,21 @@ class Laws:
             if isinstance(fact, Ended) and fact.outcome in ("cancelled", "expired") and self.accounts.never(fact.task):
                 self._ended_idle(fact.task, offset, entry.epoch)
 
+    def lost(self, end: int, power: bool) -> None:
+        """All from this offset on is gone."""
+        old = self.ledgers.lost(end)
+        self.shares.lost(end)
+        if power and self.broker.settles_late and (fault := self.ledgers.settled_too_soon(old, self.broker)) is not None:
+            self.broken(fault)
+
     def _ended_idle(self, task: str, offset: int, epoch: int) -> None:
         """Who hears that a task which must never overlap was cancelled, or has expired, may rely on that nothing of it runs. (A
         leader that is deposed and does not know it yet knows nothing of what later ones assigned.)"""
         if self.accounts.ended[task].offset != offset:
             return
         for attempt, (agent, incarnation) in self._running.get(task, {}).items():
-            if attempt.epoch <= epoch and self._serves(agent, incarnation):
+            known = incarnation in self.accounts.joined and task not in self.accounts.gone.again
+            if attempt.epoch <= epoch and self._serves(agent, incarnation) and (known or not self.ledgers.cuts):
                 self.broken(f"{task} ended, and {attempt} of it runs on {incarnation}, whose window is open (R14)")
 
     # --- coordinators -----------------------------------------------------------------------------------------------------
@@ -102,8 +117,10 @@ class Laws:
         for event in events:
             match event:
                 case e.Read(offset=offset, entry=entry):
-                    node.read_to = offset + 1
-                    if entry.by == node.machine.desk.nonce:
+                    if not node.read_to:
+                        self.ledgers.begins(node, offset)
+                    news, node.read_to = offset >= node.read_to, max(node.read_to, offset + 1)
+                    if entry.by == node.machine.desk.nonce and news:
                         self._own_ns[node.name] = self.timeline.now_ns
                 case e.Arrived(message=Notes() as said):
                     self._heard_stopped(node, said)
@@ -126,9 +143,10 @@ class Laws:
         than the one which the attempt that made room said it had saved."""
         epoch, attempt, nth, heard_ns = self._last_saved.pop((node.name, item.task), (0, Attempt(0, 0), 0, 0))
         waited = self.timeline.now_ns - heard_ns >= node.config.checkpoint_ns
-        if epoch == node.machine.desk.epoch and not waited and not self.accounts.has_saved(item.task, attempt, nth, node.read_to):
+        books = self.ledgers.read_by(node)
+        if epoch == node.machine.desk.epoch and not waited and not books.has_saved(item.task, attempt, nth, node.read_to):
             return f"{attempt} stopped after its checkpoint {nth}, which it has not read yet"
-        return self.accounts.thrown_away(item, node.read_to)
+        return books.thrown_away(item, node.read_to)
 
     def commanded(self, node: CoordinatorProcess, command: c.Command) -> None:
         """A coordinator has this done."""
@@ -138,7 +156,7 @@ class Laws:
                     self._settled(node, self._deliveries.pop((node.name, handle), None))
             case c.Send(orders=orders):
                 self._ordered(node, orders)
-            case c.Bury(letter={"error": {"kind": "forged", "message": why}}):
+            case c.Bury(letter={"error": {"kind": "forged", "message": why}}) if not self.ledgers.cuts:
                 self.broken(f"{node.name} takes a true word for forged: {why}")
             case c.Broadcast():
                 self._fresh(node, "echoes")
@@ -154,52 +172,59 @@ class Laws:
             self.broken(f"{node.name} {what} though it has read nothing of its own for {since_ns / 1e9:.1f} s (R10)")
 
     def _settled(self, node: CoordinatorProcess, message: object) -> None:
+        books = self.ledgers.read_by(node)
         if isinstance(message, Submit):
+            self.ledgers.settled |= {task.id for task in message.tasks}
             for task in message.tasks:
-                if not self.accounts.known_before(task.id, node.read_to) and task.id not in self._shared:
+                if not books.known_before(task.id, node.read_to) and task.id not in self._shared:
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
             for report in message.items:
-                if report.outcome == "done" and not self.accounts.ended_before(report.task, node.read_to):
+                if report.outcome == "done" and not (
+                    books.ended_before(report.task, node.read_to) or self.ledgers.strange(node, report)
+                ):
                     self.broken(f"{node.name} settled the report of {report.task} before its end was committed (R1)")
 
     def _ordered(self, node: CoordinatorProcess, orders: Orders) -> None:
+        books = self.ledgers.read_by(node)
         for item in orders.assign:
             attempt = Attempt(orders.epoch, item.n)
             self._fresh(node, f"assigns {item.task}")
-            if attempt in self._assigned:
-                self.broken(f"attempt {attempt} is assigned twice: {self._assigned[attempt]}, {item.task}")
-            self._assigned[attempt] = item.task
-            if not self.accounts.accepted_before(item.task, node.read_to):
+            if (before := self.ledgers.assigned(node, attempt, item.task)) is not None:
+                self.broken(f"attempt {attempt} is assigned twice: {before}, {item.task}")
+            if not books.accepted_before(item.task, node.read_to):
                 self.broken(f"{node.name} assigned {item.task} before it was committed (R3)")
-            if self.accounts.ended_before(item.task, node.read_to):
+            if books.ended_before(item.task, node.read_to):
                 self.broken(f"{node.name} assigned {item.task}, which it has read the end of (R14)")
-            if (why := self.accounts.handed_wrong(item, node.read_to)) is not None:
+            if (why := books.handed_wrong(item, node.read_to)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
-            if (why := self.accounts.keys.why_not(item.task)) is not None:
+            if (why := books.keys.why_not(item.task)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why}")
-            if (why := self.accounts.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
+            if (why := books.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
             if (why := self._forgets(node, item)) is not None:
                 self.broken(f"{node.name} assigned {item.task} and lost work: {why}")
-            task = self.accounts.accepted[item.task][1]
+            task = books.tasks[item.task]
             if (why := self.shares.assigned(task, orders.epoch, item, node.read_to, self.timeline.now_ns)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why}")
         for attempt in orders.release:
             name = self._reported.get(attempt)
-            if name is not None and not self.accounts.ended_before(name, node.read_to):
+            if name is None or not self.ledgers.was_assigned(node, attempt):
+                continue
+            if not books.ended_before(name, node.read_to):
                 self.broken(f"{node.name} released the report of {name} before its end was committed (R1)")
 
     def _answers(self, node: CoordinatorProcess, result: Result) -> None:
+        books = self.ledgers.read_by(node)
         if result.first is not None:
             self._shares(node, result, result.first)
-            if result.task not in self.accounts.ended:
+            if result.task not in books.ended:
                 return
         if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
             return
-        if not self.accounts.ended_before(result.task, node.read_to):
+        if not books.ended_before(result.task, node.read_to):
             self.broken(f"{node.name} told the result of {result.task} before its end was committed (R1)")
-        ended = self.accounts.ended[result.task].fact
+        ended = books.ended[result.task].fact
         if (result.outcome, result.value) != (ended.outcome, ended.value):
             self.broken(f"{node.name} told {result.outcome} of {result.task}, which ended as {ended.outcome} (R1)")
 
@@ -207,15 +232,16 @@ class Laws:
         """A task is answered with the result of another one that came first with the same key."""
         self._shared.add(result.task)
         self.counts["shared"] += 1
-        if not self.accounts.ended_before(first, node.read_to):
+        books = self.ledgers.read_by(node)
+        if not books.ended_before(first, node.read_to):
             self.broken(f"{node.name} told {result.task} the result of {first} before its end was committed (R1)")
-        if not as_the_first(result, self.accounts.ended[first].fact):
-            ended = self.accounts.ended[first].fact.outcome
+        if not as_the_first(result, books.ended[first].fact):
+            ended = books.ended[first].fact.outcome
             self.broken(f"{node.name} told {result.outcome} of {result.task}, whose first {first} ended as {ended} (R16)")
 
     def books(self, node: CoordinatorProcess) -> None:
         """Who has read the whole ledger knows exactly what lives (R15)."""
-        if node.read_to != len(self.broker.stream) or not node.read_to:
+        if node.read_to != len(self.broker.stream) or not node.read_to or self.ledgers.read_by(node) is not self.accounts:
             return
         self.counts["books compared"] += 1
         live, expected = set(node.machine.desk.custody.live), self.accounts.living()
@@ -261,14 +287,21 @@ class Laws:
             self.counts["overlaps of the cut off"] += 1
             older = min(attempt, other)
             holder, lives_as = others[older]
+            if not self.ledgers.could_know(task, max(attempt, other), lives_as):
+                self.counts["overlaps of the lost"] += 1
+                continue
             story = f"{task} runs as {attempt} on {incarnation} and as {other} on {where}"
             if self._serves(holder, lives_as):
                 self.broken(f"{story}, while the older one lives, is connected and has an open window (P2)")
             if self.accounts.never(task) and self._windows.get(lives_as, 0) > self.timeline.now_ns:
                 self.broken(f"{story}; it must never overlap, and the window of the older one is open (P2)")
 
-        if (why := self.shares.called(Run(self.accounts.accepted[task][1], attempt, agent, incarnation))) is not None:
+        if (why := self.shares.called(Run(self.accounts.tasks[task], attempt, agent, incarnation))) is not None:
             self.broken(why)
+
+    def _counts(self, run: Run, beside: Run) -> bool:
+        """Whether this run counts against limits when the other one begins."""
+        return self._serves(run.agent, run.incarnation) and self.ledgers.could_know(run.task.id, beside.attempt, run.incarnation)
 
     def _serves(self, agent: str, incarnation: str) -> bool:
         held = self._agents[agent].agent.incarnation
@@ -289,6 +322,8 @@ class Laws:
         """A producer hears how its task ended: always the same."""
         if result.error is not None and result.error.kind == "forgotten":
             return
+        if result.task in self.accounts.gone.again:
+            self._told[result.task] = result  # what was said of it before is lost
         first = self._told.setdefault(result.task, result)
         if first.first is not None and result.first != first.first and self._recomputed(result.task):
             return
@@ -298,4 +333,4 @@ class Laws:
     def _recomputed(self, task: str) -> bool:
         """Whether a task that was answered from the cache, and so not accepted, may end otherwise all the same: as a late copy of
         its submission, that came when the cache had lost what it gave to the first one. It may at any time."""
-        return task in self._shared and task in self.accounts.accepted and self.accounts.accepted[task][1].cache_ns is not None
+        return task in self._shared and task in self.accounts.accepted and self.accounts.tasks[task].cache_ns is not None

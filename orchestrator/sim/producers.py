@@ -84,6 +84,12 @@ class Producer(Process):
         if connection is self.connection and left:
             self._publish(tasks if left[0].id in self.workflows and self.chance.random() < 0.5 else left)
 
+    def ask_again(self, tasks: list[str]) -> None:
+        """These are lost, it is told: whoever waits for them says so again, of workflows all."""
+        whole = {self.workflows.get(name, (self.unanswered[name],))[0].id: name for name in tasks if name in self.unanswered}
+        for name in whole.values() if self.connection is not None else ():
+            self._publish(self.workflows.get(name, (self.unanswered[name],)))
+
     def _will(self, name: str) -> None:
         if name not in self.wills:
             return

@@ -6,6 +6,7 @@ lives, and once it is done for as long as was said, no other one runs: so there 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.vocabulary import Nanos
@@ -32,13 +33,19 @@ class First:
 class Sameness:
     """Firsts by key, and who comes after them."""
 
-    def __init__(self) -> None:
+    def __init__(self, blind: frozenset[object] = frozenset()) -> None:
         self.firsts: dict[object, First] = {}
         self.after: dict[str, First] = {}
         """Tasks that must not run, and the one that does in their place."""
         self.late: dict[str, Ended] = {}
         """Ends that were written before their tasks were accepted: these hold no key that anybody could follow."""
         self._accepted: set[str] = set()
+        self.blind = blind
+        """Keys of which the ledger has lost something: who holds them is not watched any more."""
+
+    def lose(self, tasks: Iterable[Task]) -> None:
+        """The ledger has lost something of these."""
+        self.blind |= {key for task in tasks if (key := _key(task)) is not None}
 
     def landed(self, entry: Entry) -> str | None:
         """Take in an entry; gives what is wrong with it, if anything."""
@@ -55,7 +62,7 @@ class Sameness:
             return
         self._accepted.add(task.id)
         key = _key(task)
-        if key is None:
+        if key is None or key in self.blind:
             return
         keep_ns = fact.keep_ns if task.cache_ns is None else task.cache_ns
         known = self.firsts.get(key)

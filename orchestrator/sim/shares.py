@@ -37,8 +37,9 @@ class Shares:
     """The observer's books of limits and devices."""
 
     limits: Limits
-    serves: Callable[[str, str], bool]
-    """Whether this agent, as this incarnation, lives, is connected and may start work."""
+    counts_beside: Callable[[Run, Run], bool]
+    """Whether the first run counts when the second begins: its agent lives, is connected and may start work, and whoever assigned
+    the second could know of it."""
     over: Callable[[str], bool]
     """Whether the ledger says that this task has ended."""
     counts: Counter[str]
@@ -84,6 +85,11 @@ class Shares:
         for attempt in [one for one, run in self._runs.items() if run.agent == agent]:
             del self._runs[attempt]
 
+    def lost(self, end: int) -> None:
+        """All of the ledger from this offset on is gone."""
+        self._said = {name: offset for name, offset in self._said.items() if offset < end}
+        self._started.clear()
+
     # --- judging ----------------------------------------------------------------------------------------------------------
 
     def _device(self, run: Run) -> str | None:
@@ -99,7 +105,7 @@ class Shares:
 
     def _limit(self, run: Run) -> str | None:
         known = self._given[run.attempt][1]
-        if not self.serves(run.agent, run.incarnation) or self.over(run.task.id):
+        if not self.counts_beside(run, run) or self.over(run.task.id):
             return None
         for name in sorted(known):
             spec = self.limits[name]
@@ -108,7 +114,7 @@ class Shares:
                 continue
             self.counts["limits watched"] += 1
             tasks = amount = 0.0
-            for other, key, takes_ in self._others(name, spec):
+            for other, key, takes_ in self._others(name, spec, run):
                 if key == mine[0]:
                     item = self._given[other.attempt][0]
                     tasks += 1
@@ -119,10 +125,11 @@ class Shares:
                 return f"{amount} of limit {name} ({mine[0]}) are out, there are {spec['capacity']}: {run.task.id} has too much"
         return None
 
-    def _others(self, name: str, spec: Mapping[str, Any]) -> Iterator[tuple[Run, str, float]]:
+    def _others(self, name: str, spec: Mapping[str, Any], begins: Run) -> Iterator[tuple[Run, str, float]]:
         """Those that count, the one that begins among them."""
         for run in self._runs.values():
-            if name in self._given[run.attempt][1] and self.serves(run.agent, run.incarnation) and not self.over(run.task.id):
+            counts = name in self._given[run.attempt][1] and self.counts_beside(run, begins)
+            if counts and not self.over(run.task.id):
                 share = takes(name, spec, run.task)
                 if share is not None:
                     yield run, *share

@@ -1,4 +1,5 @@
-"""The ledger as the broker keeps it: a stream with a cap, cut off at its old end by whole segments.
+"""The ledger as the broker keeps it: a stream with a cap, cut off at its old end by whole segments. A power cut may take its new
+end, an operator all of it.
 
 Law: an entry that has landed is read by every tailer, in order, once per attachment. At the beginning of each segment but the first
 the stream writes a note of its own, which takes an offset and is read by nobody (measured on the real one).
@@ -6,9 +7,11 @@ the stream writes a note of its own, which takes an offset and is read by nobody
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
+from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry
 
 SEGMENT_BYTES = 4096
@@ -35,17 +38,22 @@ class Stream:
         self._bytes = 0
         self.written = 0
         """Bytes that were ever written."""
+        self.deleted = False
+        """It is not there; whoever comes next declares it anew."""
+        self._landed_ns: list[Nanos] = []
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def land(self, entry: Entry) -> tuple[int, int]:
+    def land(self, entry: Entry, now_ns: Nanos = 0) -> tuple[int, int]:
         """Write an entry at the end; gives its offset and its size in bytes."""
         size = size_of(entry)
         if self._segments[-1].bytes >= SEGMENT_BYTES:
             self._segments.append(Segment(len(self.entries)))
             self.entries.append(None)
+            self._landed_ns.append(now_ns)
         self.entries.append((size, entry))
+        self._landed_ns.append(now_ns)
         self._segments[-1].bytes += size
         self._bytes += size
         self.written += size
@@ -61,12 +69,28 @@ class Stream:
 
     def at(self, offset: int) -> tuple[int, Entry] | None:
         """The entry at this offset, if there is one still."""
-        return self.entries[offset]
+        return self.entries[offset] if offset < len(self.entries) else None
 
     def replay_from(self) -> int:
         """From where a reader who knows nothing must read: what the last entry says, if that is still there."""
-        last = self.entries[-1] if self.entries else None
-        return max(last[1].replay_from, self.first) if last else 0
+        for offset in range(len(self.entries) - 1, self.first - 1, -1):
+            if (found := self.entries[offset]) is not None:
+                said = found[1].replay_from
+                return max(said if said <= offset else 0, self.first)  # a later place: it was meant for a ledger that is gone
+        return self.first
+
+    def end_before(self, when_ns: Nanos) -> int:
+        """The end that it had at that moment, of what is still there."""
+        return max(self.first, bisect_left(self._landed_ns, when_ns))
+
+    def cut(self, end: int) -> None:
+        """All from this offset on is gone."""
+        while len(self._segments) > 1 and self._segments[-1].first >= end:
+            self._bytes -= self._segments.pop().bytes
+        lost = sum(found[0] for found in self.entries[max(end, self._segments[-1].first) :] if found is not None)
+        self._segments[-1].bytes -= lost
+        self._bytes -= lost
+        del self.entries[end:], self._landed_ns[end:]
 
 
 def size_of(entry: Entry) -> int:

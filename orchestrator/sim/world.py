@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
+from random import Random
 from traceback import format_exception
 
 from orchestrator.core import reasons
@@ -33,6 +34,10 @@ LIMIT_S = 120
 EVENTS_MAX = 150_000
 WRITTEN_MAX = 64_000_000
 """A world that does more things, or writes more bytes into its ledger, never rests: sound ones stay far below both."""
+ASK_AGAIN_NS = 2 * NS_PER_S
+"""So long after a task is lost its producer is told, and submits it again."""
+SETTLE_AFTER_NS = 5 * NS_PER_S
+"""Longer than the power ever takes of the ledger (``chaos``)."""
 LONG_LEASE_NS = 15 * NS_PER_S
 LEDGER_BYTES_LEAST = 1_000_000
 """In a shorter ledger what lives must end soon, or carrying it forward never comes to rest: no limits slow it down there."""
@@ -73,11 +78,15 @@ class World:
         self.faults = faults if faults is not None else draw(seed)
         self.rage_ns = round(NS_PER_S * (rage_s if rage_s is not None else chance.choice([10, 25, 40])))
         self.config = config if config is not None else _config(chance.random(), dice(seed, "world", "lease").random())
+        if config is None:
+            self.config = _losing(self.config, self.faults, dice(seed, "world", "losing"))
         roomy = self.config.ledger_bytes_max >= LEDGER_BYTES_LEAST
         self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4, limited=roomy)
         self.laws = Laws(self.timeline, self.work.limits)
         self.broker = Broker(self.timeline, self.faults, dice(seed, "broker"), self.journal, self.config.ledger_bytes_max)
         self.broker.witness = self.laws
+        self.broker.settles_late = self.config.settle_after_ns > 0
+        self.laws.ledgers.asks_again = self._ask_again
         self.laws.broker = self.broker
         around = Surroundings(seed, self.timeline, self.faults, self.journal, self.broker, self.laws)
         count = coordinators or chance.choice([1, 2, 2, 3])
@@ -148,6 +157,10 @@ class World:
     def _restart(self, process: Process) -> None:
         self.timeline.after(round(NS_PER_S * (0.05 + 5 * process.chance.random() ** 3)), process.start)
 
+    def _ask_again(self, tasks: list[str]) -> None:
+        for producer in self.producers:
+            self.timeline.after(ASK_AGAIN_NS, partial(producer.ask_again, tasks))
+
     # --- the end ----------------------------------------------------------------------------------------------------------
 
     def leader(self) -> CoordinatorProcess | None:
@@ -159,7 +172,7 @@ class World:
         leader = self.leader()
         if leader is None or any(one.unanswered or one.wills for one in self.producers) or self.laws.accounts.living():
             return False
-        if not all(queue.empty for queue in self.broker.queues.values()):
+        if not all(queue.empty for queue in self.broker.queues.values()) or self.laws.accounts.gone.remembered():
             return False
         custody = leader.machine.desk.custody
         works = [one.agent.work for one in self.agents]
@@ -187,9 +200,21 @@ class World:
             if len(work.holdings) or work.outbox.kept:
                 held, kept = list(work.holdings.jobs), list(work.outbox.kept)
                 parts.append(f"{agent.name} ({agent.agent.phase}) holds {held} and keeps {kept}")
+        if remembered := self.laws.accounts.gone.remembered():
+            parts.append(f"remembered and not written again: {remembered[:5]}")
         parts += [f"{name}: {len(one.ready)} ready" for name, one in self.broker.queues.items() if not one.empty]
         parts += [f"{one.name} waits for answers to {list(one.wills)}" for one in self.producers if one.wills]
         return "; ".join(parts)
+
+
+def _losing(config: Config, faults: Faults, chance: Random) -> Config:
+    """Where the ledger may be lost: at times it is written again in many pieces; where the power may go, at times all is settled
+    late."""
+    if faults.delete_ledger or faults.cut_power:
+        config = replace(config, append_bytes_max=chance.choice([config.append_bytes_max, 2_000]))
+    if faults.cut_power:
+        config = replace(config, settle_after_ns=chance.choice([0, SETTLE_AFTER_NS]))
+    return config
 
 
 def _config(drawn: float, lease: float) -> Config:

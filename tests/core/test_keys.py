@@ -115,7 +115,8 @@ def test_whom_nobody_knows_is_followed_by_nobody() -> None:
     second = Task("t2", "thumbs.resize", key="one")
     machine = reader(Carried(second, 3, 0, NOW, first="t1"))
     assert machine.desk.custody.live["t2"].state == "blocked"
-    machine.step(NOW, [e.SessionOpened("me"), e.TokenHeld()])
+    known = e.Read(100, 100, Entry("somebody", 100, facts=[Carried(second, 3, 0, NOW, first="t1")]))
+    machine.step(NOW, [e.SessionOpened("me"), known, e.TokenHeld()])
     machine.step(NOW, [e.Read(101, 100, Entry("me", 1, facts=[Claim("c1", "me")]))])
     invariants.check(machine.desk)
     assert machine.desk.custody.live["t2"].state == "waiting"

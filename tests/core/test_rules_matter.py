@@ -42,6 +42,7 @@ MUTANTS: dict[str, Broken] = {
         lambda record, claim, unanswered, fenced: record.accepted > claim or not unanswered,
         "never_overlap",
     ),
+    "R3: whoever comes up late was asked about": ("r3_came_late", lambda leading: False, "ledger_deleted_twice"),
     "R4: a second attempt beside a live one": ("r4_assignable", lambda record: True, "r4_digests"),
     "R4: digests prove at once": ("r4_not_held", lambda attempt, sent, drained, held: attempt not in held, "r4_digests"),
     "R4: digests prove nothing": ("r4_not_held", lambda attempt, sent, drained, held: False, "r4_digests"),

@@ -20,17 +20,19 @@ from time import process_time
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from orchestrator.core import keeping, leadership
+from orchestrator.core import keeping, leadership, memory
 from orchestrator.core import rules as core
 from orchestrator.core.custody import Custody
 from orchestrator.core.desk import Desk
 from orchestrator.core.families import Families
 from orchestrator.core.keeping import Keeping
+from orchestrator.core.past import Reminding
 from orchestrator.core.records import Record
+from orchestrator.core.ripening import Ripening
 from orchestrator.core.sharing import Sharing
 from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
-from orchestrator.wire.facts import Tombstone
+from orchestrator.wire.facts import AnyFact, Tombstone
 from tests.core import test_rules_matter
 from tests.workers.core import test_rules, test_saying
 from workers.core import rules as agent
@@ -48,6 +50,17 @@ def _settle_at_once(desk: Desk, handle: Any) -> None:
         desk.settle(handle)
 
 
+def _holders_last(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
+    memories = sorted(desk.past.memories, key=lambda one: one.extent, reverse=True)
+    for one in memories:
+        yield from memory._missing(one.books, desk.custody, reminding)
+    yield from memory._who_may_hold(memories, desk.custody)
+
+
+def _as_they_came(old: Custody) -> Iterator[Record]:
+    yield from sorted(old.live.values(), key=lambda one: (one.accepted, one.index))
+
+
 MUTANTS: dict[str, Mutant] = {
     "R1 any entry commits": (core, "r1_committed", lambda entry, nonce, number, leading: leading),
     "R1 the last end counts": (core, "r1_first_end", lambda grave: True),
@@ -58,6 +71,8 @@ MUTANTS: dict[str, Mutant] = {
     "R2 any sync is answered": (agent, "answers_sync", lambda asked_epoch, highest_epoch: asked_epoch > 0),
     "R3 nobody is waited for": (core, "r3_may_go", lambda record, claim, unanswered, fenced: True),
     "R3 nobody is waited for, of all": (core, "r3_all_may_go", lambda unanswered: True),
+    "R2 a reign below the one that is remembered": (leadership, "_floor", lambda desk: desk.floor),
+    "R3 what comes up late was asked about": (core, "r3_came_late", lambda leading: False),
     "R4 live attempts do not matter": (core, "r4_assignable", lambda record: True),
     "R4 drained does not matter": (core, "r4_not_held", lambda attempt, sent, drained, held: attempt not in held),
     "R4 held does not matter": (core, "r4_not_held", lambda attempt, sent, drained, held: False),
@@ -85,10 +100,15 @@ MUTANTS: dict[str, Mutant] = {
         "_tombstone",
         lambda task, grave, custody: Tombstone(task, grave.outcome, grave.at_ns, grave.print),
     ),
+    "R13 children are written again before their parents": (memory, "_parents_first", _as_they_came),
     "R14 never-overlap ends at once": (core, "r14_end_now", lambda *_: True),
     "R15 what was cut off unread is not missed": (core, "r15_unbroken", lambda expected, found: True),
+    "R15 where a note stands the ledger is ours": (memory, "is_another", lambda desk, offset: False),
+    "R15 nobody remembers a ledger that is lost": (core, "r15_knows_more", lambda known, restored: False),
+    "R15 what lives is written again before who may hold it": (memory, "_all", _holders_last),
     "R16 who follows runs": (core, "r16_may_start", lambda keys, task: True),
     "R16 a key holds nothing": (core, "r16_follows", lambda hold, task, at_ns, kept: False),
+    "a delivery is settled when it is read back, not late": (Ripening, "late", lambda ripening, handle: handle),
     "a stop counts before its checkpoint": (Record, "has_saved", lambda record, attempt, nth: True),
     "any checkpoint will do": (Record, "save", lambda record, fact: 0),
     "a beat lists nothing that has stopped": (Outbox, "listed", lambda outbox: [*outbox.kept, *outbox.behind]),
@@ -104,6 +124,7 @@ HELD: dict[str, str] = {
     "R1 the last end counts": "tests/core r1_first_end",
     "R2 work before the answer": "tests/core r2_joined",
     "R3 nobody is waited for": "tests/core r4_after_a_claim",
+    "R3 what comes up late was asked about": "tests/core ledger_deleted_twice",
     "R4 finished is never alive": "tests/core finished_and_waited_for",
     "R4 stale orders start": "tests/workers/core test_orders_behind_what_we_said_we_drained_start_nothing",
     "R6 starts without a window": "tests/workers/core test_assignments_wait_for_the_first_echo",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.sim.faults import Faults
+from orchestrator.sim.faults import Faults, draw
 from orchestrator.sim.swarm import fly, swarm
 from orchestrator.sim.world import World
 
@@ -33,7 +33,16 @@ FOUND = {
     100_086: "without cost two tasks that had overrun their estimates took turns for ever: 58,000 preemptions, and nothing moved",
     67: "the same, with an agent that had one instance and another reign",
 }
-"""Seeds that once broke a law, and what they found."""
+"""Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
+
+LOST = {
+    924: "a memory is written in pieces: a child stood there without its parent, and whoever led next took that for forgotten",
+    1_225: "a ledger that was made anew had a note of its own where the last entry read had stood: it was taken for the old one",
+    5_048: "of a key's tasks another one was first in the ledger made anew: who followed the old first followed one that follows",
+    1_324: "two instances were said to hold the same attempt: it was believed of both",
+    5_050: "what a former self had finished was taken for forged when its heir reported it, for a lie stood beside it",
+}
+"""The same, where it may be: an operator deletes it, or the power goes."""
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -47,8 +56,17 @@ def test_in_fair_weather_everything_ends(seed: int) -> None:
 @pytest.mark.parametrize("seed", FOUND)
 def test_what_was_found_stays_found(seed: int) -> None:
     """A seed that broke a law once breaks none any more."""
-    outcome = World(seed).run()
+    weather = draw(seed)
+    weather.delete_ledger = weather.cut_power = 0.0
+    outcome = World(seed, faults=weather).run()
     assert not outcome.broken, FOUND[seed]
+
+
+@pytest.mark.parametrize("seed", LOST)
+def test_what_was_found_where_ledgers_are_lost_stays_found(seed: int) -> None:
+    """The same."""
+    outcome = World(seed).run()
+    assert not outcome.broken, LOST[seed]
 
 
 @pytest.mark.timeout(1200)  # a minute of work for two cores, which others may keep busy
@@ -58,7 +76,9 @@ def test_a_short_swarm_breaks_no_law() -> None:
     assert total.seeds == 200
     assert not total.broken
     assert all(total.counts[what] for what in ("reserved", "preempting", "preempted"))
-    assert all(total.faults[kind] for kind in ("kill_coordinator", "kill_agent", "kill_broker", "cut_agent", "second_token"))
+    assert all(
+        total.faults[kind] for kind in ("kill_coordinator", "kill_agent", "kill_broker", "cut_agent", "second_token", "cut_power")
+    )
 
 
 def test_a_broken_law_is_told_with_the_seed() -> None:

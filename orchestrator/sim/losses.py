@@ -1,0 +1,153 @@
+"""When the ledger is lost: what the observer holds the living to.
+
+Law: what anybody living had read of the lost part must come back, and whoever says up to where it remembers must have written
+all of that again. What nobody living has read is lost, by count and by id, and that alone. A coordinator that dies takes its memory
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field
+
+from orchestrator.wire.facts import Accepted, Asked, Carried, Claim, Ended, Entry, Restored, Tombstone
+
+Extent = tuple[int, int]
+"""How much of a ledger one must have read to know a thing: up to which reign, and which offset (``Memory.extent``)."""
+Life = tuple[str, int]
+"""A coordinator's process: its name, and which of its lives."""
+
+
+@dataclass(slots=True)
+class Lost:
+    """A thing that the ledger said once, and does not say now."""
+
+    extent: Extent
+    known_to: set[Life]
+    """Processes that live and have read it."""
+
+
+@dataclass(slots=True)
+class Gone:
+    """What stood in ledgers that were lost and is not in the present one again."""
+
+    tasks: dict[str, Lost] = field(default_factory=dict)
+    """That they were accepted, or ended."""
+    ends: dict[str, Lost] = field(default_factory=dict)
+    queues: dict[tuple[str, str], Lost] = field(default_factory=dict)
+    """Of tasks that somebody asked for anew, to where their results go."""
+    again: set[str] = field(default_factory=set)
+    """Tasks that were accepted anew, or ended otherwise, because what was said of them before was lost."""
+
+    def written(self, task: str, *, ended: bool) -> None:
+        """The ledger speaks of this task again."""
+        self.tasks.pop(task, None)
+        if ended:
+            self.ends.pop(task, None)
+
+    def remembered(self) -> list[str]:
+        """Tasks of which somebody living knows what the ledger does not say."""
+        return [f"{task} ({', '.join(sorted({name for name, _ in one.known_to}))})" for task, one in self._all() if one.known_to]
+
+    def missing(self, extent: Extent) -> list[str]:
+        """Tasks of which something is not written again, though whoever knows so much knows it."""
+        return sorted({task for task, one in self._all() if one.extent <= extent})
+
+    def restored(self, extent: Extent) -> None:
+        """All that whoever knows so much knows is written again."""
+        self.queues = {name: one for name, one in self.queues.items() if one.extent > extent}
+
+    def forget(self, life: Life) -> None:
+        """That process is dead."""
+        for one in (*self.tasks.values(), *self.ends.values(), *self.queues.values()):
+            one.known_to.discard(life)
+
+    def take_lost(self) -> list[str]:
+        """Tasks that nobody living knows any more, or not to where their results go; told once."""
+        lost = [task for task, one in self.tasks.items() if not one.known_to]
+        untold = [task for (task, _), one in self.queues.items() if not one.known_to]
+        self.queues = {name: one for name, one in self.queues.items() if one.known_to}
+        for book in (self.tasks, self.ends):
+            for task in [task for task, one in book.items() if not one.known_to]:
+                del book[task]
+                self.again.add(task)
+        return lost + untold
+
+    def _all(self) -> Iterator[tuple[str, Lost]]:
+        yield from self.tasks.items()
+        yield from self.ends.items()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A living coordinator that was reading the ledger which is lost, and the part of it that it has read."""
+
+    life: Life
+    began: int
+    read_to: int
+
+
+def epoch_after(epoch: int, offset: int, entry: Entry) -> int:
+    """The highest epoch that whoever has read this entry too knows of."""
+    epoch = max(epoch, entry.epoch)
+    for fact in entry.facts:
+        if isinstance(fact, Claim):
+            epoch = max(offset, fact.floor, epoch) + 1
+    return epoch
+
+
+def lose(gone: Gone, lost: list[tuple[int, Entry]], epoch: int, readers: list[Reader], known: Callable[[str, bool], bool]) -> Gone:
+    """What is gone after these entries were lost. ``known``: whether the ledger still says that the task was accepted (ended)."""
+    for offset, entry in lost:
+        epoch = epoch_after(epoch, offset, entry)
+        who = {one.life for one in readers if one.began <= offset < one.read_to}
+        for fact in entry.facts:
+            if isinstance(fact, Asked) and fact.what == "redirect":
+                gone.queues.setdefault((fact.task, fact.value), Lost((epoch, offset + 1), set())).known_to |= who
+        for task, ended in _said(entry):
+            for book in (gone.tasks, gone.ends) if ended else (gone.tasks,):
+                if not known(task, book is gone.ends):
+                    book.setdefault(task, Lost((epoch, offset + 1), set())).known_to |= who
+    return gone
+
+
+def spoken_of(entry: Entry, tasks: Container[str]) -> list[str]:
+    """Of which of these tasks an entry says that they live or have ended."""
+    return [task for task, _ in _said(entry) if task in tasks]
+
+
+def _said(entry: Entry) -> Iterator[tuple[str, bool]]:
+    """Of which tasks an entry speaks, and whether it says that they ended."""
+    for fact in entry.facts:
+        if isinstance(fact, Accepted):
+            yield from ((task.id, False) for task in fact.tasks)
+        elif isinstance(fact, Carried):
+            yield fact.task.id, False
+        elif isinstance(fact, Ended | Tombstone):
+            yield fact.task, True
+
+
+@dataclass(slots=True)
+class Writing:
+    """A reign that begins: what its leader remembers is written before it leads."""
+
+    nonce: str = ""
+    epoch: int = 0
+    carried: bool = False
+    """Something that lives was written again."""
+
+    def claimed(self, claim: Claim, epoch: int) -> None:
+        """Somebody leads from here."""
+        self.nonce, self.epoch, self.carried = claim.nonce, epoch, False
+
+    def restored(self, said: Restored, gone: Gone) -> str | None:
+        """Its writer says that it has written all it remembers; gives what is untrue about it."""
+        if said.nonce != self.nonce:
+            return None  # carried forward, or of a leader that is deposed
+        self.carried = False
+        if self.epoch <= said.known_epoch:
+            return f"{said.by} reigns as {self.epoch} and remembers {said.known_epoch} (R2)"
+        if missing := gone.missing((said.known_epoch, said.up_to)):
+            return f"{said.by} says it has written all up to {said.up_to}, and of {missing[:5]} the ledger says nothing (R15)"
+        gone.restored((said.known_epoch, said.up_to))
+        return None
