@@ -202,6 +202,8 @@ async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
     if early := status.get("forgotten_early"):
         told = f"there were so many ended tasks that {early:,} ids were forgotten before the dedup window was over"
         checks.append(Check("memory", "warn", told, "Submitted again, those would run again. Shorten the window, or run fewer."))
+    if kept := status.get("ledger_kept_bytes"):
+        checks.append(_short(kept, status["ledger_bytes_max"]))
     if lost := status.get("ledger_lost"):
         checks.append(_lost(lost))
     checks += _dependencies(services)
@@ -209,6 +211,16 @@ async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
     if "now_ns" in status:
         checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
     return checks
+
+
+def _short(kept: int, cap: int) -> Check:
+    """Somebody else's limit cuts the ledger off."""
+    told = f"a policy of the broker cuts the ledger to about {kept / 1e6:,.1f} MB; ledger_bytes_max says {cap / 1e6:,.0f} MB"
+    advice = (
+        "Take max-length-bytes and max-age out of it (rabbitmqctl list_policies), or set ledger_bytes_max to what it says: so long "
+        "as it holds less is taken in, and what it cuts off before it is written again only living coordinators know."
+    )
+    return Check("ledger", "warn", told, advice)
 
 
 def _lost(found: dict[str, Any]) -> Check:

@@ -89,6 +89,10 @@ class Lead(Struct, frozen=True):
     mark: str = ""
 
 
+class LookAtLedger(Struct, frozen=True):
+    """See at which offset the ledger begins, and say so (``LedgerBegins``)."""
+
+
 class Resign(Struct, frozen=True):
     """Close this session; every handle of it is void. ``wait_ns``: not to come back before, so that two do not chase each other."""
 
@@ -103,4 +107,6 @@ class Noted(Struct, frozen=True):
     fields: dict[str, Any]
 
 
-Command: TypeAlias = Append | Settle | Send | Broadcast | SendResults | Bury | Reply | OpenIntake | Flow | Lead | Resign | Noted
+Command: TypeAlias = (
+    Append | Settle | Send | Broadcast | SendResults | Bury | Reply | OpenIntake | Flow | Lead | LookAtLedger | Resign | Noted
+)

@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.core import (
     agents,
     answering,
+    beginnings,
     credence,
     intake,
     leadership,
@@ -39,6 +40,7 @@ from orchestrator.core.events import (
     BrokerBlocked,
     Event,
     Garbled,
+    LedgerBegins,
     LedgerLost,
     QueueDeleted,
     Read,
@@ -71,6 +73,7 @@ MESSAGES: dict[type, Callable[[Desk, Nanos, Arrived], None]] = {
 
 EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
     Read: reading.read,
+    LedgerBegins: beginnings.begins,
     Sent: intake.sent,
     Garbled: intake.garbled,
     Returned: liveness.returned,
@@ -228,6 +231,7 @@ class Coordinator:
             ranking.reckon(desk)
             self._place(now)
         desk.set_down()
+        beginnings.look(desk, now)
         self._echo(now)
         self._append(now)
         desk.settled += desk.ripening.ripe(now)

@@ -88,10 +88,10 @@ class Desk:
         "answers", "appended_ns", "arriving", "arriving_bytes", "attempts", "backlog", "blocked", "boarding", "calm_ns", "claim",
         "claimed_ns", "config", "counts", "custody", "deaths", "dice", "door", "doubtful", "early", "echo_ns", "ending", "epoch",
         "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed", "lapsed_floor", "limits_read",
-        "lobby", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out", "past", "phase", "policies",
-        "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued", "read_ns", "reclaim", "refusals",
-        "registry", "renewing", "results", "ripening", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers",
-        "token", "touched", "unheard", "verdicts", "wanted_limits",
+        "lobby", "looked_ns", "looking", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out",
+        "past", "phase", "policies", "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued",
+        "read_ns", "reclaim", "refusals", "registry", "renewing", "results", "ripening", "settled", "sharing", "stirred",
+        "stirred_ns", "strangers", "timers", "token", "touched", "unheard", "verdicts", "wanted_limits",
     )  # fmt: skip
 
     def __init__(self, name: str, config: Config, dice: Random, policies: Policies | None = None) -> None:
@@ -185,6 +185,10 @@ class Desk:
         self.blocked = False
         self.echo_ns: Nanos = 0
         self.forget_ns: Nanos = 0
+        self.looking = False
+        """We have asked where the ledger begins, and do not know yet."""
+        self.looked_ns: Nanos = 0
+        """When we asked."""
         self.unheard: frozenset[str] = frozenset()
         """Words that nobody would hear: what is said of every task is not even put together then."""
         # the out-tray of this step

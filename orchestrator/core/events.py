@@ -98,6 +98,12 @@ class LedgerLost(Struct, frozen=True):
     end: int
 
 
+class LedgerBegins(Struct, frozen=True):
+    """The oldest entry that the broker still has of the ledger is at this offset."""
+
+    offset: int
+
+
 class BrokerBlocked(Struct, frozen=True):
     """An alarm at the broker stops publishers (or no longer does)."""
 
@@ -113,6 +119,7 @@ Event: TypeAlias = (
     | Garbled
     | Read
     | LedgerLost
+    | LedgerBegins
     | SessionOpened
     | SessionLost
     | TokenHeld

@@ -6,6 +6,8 @@ last full record stands); rows are in reading order, void once the thing is over
 is appended (R12). Of what may be appended a quarter is for what lives, and intake ends there, those on their way counted. What was
 taken in may grow all the same (checkpoints, failures): where more lives a row falls further behind before it is written again,
 because a threshold nearer than all that lives is reached anew by every append, and carrying forward never comes to rest.
+
+Where the broker keeps less than the cap says (``begins``) all of that is reckoned by what it keeps.
 """
 
 from __future__ import annotations
@@ -28,8 +30,14 @@ Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy",
 CARRY_COUNT_MAX = 200
 """Things written again in one append: a trickle beside the day's work, not a wave."""
 TOMB_BYTES = 100
+KEPT_LEAST = 64 * 1024
+"""However little the broker is seen to keep, so much is reckoned with: less than one entry can take could not be lived with."""
 LIVING_SHARE = 4
 """One part in so many of the ledger is for what lives. More, and carrying it forward would never come to rest."""
+
+
+MARKS = 256
+"""So many places a cap, at least, of which it is known which offset was how many bytes back."""
 
 
 PASSING: frozenset[Kind] = frozenset({"task", "grave"})
@@ -54,6 +62,14 @@ class Keeping:
         self.reserve_bytes = reserve_bytes
         self.position = 0
         """Bytes read so far."""
+        self.looked_at = 0
+        """The position when the leader last looked where the ledger begins."""
+        self.kept_bytes: int | None = None
+        """The broker keeps no more than about so much; none: as much as the cap says."""
+        self._first = -1
+        """The oldest offset that it has, when last looked at; -1: not yet."""
+        self._marks: deque[tuple[int, int]] = deque()
+        """Offsets that were read, and the bytes before them."""
         self._rows: deque[Row] = deque()
         """Of tasks, alive and over: they come and go, and the first are the first to go."""
         self._lasting: deque[Row] = deque()
@@ -62,9 +78,42 @@ class Keeping:
         """Of their keys."""
         self._carrying: set[tuple[Kind, str]] = set()
 
-    def read(self, size: int) -> None:
-        """An entry of ``size`` bytes was read."""
+    @property
+    def cap(self) -> int:
+        """Bytes that the ledger holds, as far as is known."""
+        return self.cap_bytes if self.kept_bytes is None else self.kept_bytes
+
+    @property
+    def reserve(self) -> int:
+        """Of these, what is kept free for carrying forward (R12)."""
+        return min(self.reserve_bytes, self.cap // 2)
+
+    def read(self, offset: int, size: int) -> None:
+        """An entry of ``size`` bytes was read there."""
+        marks = self._marks
+        if not marks or self.position - marks[-1][1] >= self.cap_bytes // MARKS:
+            marks.append((offset, self.position))
+            if len(marks) > 2 * MARKS:
+                marks.popleft()
         self.position += size
+
+    def begins(self, offset: int) -> None:
+        """The broker has nothing of the ledger below this offset.
+
+        Only what it has cut off while we read says how much it keeps: less than our cap, by more than whole segments explain, and
+        somebody else's limit is at work. That is over when it keeps as much again.
+        """
+        marks = self._marks
+        cut = offset > (self._first if self._first >= 0 else marks[0][0] if marks else offset)
+        self._first = offset
+        while len(marks) > 1 and marks[1][0] <= offset:
+            marks.popleft()
+        if not marks or marks[0][0] > offset:
+            return  # it is older than what we have read: no less than that is kept
+        found = self.position - (marks[1] if len(marks) > 1 else marks[0])[1]
+        if cut or (self.kept_bytes is not None and found > self.kept_bytes):
+            short = found < self.cap_bytes - self.reserve_bytes - self.cap_bytes // 8
+            self.kept_bytes = max(found, KEPT_LEAST) if short else None
 
     def row(self, offset: int, kind: Kind, key: str) -> None:
         """A full record of this thing stands at ``offset``."""
@@ -95,24 +144,23 @@ class Keeping:
     @property
     def calm(self) -> bool:
         """Whether even the first row is well within the ledger: then there is room, and nothing to carry. The quick look first."""
-        edge = self.position - (self.cap_bytes - self.reserve_bytes) // 2
-        rows, lasting = self._rows, self._lasting
-        return (not rows or rows[0].position >= edge) and (not lasting or lasting[0].position >= edge)
+        edge, first = self.position - (self.cap - self.reserve) // 2, self._first
+        return all(not rows or (rows[0].position >= edge and rows[0].offset >= first) for rows in (self._rows, self._lasting))
 
     def room(self, custody: Custody) -> bool:
         """Whether anything but carrying forward may be appended (R12)."""
         if self.calm:
             return True
         row = self._oldest(custody)
-        return row is None or rules.r12_room(self.position, row.position, self.cap_bytes, self.reserve_bytes)
+        return row is None or rules.r12_room(self.position, row.position, self.cap, self.reserve)
 
     def full(self, custody: Custody, arriving_bytes: int = 0) -> bool:
         """Whether so much lives, or is about to, that nothing more should be taken in."""
-        return _living(custody) + arriving_bytes >= (self.cap_bytes - self.reserve_bytes) // LIVING_SHARE
+        return _living(custody) + arriving_bytes >= (self.cap - self.reserve) // LIVING_SHARE
 
     def _behind(self, custody: Custody) -> int:
         """How far a row may fall behind, in bytes, before it is written again."""
-        most = self.cap_bytes - self.reserve_bytes
+        most = self.cap - self.reserve
         return max(most // 2, min(2 * _living(custody), most * 3 // 4))
 
     def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
@@ -137,9 +185,9 @@ class Keeping:
         return facts
 
     def _before(self, edge: int) -> Iterator[tuple[Row, str]]:
-        """What stands before this position, oldest first."""
+        """What stands before this position, or is cut off, oldest first."""
         for row in merge(self._rows, self._lasting, key=_place):
-            if row.position >= edge:
+            if row.position >= edge and row.offset >= self._first:
                 return
             for key in row.keys:
                 yield row, key

@@ -29,7 +29,7 @@ def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
     desk.number = 0
     desk.read_ns = desk.stirred_ns = desk.past.opened_ns = now
     desk.past.token_held = desk.past.met = False
-    desk.blocked = False
+    desk.blocked = desk.looking = False
     desk.intake_open = True
 
 

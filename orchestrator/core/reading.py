@@ -54,7 +54,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
             APPLY[type(fact)](desk, now, fact, offset)
     if desk.custody.usurpers:
         following.yield_keys(desk, now)
-    desk.keeping.read(event.size)
+    desk.keeping.read(offset, event.size)
     if flight is not None and desk.flight is flight and rules.r1_committed(entry, desk.nonce, flight.number, desk.leading):
         desk.flight = None
         desk.arriving_bytes -= flight.arriving_bytes

@@ -22,8 +22,9 @@ from orchestrator.vocabulary import Attempt, Incarnation, Nanos, Service, TaskId
 from orchestrator.wire.facts import Carried, Checkpointed, Failure
 from orchestrator.wire.messages import Error, Outcome, Result, Task
 
-QUEUES_MAX = 4
-"""So many of the reply queues that were named for a task are remembered."""
+QUEUES_MAX = 8
+"""So many of the reply queues that were named for a task are remembered: what a producer said in earlier sessions may be read after
+what it says now, each time with another queue."""
 
 if TYPE_CHECKING:
     from orchestrator.core.families import Node

@@ -40,6 +40,8 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "policies": {kind: desk.policies.spec(None, kind) for kind in KINDS},
         "intake_open": desk.intake_open,
         "ledger_offset": desk.custody.next_offset,
+        "ledger_kept_bytes": desk.keeping.kept_bytes,
+        "ledger_bytes_max": desk.keeping.cap_bytes,
         "replay_from": desk.keeping.replay_from(desk.custody),
         "run_times": _run_times(desk),
         "counts": dict(sorted(desk.counts.items())),

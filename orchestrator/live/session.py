@@ -18,13 +18,14 @@ from msgspec.structs import replace
 from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
 from orchestrator.amqp.deaths import watch_deaths
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkLost, Missing
-from orchestrator.amqp.ledger import Gap, LedgerTail
+from orchestrator.amqp.ledger import ENTRY_BYTES, Gap, LedgerTail
 from orchestrator.core import commands as say
 from orchestrator.core.events import (
     Arrived,
     BrokerBlocked,
     Event,
     Garbled,
+    LedgerBegins,
     QueueDeleted,
     Read,
     Returned,
@@ -101,6 +102,7 @@ class Session:
             say.OpenIntake: self._open_intake,
             say.Flow: self._flow,
             say.Lead: self._lead,
+            say.LookAtLedger: self._look_at_ledger,
             say.Resign: self._resign,
             say.Noted: self._noted,
         }
@@ -189,7 +191,7 @@ class Session:
                 said = {"offset": offset, "reason": str(entry), "user": delivery.user_id, "count": self._unreadable}
                 self._telemetry.say("unreadable_entry", said)
             entry = Entry("", 0)
-        self._wake(Read(offset, len(body), entry))
+        self._wake(Read(offset, len(body) + ENTRY_BYTES, entry))
         if not self._stands and offset + 1 >= self._tail.end:
             self._caught_up(offset)
 
@@ -334,6 +336,14 @@ class Session:
         for queue, (sink, prefetch) in ((topology.REPORTS, reports), (topology.CONTROL, control)):
             await self.link.consume(queue, sink, prefetch=prefetch, body_bytes_max=MAX_BODY_BYTES)
         await self._take_in(topology.TASKS)
+
+    def _look_at_ledger(self, command: say.LookAtLedger) -> None:
+        self._chores.put_nowait(self._see_where_the_ledger_begins)
+
+    async def _see_where_the_ledger_begins(self) -> None:
+        offset = await self._tail.first_offset()
+        if offset is not None:
+            self._wake(LedgerBegins(offset))
 
     def _resign(self, command: say.Resign) -> None:
         self._break(command.why, command.wait_ns / 1e9)

@@ -48,6 +48,13 @@ CATALOGUE: Mapping[str, Line] = {
         "the ledger was deleted, or has lost its end; what we had read of it is in memory, and whoever remembers most writes it "
         "again in a moment. Do not restart coordinators now; find out who deletes queues here",
     ),
+    "ledger_short": Line(
+        ERROR,
+        "a policy of the broker cuts the ledger to about kept_bytes, though ledger_bytes_max says cap_bytes. What lives is written "
+        "again sooner, less is taken in. Take max-length-bytes and max-age out of the policy (rabbitmqctl list_policies), or set "
+        "ledger_bytes_max to what it says",
+    ),
+    "ledger_long": Line(INFO, "the broker keeps as much of the ledger again as ledger_bytes_max says"),
     "restored": Line(
         ERROR,
         "a lost ledger is written again from memory: so many living tasks go on, so many ends are known. led=True: nothing that "

@@ -40,6 +40,8 @@ class CoordinatorProcess(Process):
         self.read_to = 0
         """The ledger below this offset has been read by this life."""
         self._sessions = 0
+        self._begins: int | None = None
+        """Where it was told that the ledger begins; it hears that with whatever comes next."""
         self._intake: dict[str, None] = {}
         self._flowing = True
 
@@ -73,7 +75,7 @@ class CoordinatorProcess(Process):
         self._sessions += 1
         connection = Connection(self.timeline, self.faults, self.host, lambda why: self._lost(connection, why))
         self.connection = connection
-        self._intake, self._flowing = {}, True
+        self._begins, self._intake, self._flowing = None, {}, True
         self.drop_inbox()
         nonce = f"{self.name}.{self._sessions}"
         self.post(e.SessionOpened(nonce))
@@ -110,6 +112,8 @@ class CoordinatorProcess(Process):
     # --- stepping ---------------------------------------------------------------------------------------------------------
 
     def step(self, events: list[Any]) -> None:
+        if self._begins is not None:
+            events, self._begins = [e.LedgerBegins(self._begins), *events], None
         commands = self._take(events)
         reached = self._dies_at(commands)
         for command in commands[:reached]:
@@ -165,6 +169,8 @@ class CoordinatorProcess(Process):
                 connection.up("consume", partial(broker.consume, connection, "reports", REPORTS_PREFETCH, False))
                 connection.up("consume", partial(broker.consume, connection, "control", 100, False))
                 self._take_in(connection, "tasks")
+            case c.LookAtLedger():
+                self._begins = broker.stream.first
             case c.Resign(why=why, wait_ns=wait_ns):
                 connection.close()
                 self._ended(why, wait_ns)

@@ -176,7 +176,8 @@ class Laws:
         if isinstance(message, Submit):
             self.ledgers.settled |= {task.id for task in message.tasks}
             for task in message.tasks:
-                if not books.known_before(task.id, node.read_to) and task.id not in self._shared:
+                known = books.known_before(task.id, node.read_to) or task.id in self._shared or self.ledgers.orphaned(task)
+                if not known:
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
             for report in message.items:
@@ -209,7 +210,7 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task}: {why}")
         for attempt in orders.release:
             name = self._reported.get(attempt)
-            if name is None or not self.ledgers.was_assigned(node, attempt):
+            if name is None or not self.ledgers.was_assigned(node, attempt, name):
                 continue
             if not books.ended_before(name, node.read_to):
                 self.broken(f"{node.name} released the report of {name} before its end was committed (R1)")

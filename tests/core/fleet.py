@@ -31,6 +31,7 @@ from orchestrator.wire.messages import (
     Submit,
     Task,
 )
+from tests.core.tail import Tail
 
 START_NS = 1_000 * NS_PER_S
 
@@ -64,7 +65,7 @@ class Fleet:
         """Instances that take so many times longer."""
         self.deaf = False
         """Nobody heeds a request to make room."""
-        self._offsets = count()
+        self._offsets, self._tail = count(), Tail()
         self._numbers = count(1)
         self._due: list[tuple[Nanos, int, Callable[[], list[e.Event]]]] = []
         self.step(e.SessionOpened("n1"))
@@ -105,11 +106,11 @@ class Fleet:
 
     def step(self, *events: e.Event) -> None:
         """One turn, and all that follows from it at this instant."""
-        todo = list(events)
+        todo = self._tail(events)
         while True:
             commands = self.machine.step(self.now_ns, todo)
             invariants.check(self.machine.desk)
-            todo = [event for command in commands for event in self._answer(command)]
+            todo = self._tail(event for command in commands for event in self._answer(command))
             self.looked()
             if not todo:
                 return

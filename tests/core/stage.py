@@ -6,6 +6,7 @@ that keeps order; ``pump`` moves the wires until nothing is under way, ``hold`` 
 one wire. So a test decides what overtakes what, and nothing happens that it did not ask for.
 
     (node, "append")    the append under way                    (node, "confirm")   returns, confirmations
+    (node, "begins")    where the ledger begins
     (node, "ledger")    what it has not read yet                (agent, node)       announcements, beats, notes
     (node, agent)       orders and echoes                       (queue, "durable")  intake, reports, control
 
@@ -148,7 +149,7 @@ class Stage:
             for entry in under_way:
                 self.land(entry)
         for wire in [wire for wire in self.wires if node.name in wire]:
-            if wire[0] != node.name or wire[1] == "confirm":  # what it sent to agents is with the broker
+            if wire[0] != node.name or wire[1] in ("confirm", "begins"):  # what it sent to agents is with the broker
                 del self.wires[wire]
         for delivery in reversed(node.unsettled.values()):
             self.wire((delivery.queue, "durable")).appendleft(delivery)
@@ -231,6 +232,8 @@ class Stage:
                 self._close(node, late=False)
                 node.reopen_ns = self.now_ns + wait_ns + NS_PER_S // 10
                 self._pass_token()
+            case c.LookAtLedger():
+                self.wire((node.name, "begins")).append(e.LedgerBegins(self.first))
             case c.OpenIntake() | c.Noted():
                 pass
 
@@ -298,7 +301,7 @@ class Stage:
             thing = self.wires[wire].popleft()
             if kind == "append":
                 self.land(thing)
-            elif kind == "confirm":
+            elif kind in ("confirm", "begins"):
                 self.step(self.nodes[source], thing)
             elif kind in self.nodes:
                 self.step(self.nodes[kind], thing)
@@ -322,6 +325,11 @@ class Stage:
         while self.bytes > self.config.ledger_bytes_max:
             self.bytes -= self.ledger[self.first][0]
             self.first += 1
+
+    def shorten_ledger(self, first: int) -> None:
+        """A policy of the broker has it drop all below this offset."""
+        self.bytes -= sum(size for size, _ in self.ledger[self.first : first])
+        self.first = max(self.first, first)
 
     def lose_ledger(self, end: int = 0) -> None:
         """Somebody deletes the ledger, or a power cut takes all from ``end`` on; all sessions break, nothing is under way."""

@@ -20,6 +20,7 @@ from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt, Nanos
 from orchestrator.wire.facts import Asked, Entry
 from orchestrator.wire.messages import Announce, Control, Handler, Held, Report, Reports, Submit, Task
 from tests.core.script import Script
+from tests.core.tail import Tail
 
 
 class Fleet:
@@ -28,7 +29,7 @@ class Fleet:
     def __init__(self, instances: int = 2, slots: int = 4, limits: dict[str, Any] | None = None, seed: int = 0) -> None:
         self.machine = Coordinator("c1", dice=Random(seed), limits=limits)
         self.now_ns = 1_000 * NS_PER_S
-        self.offset = 0
+        self.offset, self.tail = 0, Tail()
         self.checks = True
         self.held: dict[Attempt, tuple[str, Task]] = {}
         self.tasks: dict[str, Task] = {}
@@ -42,12 +43,12 @@ class Fleet:
             self.step(e.Arrived(Held(name, 1, self.machine.desk.epoch, 1)))
 
     def step(self, *events: e.Event) -> None:
-        todo = list(events)
+        todo = self.tail(events)
         while todo:
             commands = self.machine.step(self.now_ns, todo)
             if self.checks:
                 invariants.check(self.machine.desk)
-            todo = [event for command in commands for event in self._answer(command)]
+            todo = self.tail(event for command in commands for event in self._answer(command))
 
     def _answer(self, command: c.Command) -> list[e.Event]:
         match command:

@@ -19,6 +19,7 @@ from orchestrator.core.coordinator import Coordinator
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
 from orchestrator.wire.facts import Accepted, Entry
 from orchestrator.wire.messages import Announce, Edge, Handler, Held, Report, Reports, Submit, Task
+from tests.core.tail import Tail
 
 HANDLERS = [Handler("resize")]
 
@@ -29,19 +30,19 @@ class Shell:
     def __init__(self) -> None:
         self.machine = Coordinator("c1")
         self.now_ns = 1_000 * NS_PER_S
-        self.offsets = count()
+        self.offsets, self.tail = count(), Tail()
         self.spent_s = self.worst_s = 0.0
         self.held: dict[str, list[tuple[str, Attempt]]] = {}
 
     def step(self, *events: e.Event) -> None:
-        todo = list(events)
+        todo = self.tail(events)
         while todo:
             began = perf_counter()
             commands = self.machine.step(self.now_ns, todo)
             spent = perf_counter() - began
             self.spent_s, self.worst_s = self.spent_s + spent, max(self.worst_s, spent)
             self.now_ns += NS_PER_MS
-            todo = [event for command in commands for event in self._answer(command)]
+            todo = self.tail(event for command in commands for event in self._answer(command))
 
     def _answer(self, command: c.Command) -> list[e.Event]:
         match command:

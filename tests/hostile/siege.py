@@ -35,6 +35,7 @@ from orchestrator.wire.messages import (
     Submit,
     Task,
 )
+from tests.core.tail import Tail
 from tests.hostile.corpus import Corpus, Known, Place
 
 WHERE: dict[Place, str] = {"intake": "thumbs", "reports": "reports", "registry": "registry", "control": "control"}
@@ -68,7 +69,7 @@ class Siege:
         self.opened: list[str] = []
         self.silent = False
         """Honest agents keep to themselves how attempts ended."""
-        self._offsets, self._numbers, self._tasks = count(), count(1), count(1)
+        self._offsets, self._numbers, self._tasks, self._tail = count(), count(1), count(1), Tail()
         self._agents = {f"honest-{number}.{number:032x}": 0 for number in range(agents)}
         self._seq: Counter[str] = Counter()
         self._task_of: dict[Attempt, str] = {}
@@ -126,10 +127,10 @@ class Siege:
 
     def step(self, *events: e.Event) -> None:
         """One turn, and all that follows from it at this instant."""
-        todo = list(events)
+        todo = self._tail(events)
         for _ in range(10_000):
             commands = self.machine.step(self.now_ns, todo)
-            todo = [event for command in commands for event in self._answer(command)]
+            todo = self._tail(event for command in commands for event in self._answer(command))
             deadline = self.machine.next_deadline()
             if not todo and (deadline is None or deadline > self.now_ns):
                 self.now_ns += NS_PER_MS

@@ -135,6 +135,7 @@ HELD: dict[str, str] = {
     "R12 nothing is carried forward": "tests/core carry_forward",
     "R13 an end does not say that it has heirs": "tests/core r13_heirs",
     "R13 a parent is written again without its value": "tests/core workflow_keeping",
+    "R13 children are written again before their parents": "tests/core ledger_deleted_in_pieces",
     "R14 never-overlap ends at once": "tests/core r14_what_is_promised",
     "R15 what was cut off unread is not missed": "tests/core r15_unbroken",
     "a beat lists nothing that has stopped": "tests/workers/core test_a_beat_lists_what_has_stopped_until_that_is_said",
