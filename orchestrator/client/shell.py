@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import secrets
 import ssl
@@ -21,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.amqp import topology
-from orchestrator.client import events
+from orchestrator.client import events, forks
 from orchestrator.client.calls import Call, judge_batch
 from orchestrator.client.core import Producer
 from orchestrator.client.errors import (
@@ -68,7 +67,7 @@ class Shell:
         self._prefix = prefix
         self._ids = itertools.count(1)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._process: object = None
         self._closed = False
         self._room = Room(unconfirmed_max)
         self._calm: asyncio.Future[None] | None = None
@@ -92,7 +91,7 @@ class Shell:
             raise ClientMisused("This client was opened before. Make a new Client for each `async with`.")
         self._loop = asyncio.get_running_loop()
         self._met = self._loop.create_future()
-        self._pid = os.getpid()
+        self._process = forks.here
         try:
             await self.sessions.start()
         except BaseException:
@@ -101,7 +100,7 @@ class Shell:
 
     async def close(self, grace_s: float) -> None:
         """Wait for confirms at most ``grace_s``, tell everybody who still waits, end the session. Idempotent."""
-        if self._loop is None or os.getpid() != self._pid:
+        if self._loop is None or forks.here is not self._process:
             return  # never opened; or it is the forked copy of somebody else's
         self._closed = True
         self._flush()
@@ -115,7 +114,7 @@ class Shell:
         """Raises ClientMisused unless this is the loop and the process that the client belongs to."""
         if self._loop is None:
             raise ClientMisused("This client is not open. Use it inside `async with Client(url) as client:`.")
-        if os.getpid() != self._pid:
+        if forks.here is not self._process:
             raise ClientMisused(
                 "This client belongs to the process that opened it, and this one was forked from it: two processes on one "
                 "connection would break it for both. Nothing was sent. Open a client in each process."

@@ -9,11 +9,11 @@ Any thread may use it, many at once: their submissions share messages as concurr
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
+from orchestrator.client import forks
 from orchestrator.client.calls import Call, Span
 from orchestrator.client.client import Client, Template
 from orchestrator.client.core import Counters
@@ -219,16 +219,16 @@ class _LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._pid = 0
+        self._process: object = None
 
     @property
     def is_running(self) -> bool:
-        return self._loop is not None and self._pid == os.getpid()
+        return self._loop is not None and self._process is forks.here
 
     def start(self) -> None:
         if self._loop is not None:
             raise ClientMisused("This client is open already. Make a new SyncClient for each `with`.")
-        self._pid = os.getpid()
+        self._process = forks.here
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="orchestrator-client", daemon=True)
         self._thread.start()
@@ -257,13 +257,13 @@ class _LoopThread:
             raise
 
     def _judged(self) -> asyncio.AbstractEventLoop:
-        if self._pid and self._pid != os.getpid():
+        if self._process is not None and self._process is not forks.here:
             raise ClientMisused(
                 "This client belongs to the process that opened it, and this one was forked from it, without the client's "
                 "thread. Nothing was sent. Open a client in each process."
             )
         if self._loop is None:
-            kind, what = (ClientClosed, "closed") if self._pid else (ClientMisused, "not open")
+            kind, what = (ClientClosed, "closed") if self._process is not None else (ClientMisused, "not open")
             raise kind(f"This client is {what}: nothing was sent. Use it inside `with SyncClient(url) as client:`.")
         if threading.current_thread() is self._thread:
             raise ClientMisused("SyncClient would wait for itself: it is called from its own thread. Use Client there.")
