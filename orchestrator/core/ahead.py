@@ -1,15 +1,15 @@
 """Who goes before a waiting task: how many, and the first of them in their order.
 
-Law: looking changes nothing and costs a bounded look, however many wait. Lanes are heaps, and of a heap the part that goes before
-some place is a tree that hangs from its top (what ranks a lane moves all of it alike): so the first ``LOOK_MAX`` are walked in
-order, exactly. If more go before it, their number is estimated from an even sample of all that wait, and called so.
+Law: looking changes nothing and costs a bounded look, however many wait. A lane is a row and a heap, and of a heap the part that goes
+before some place is a tree that hangs from its top (what ranks a lane moves all of it alike): so the first ``LOOK_MAX`` are walked
+in order, exactly. If more go before it, their number is estimated from an even sample of all that wait, and called so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import NamedTuple
 
 from orchestrator.core.backlog import Queue
@@ -64,31 +64,30 @@ def _lanes(queue: Queue) -> Iterable[Lane]:
 def _first(lanes: list[Lane], mine: Entry) -> tuple[list[Record], bool]:
     """The first that go before it, in order, and whether these are all."""
     numbers = count()
-    tops = [(lane.stand(lane.heap[0]), next(numbers), lane, 0) for lane in lanes]
+    tops = [(lane.stand(some[0]), next(numbers), lane, some, 0) for lane in lanes for some in (lane.row, lane.heap) if some]
     open_ = [one for one in tops if one[0] < mine]
     heapify(open_)
     found: list[Record] = []
     looks = 0
     while open_ and looks < LOOK_MAX:
-        entry, _, lane, at = heappop(open_)
+        entry, _, lane, some, at = heappop(open_)
         looks += 1
         if entry.ticket == entry.record.ticket and entry.record is not mine.record:
             found.append(entry.record)
-        for below in (2 * at + 1, 2 * at + 2):
-            if below < len(lane.heap) and (stands := lane.stand(lane.heap[below])) < mine:
-                heappush(open_, (stands, next(numbers), lane, below))
+        for next_ in (at + 1,) if some is lane.row else (2 * at + 1, 2 * at + 2):
+            if next_ < len(some) and (stands := lane.stand(some[next_])) < mine:
+                heappush(open_, (stands, next(numbers), lane, some, next_))
     return found, not open_
 
 
 def _sampled(lanes: list[Lane], mine: Entry) -> tuple[int, list[Record]]:
     """About how many go before it, and the sample that says so."""
-    step = max(1, sum(len(lane.heap) for lane in lanes) // SAMPLE_MAX)
+    step = max(1, sum(len(lane.row) + len(lane.heap) for lane in lanes) // SAMPLE_MAX)
     found: list[Record] = []
     start = 0
     for lane in lanes:
-        for at in range(start, len(lane.heap), step):
-            entry = lane.heap[at]
+        for entry in islice(chain(lane.row, lane.heap), start, None, step):
             if entry.ticket == entry.record.ticket and lane.stand(entry) < mine:
                 found.append(entry.record)
-        start = (start - len(lane.heap)) % step
+        start = (start - len(lane.row) - len(lane.heap)) % step
     return len(found) * step, found

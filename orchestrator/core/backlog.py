@@ -253,9 +253,8 @@ class Queue:
                 many.aside, many.blocked, many.kept_out, few.queued = False, False, None, None
                 self._blocked.pop(newer, None)
                 for lane in list(few.lanes.values()):
-                    for entry in lane.heap:
-                        if entry.ticket == entry.record.ticket:
-                            many.push(many.lane(lane.shares, lane.kind, lane.account), entry)
+                    for entry in lane.entries():
+                        many.push(many.lane(lane.shares, lane.kind, lane.account), entry)
                     lane.leave()
                 self.classes[key] = group = many
             self._heads.offer(group)

@@ -3,15 +3,18 @@
 Law: instances judge the tasks of a class alike. Where limits tell them apart (by tenant, say) a class has *lanes*, and limits
 judge the tasks of a lane alike; else it has one. Where the ordering ranks tenants a lane is of one tenant, and stands among the
 others by the rank of its first. Where the ordering looks at run times a lane is of those of which the same is expected: whatever
-that is, it moves the lane as a whole, and its first is ranked by what is expected *now*. A lane is a heap by (ordering key,
-arrival); within a workflow, whose tasks arrive together, the critical path goes first. Cancelling or re-keying leaves a void entry
-behind (its ticket is old), dropped when it comes up.
+that is, it moves the lane as a whole, and its first is ranked by what is expected *now*. A lane is ordered by (ordering key,
+arrival); within a workflow, whose tasks arrive together, the critical path goes first. Most tasks come in that order: they stand in
+a row, and only who goes before the last of it stands in a heap. Cancelling or re-keying leaves a void entry behind (its ticket is
+old), dropped when it comes up.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from orchestrator.core.accounts import Account
@@ -60,6 +63,7 @@ class Lane:
         "kind",
         "meter",
         "queued",
+        "row",
         "shares",
         "size",
         "waits",
@@ -84,7 +88,10 @@ class Lane:
             group.queue.kinds.setdefault(kind, {})[self] = None
         if account is not None:
             account.lanes[self] = None
+        self.row: deque[Entry] = deque()
+        """Those that came in their order."""
         self.heap: list[Entry] = []
+        """The others."""
         self.size = 0
         self.queued: Item | None = None
         self.waits: Heads[Lane] | None = None
@@ -116,15 +123,21 @@ class Lane:
 
     def head(self) -> Entry | None:
         """The first that still waits."""
-        heap = self.heap
-        while heap:
-            first = heap[0]
+        row, heap, first = self.row, self.heap, None
+        while row:
+            first = row[0]
             if first.ticket == first.record.ticket:
                 break
+            row.popleft()
+            first = None
+        while heap:
+            top = heap[0]
+            if top.ticket == top.record.ticket:
+                if first is None or top < first:
+                    first = top
+                break
             heappop(heap)
-        else:
-            return None
-        if self.account is None and self.kind is None:
+        if first is None or (self.account is None and self.kind is None):
             return first
         if self._ranked is None or self._first is not first:
             self._first = first
@@ -159,7 +172,24 @@ class Lane:
 
     def waiting(self) -> Iterator[Record]:
         """All that wait, in no particular order."""
-        return (entry.record for entry in self.heap if entry.ticket == entry.record.ticket)
+        return (entry.record for entry in self.entries())
+
+    def entries(self) -> Iterator[Entry]:
+        """The places of these."""
+        return (entry for entry in chain(self.row, self.heap) if entry.ticket == entry.record.ticket)
+
+    def put(self, entry: Entry) -> None:
+        """One more."""
+        row, heap = self.row, self.heap
+        if not row or row[-1] < entry:
+            row.append(entry)
+        else:
+            heappush(heap, entry)
+        self.size += 1
+        if len(row) + len(heap) > 2 * self.size + 64:  # more void than valid: many were placed anew
+            self.row = deque([one for one in row if one.ticket == one.record.ticket])
+            self.heap = [one for one in heap if one.ticket == one.record.ticket]
+            heapify(self.heap)
 
 
 class DemandClass:
@@ -221,11 +251,7 @@ class DemandClass:
 
     def push(self, lane: Lane, entry: Entry) -> None:
         """One more waits in this lane."""
-        heappush(lane.heap, entry)
-        lane.size += 1
-        if len(lane.heap) > 2 * lane.size + 64:  # more void than valid: many were placed anew
-            lane.heap = [one for one in lane.heap if one.ticket == one.record.ticket]
-            heapify(lane.heap)
+        lane.put(entry)
         self.size += 1
         entry.record.place = lane
         if lane.waits is not None or self._only is None:
