@@ -13,7 +13,7 @@ here = object()
 
 
 def _born() -> None:
-    global here  # noqa: PLW0603  # a process is the one thing that there is once in a process
+    global here
     here = object()
 
 

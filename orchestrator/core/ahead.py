@@ -1,8 +1,8 @@
 """Who goes before a waiting task: how many, and the first of them in their order.
 
-Law: looking changes nothing and costs a bounded look, however many wait. A lane is a row and a heap, and of a heap the part that goes
-before some place is a tree that hangs from its top (what ranks a lane moves all of it alike): so the first ``LOOK_MAX`` are walked
-in order, exactly. If more go before it, their number is estimated from an even sample of all that wait, and called so.
+Law: looking changes nothing and costs a bounded look, however many wait. A lane is a row and a heap, and of a heap the part that
+goes before some place is a tree that hangs from its top (what ranks a lane moves all of it alike): so the first ``LOOK_MAX`` are
+walked in order, exactly. If more go before it, their number is estimated from an even sample of all that wait, and called so.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from heapq import heapify, heappop, heappush
 from itertools import chain, count, islice
 from typing import NamedTuple
 
-from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.heads import Entry
 from orchestrator.core.lanes import Lane
+from orchestrator.core.queues import Queue
 from orchestrator.core.records import Record
 
 LOOK_MAX = 1000
@@ -86,8 +86,7 @@ def _sampled(lanes: list[Lane], mine: Entry) -> tuple[int, list[Record]]:
     found: list[Record] = []
     start = 0
     for lane in lanes:
-        for entry in islice(chain(lane.row, lane.heap), start, None, step):
-            if entry.ticket == entry.record.ticket and lane.stand(entry) < mine:
-                found.append(entry.record)
+        seen = islice(chain(lane.row, lane.heap), start, None, step)
+        found += [one.record for one in seen if one.ticket == one.record.ticket and lane.stand(one) < mine]
         start = (start - len(lane.row) - len(lane.heap)) % step
     return len(found) * step, found

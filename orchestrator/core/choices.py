@@ -1,6 +1,6 @@
 """One question to a placement policy: the instances of a service that have room, and the task that wants one.
 
-Law: a view, it changes nothing but the cursor of turns.
+Law: a view, it changes nothing but the cursor of turns. One serves all tasks of a class in turn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EQUALS_COMPARED_MAX = 8
 """Of equally loaded instances the allocation ranks so many: a decision must not walk a thousand idle ones."""
 
 
-class PoolChoice(Struct, frozen=True):
+class PoolChoice(Struct, eq=False):
     """One question to a placement policy."""
 
     pool: Pool

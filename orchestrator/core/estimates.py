@@ -84,10 +84,13 @@ class Estimates:
     def learn(self, task: Task, ran_ns: Nanos, instance: str = "") -> bool:
         """Such a task was done after so long, on that instance (by name). Gives whether anything was made of it."""
         kind = kind_of(task)
-        leaf = self._history(kind)
-        wanted = leaf.wanted()
+        known = self._histories.get(kind)
+        wanted = known is None or known.wanted()
         if not wanted and not (instance and self.speeds.wants(task.type, instance)):
-            return False
+            return False  # the quick look first: most ends teach nothing new
+        leaf = self._history(kind)
+        if known is None:
+            leaf.wanted()
         ran_ns = max(ran_ns, SHORTEST_NS)
         size = log(ran_ns)
         expected = self._expect(task)

@@ -22,10 +22,10 @@ from orchestrator.core.heads import Entry, Heads, Item
 from orchestrator.core.limits import Shares
 from orchestrator.core.records import Record
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, TaskType, Vector, handler_of
+from orchestrator.vocabulary import Nanos, TaskType, Vector, handler_of, plain_vector
 
 if TYPE_CHECKING:
-    from orchestrator.core.backlog import Queue
+    from orchestrator.core.queues import Queue
 
 ClassKey: TypeAlias = tuple[TaskType, Demand]
 LaneKey: TypeAlias = tuple[str, Shares, Hashable]
@@ -196,8 +196,8 @@ class DemandClass:
     """Waiting tasks that any instance would judge alike."""
 
     __slots__ = (
-        "_only", "_order", "aside", "blocked", "demand", "granted", "handler", "kept_out", "lanes", "queue", "queued", "size",
-        "told", "type",
+        "_only", "_order", "aside", "blocked", "demand", "elastic", "granted", "handler", "kept_out", "lanes", "queue", "queued",
+        "size", "told", "type",
     )  # fmt: skip
 
     def __init__(self, queue: Queue, type_: TaskType, demand: Demand) -> None:
@@ -205,10 +205,12 @@ class DemandClass:
         self.type = type_
         self.demand = demand
         self.handler = handler_of(type_)
-        self.granted: Vector = {}
-        """What one of its tasks was granted last."""
-        self.told: dict[str, int | float] = {}
-        """The same as agents are told: it is mostly the same for all."""
+        self.elastic = demand.elastic
+        """Whether it is for the allocation to say what each is granted; else that is what it asks."""
+        self.granted: Vector = {name: low for name, low in demand.least.items() if low}
+        """What one of its tasks was granted last: it is mostly the same for all."""
+        self.told = plain_vector(self.granted)
+        """The same as agents are told."""
         self.lanes: dict[LaneKey, Lane] = {}
         self.size = 0
         self.blocked = False

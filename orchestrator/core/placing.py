@@ -6,10 +6,10 @@ reason shown is the reason that counted. A step looks at the heads of demand cla
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from orchestrator.core import biding, billing, dependencies, preempting, reserving, workflows
-from orchestrator.core.backlog import Queue
 from orchestrator.core.biding import Biding
 from orchestrator.core.choices import PoolChoice
 from orchestrator.core.desk import Desk
@@ -17,6 +17,7 @@ from orchestrator.core.filling import Fresh
 from orchestrator.core.heads import Entry
 from orchestrator.core.lanes import DemandClass, Lane
 from orchestrator.core.pools import Pool
+from orchestrator.core.queues import Queue
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance, Orderbook
 from orchestrator.core.settling import EXPIRED
@@ -101,6 +102,10 @@ class Look:
         self.patient = patient
         """The placement, if it ever has tasks wait for a faster instance."""
         self.governing = desk.policies.of(queue.service)
+        self.asked: DemandClass | None = None
+        """For whose tasks the placement was asked last; and what it was asked."""
+        self.question: PoolChoice
+        self.suits: Callable[[Candidate], bool]
         self.fresh = Fresh(desk) if self.governing.allocation.raises else None
 
     def take(self) -> None:
@@ -193,15 +198,25 @@ class Look:
 
     def _choose(self, group: DemandClass, head: Entry) -> Instance | None:
         """An instance for it, as the placement policy would have it."""
-        desk, now, instances = self.desk, self.now, self.pool.members
+        if self.asked is not group:
+            self._ask_for(group, head.record)
+        self.question.record = head.record
+        chosen = self.governing.placement.choose(self.question, self.suits)
+        return None if chosen is None else self.pool.members[chosen.incarnation]
+
+    def _ask_for(self, group: DemandClass, record: Record) -> None:
+        """From now on tasks of this class. What closes an instance to them does not change while we look."""
+        desk, now, instances, demand = self.desk, self.now, self.pool.members, group.demand
+        takes: dict[Incarnation, bool] = {}
 
         def suits(candidate: Candidate) -> bool:
             one = instances[candidate.incarnation]
-            return able(desk, one, group.type, group.demand) and (one.reserved is None or let_in(desk, now, one, group))
+            if (open_ := takes.get(one.incarnation)) is None:
+                open_ = takes[one.incarnation] = closed(desk, one, group.type) is None
+            return open_ and one.fits(demand) and (one.reserved is None or let_in(desk, now, one, group))
 
-        question = PoolChoice(self.pool, head.record, group.demand, self.governing.allocation, desk.estimates, desk.dice)
-        chosen = self.governing.placement.choose(question, suits)
-        return None if chosen is None else instances[chosen.incarnation]
+        self.asked, self.suits = group, suits
+        self.question = PoolChoice(self.pool, record, demand, self.governing.allocation, desk.estimates, desk.dice)
 
     def _suited(self, group: DemandClass) -> list[Instance]:
         """Those of ``better`` that can take its head now."""
@@ -221,10 +236,13 @@ class Look:
         book = self._book(instance, record, parents)
         desk.attempts += 1
         attempt = Attempt(desk.epoch, desk.attempts)
-        demand, shares = group.demand, lane.shares
-        if shares:
-            demand = desk.sharing.clipped(demand, shares)
-        grant = self.governing.allocation.grant(demand, reserving.share_for(instance, head, demand))
+        demand, shares, grant = group.demand, lane.shares, group.granted
+        if group.elastic:
+            if shares:
+                demand = desk.sharing.clipped(demand, shares)
+            grant = self.governing.allocation.grant(demand, reserving.share_for(instance, head, demand))
+            if grant != group.granted:
+                group.granted, group.told = grant, plain_vector(grant)
         holding = Holding(record.id, record, grant, instance.sent + 1)
         if instance.devices:
             holding.devices = instance.pick(grant)
@@ -239,8 +257,6 @@ class Look:
         if queue.by_tenant:
             billing.charge(desk, now, instance, record, holding)
         record.assigned(attempt, instance.incarnation, now)
-        if grant != group.granted:
-            group.granted, group.told = grant, plain_vector(grant)
         handler = instance.handlers[group.handler]
         book.assign.append(assignment(record, attempt, handler, group.told, parents, holding.devices))
         self.pool.touch(instance)
@@ -260,7 +276,8 @@ class Look:
         size = 100 + len(record.task.args)
         if record.checkpoint is not None or parents:
             size += len(record.checkpoint or b"") + sum(map(workflows.parent_bytes, parents))
-        book = self.desk.order(instance)
+        book = instance.orders
+        self.desk.touched[instance.incarnation] = instance
         if book.assign and book.size + size > self.desk.config.orders_bytes_max:
             self.desk.send_orders(instance, self.now)
             book = instance.orders

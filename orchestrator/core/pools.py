@@ -92,8 +92,6 @@ class Pool:
 
     def _put_right(self) -> None:
         """The index is true again."""
-        if not self._changed:
-            return
         changed, self._changed = self._changed, {}
         for instance in changed:
             if self.members.get(instance.incarnation) is instance:
@@ -184,7 +182,8 @@ class Pool:
     @property
     def open(self) -> int:
         """How many have room."""
-        self._put_right()
+        if self._changed:
+            self._put_right()
         return len(self._open)
 
     def draw(self, count: int, dice: Random) -> list[Instance]:
@@ -213,15 +212,19 @@ class Pool:
 
     def least_loaded(self, most: int) -> list[Instance]:
         """The least loaded of the open instances, and those that are as little loaded: the first ``most`` of them, in order."""
-        self._put_right()
+        if self._changed:
+            self._put_right()
         heap = self._by_load
-        while heap and not _current(heap[0]):
+        while heap:
+            load, _, ticket, first = heap[0]
+            if ticket == first.ticket and first.place >= 0:
+                break
             heappop(heap)
-        if not heap:
+        else:
             return []
-        count, load = len(heap), heap[0][0]
+        count = len(heap)
         if (count < 2 or heap[1][0] > load) and (count < 3 or heap[2][0] > load):
-            return [heap[0][3]]
+            return [first]
         found: list[Instance] = []
         near = [(heap[0], 0)]  # those whose turn it may be, and where they stand: the heap is walked from its top, and not changed
         while near and len(found) < most:

@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 from orchestrator.core import biding, reserving
-from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.lanes import DemandClass
 from orchestrator.core.pools import Pool
+from orchestrator.core.queues import Queue
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance
 from orchestrator.core.remaining import rest

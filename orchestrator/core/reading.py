@@ -7,8 +7,9 @@ is read (R1, R8).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any, cast
 
 from orchestrator.core import answering, dependencies, following, leadership, limiting, liveness, memory, rules, wills, workflows
 from orchestrator.core.commands import OpenIntake
@@ -16,9 +17,9 @@ from orchestrator.core.desk import Desk
 from orchestrator.core.events import Read
 from orchestrator.core.records import NOWHERE, Record
 from orchestrator.core.registry import Instance
-from orchestrator.core.settling import let_go, settle_down, stop, stop_live
+from orchestrator.core.settling import let_go, settle_down, settle_fresh, stop, stop_live
 from orchestrator.policies import BadPolicy
-from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.vocabulary import Attempt, Nanos, TaskId
 from orchestrator.wire.facts import (
     Accepted,
     Asked,
@@ -46,12 +47,16 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     desk.custody.epoch = max(desk.custody.epoch, entry.epoch)
     flight = desk.flight
     index = 0
-    for fact in entry.facts:
-        if type(fact) is Accepted:
-            accepted(desk, now, fact, offset, index)
-            index += len(fact.tasks)
-        else:
-            APPLY[type(fact)](desk, now, fact, offset)
+    for kind, facts in groupby(entry.facts, type):
+        if kind is Ended:
+            ended(desk, now, cast("Iterable[Ended]", facts), offset)
+            continue
+        for fact in facts:
+            if type(fact) is Accepted:
+                accepted(desk, now, fact, offset, index)
+                index += len(fact.tasks)
+            else:
+                APPLY[kind](desk, now, fact, offset)
     if desk.custody.usurpers:
         following.yield_keys(desk, now)
     desk.keeping.read(offset, event.size)
@@ -85,8 +90,7 @@ def accepted(desk: Desk, now: Nanos, fact: Accepted, offset: int, index: int) ->
         return
     desk.counts["accepted"] += len(fresh)
     desk.keeping.rows(offset, "task", [record.id for record in fresh])
-    for record in fresh:
-        _enter(desk, now, record)
+    settle_fresh(desk, now, [record for record in fresh if not _enter(desk, now, record)])
     if desk.leading:
         for record in fresh:
             if record.node is not None:
@@ -101,50 +105,63 @@ def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
     if record is not None:
         desk.past.unsure = rules.r3_came_late(desk.leading)
         _judge(desk, now, record)
-        _enter(desk, now, record)
+        if not _enter(desk, now, record):
+            settle_down(desk, now, record)
 
 
-def _enter(desk: Desk, now: Nanos, record: Record) -> None:
-    if record.task.deadline_ns is not None:
-        desk.timers.at(record.task.deadline_ns, "deadline", record.id)
-    if record.task.after:
+def _enter(desk: Desk, now: Nanos, record: Record) -> bool:
+    """A task lives. Gives whether anything but its turn is to be waited for: then it is where it belongs already."""
+    task, leaders = record.task, desk.custody.keys.leaders
+    if task.deadline_ns is None and not task.after and record.id not in leaders:
+        return False
+    if task.deadline_ns is not None:
+        desk.timers.at(task.deadline_ns, "deadline", record.id)
+    if task.after:
         workflows.entered(desk, now, record)
-    if record.id in desk.custody.keys.leaders:
+    if record.id in leaders:
         following.entered(desk, now, record)
     settle_down(desk, now, record)
+    return True
 
 
-def ended(desk: Desk, now: Nanos, fact: Ended, offset: int) -> None:
-    """The outcome, if it is the first; else counted and ignored."""
-    first, record = desk.custody.ended(fact, offset)
-    desk.ending.pop(fact.task, None)
-    desk.arriving.pop(fact.task, None)  # it was refused
-    if not first:
-        desk.counts["late"] += 1
-        return
-    desk.counts[fact.outcome] += 1
-    desk.keeping.row(offset, "grave", fact.task if record is None else record.id)
-    if record is not None:
-        if fact.first is None:
-            learn(desk, record, fact)
-        _bury(desk, record, fact)
-    if fact.task in desk.custody.families.children:
-        workflows.parent_over(desk, now, fact.task)
-    if fact.task in desk.custody.keys.followers:
-        following.first_over(desk, now, fact.task)
-    answering.post_owed(desk, fact.task)
-    if "ended" not in desk.unheard and desk.leading:
-        desk.note(
-            "ended", task=fact.task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
-            instance=fact.instance or None, error=fact.error.kind if fact.error else None,
-        )  # fmt: skip
+def ended(desk: Desk, now: Nanos, facts: Iterable[Ended], offset: int) -> None:
+    """Outcomes, each if it is the first of its task; else counted and ignored. Most facts are such, and stand side by side."""
+    custody, counts = desk.custody, desk.counts
+    over: list[TaskId] = []
+    for fact in facts:
+        task = fact.task
+        first, record = custody.ended(fact, offset)
+        desk.ending.pop(task, None)
+        if desk.arriving:
+            desk.arriving.pop(task, None)  # it was refused
+        if not first:
+            counts["late"] += 1
+            continue
+        counts[fact.outcome] += 1
+        over.append(task if record is None else record.id)
+        if record is not None:
+            if fact.started_ns and fact.outcome == "done" and fact.first is None:
+                learn(desk, record, fact)
+            _bury(desk, record, fact)
+        if task in custody.families.children:
+            workflows.parent_over(desk, now, task)
+        if task in custody.keys.followers:
+            following.first_over(desk, now, task)
+        answering.post_owed(desk, task)
+        if "ended" not in desk.unheard and desk.leading:
+            desk.note(
+                "ended", task=task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,
+                instance=fact.instance or None, error=fact.error.kind if fact.error else None,
+            )  # fmt: skip
+    if over:
+        desk.keeping.rows(offset, "grave", over)
 
 
 def learn(desk: Desk, record: Record, fact: Ended) -> None:
-    """How long it ran in all. One that saved its work in its last attempt and in others tells nothing: how much was done before
-    this attempt the ledger does not say."""
+    """How long one that is done ran in all. One that saved its work in its last attempt and in others tells nothing: how much was
+    done before this attempt the ledger does not say."""
     saved = record.checkpoint_of == fact.attempt
-    if fact.outcome != "done" or not fact.started_ns or (saved and record.number + record.preemptions > 1):
+    if saved and record.number + record.preemptions > 1:
         return
     before_ns = 0 if saved else record.ran_ns
     if desk.estimates.learn(record.task, before_ns + max(0, fact.at_ns - fact.started_ns), fact.instance):
@@ -162,8 +179,8 @@ def _look_again(desk: Desk, record: Record, attempt: Attempt | None) -> None:
 
 def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     """The attempt that ended it is over; any other live one is stopped, and keeps its grant until it says so (P2)."""
-    for book in (desk.verdicts, desk.missed, desk.doubtful):
-        if book:
+    if desk.verdicts or desk.missed or desk.doubtful:
+        for book in (desk.verdicts, desk.missed, desk.doubtful):
             book.pop(record.id, None)
     if record.place is not None:
         desk.withdraw(record)
@@ -368,7 +385,6 @@ def restored(desk: Desk, now: Nanos, fact: Restored, offset: int) -> None:
 
 APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {
     Carried: carried,
-    Ended: ended,
     Failed: failed,
     Checkpointed: checkpointed,
     Preempted: preempted,

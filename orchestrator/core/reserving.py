@@ -23,12 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from orchestrator.core.backlog import Queue
 from orchestrator.core.desk import Desk
 from orchestrator.core.devices import WHOLE
 from orchestrator.core.heads import Entry
 from orchestrator.core.lanes import DemandClass
 from orchestrator.core.pools import Pool
+from orchestrator.core.queues import Queue
 from orchestrator.core.records import Record
 from orchestrator.core.registry import Holding, Instance
 from orchestrator.core.remaining import long_rest, rest

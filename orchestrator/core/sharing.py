@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.core.backlog import Queue
 from orchestrator.core.lanes import Lane
 from orchestrator.core.limits import Limit, Limits, Share, Shares, called
 from orchestrator.core.meters import Meter
+from orchestrator.core.queues import Queue
 from orchestrator.core.records import Record
 from orchestrator.resources import Demand
 from orchestrator.vocabulary import Nanos, Service, Vector

@@ -62,6 +62,23 @@ class BacklogStory(RuleBasedStateMachine):
         if aside:
             self.aside.add(record.id)
 
+    @rule(
+        some=st.lists(
+            st.tuples(st.sampled_from(TYPES), st.sampled_from(NEEDS), st.integers(0, 1), st.sampled_from(["", "a"])),
+            min_size=1, max_size=6,
+        )
+    )  # fmt: skip
+    def add_together(self, some: list[tuple[str, dict[str, float], int, str]]) -> None:
+        """Accepted in one fact: what is alike is looked up once, and stands where it would stand by itself."""
+        self.count += 2
+        accepted = self.count // 2
+        records = []
+        for index, (type_, need, priority, tenant) in enumerate(some):
+            task = Task(f"t{self.count}.{index}", type_, need=dict(need), tenant=tenant)
+            records.append(Record(task, accepted, index, self.count, 0, priority=priority))
+        self.queue.add_all(records)
+        self.waiting |= {record.id: record for record in records}
+
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
