@@ -73,6 +73,11 @@ class Form(Struct, frozen=True):
     reply: bool
     accept_within_ns: Nanos | None
 
+    @property
+    def dated(self) -> bool:
+        """Whether it matters when it is filled."""
+        return self.delay > 0 or self.deadline is not None
+
     def fill(self, args: Mapping[str, Any], fresh_id: TaskId, unix_ns: Nanos, edges: Sequence[Edge] = ()) -> Call:
         """A call with these arguments, and with those that parents give by ``edges``, now.
 

@@ -182,7 +182,7 @@ class Template:
     async def submit(self, /, **args: Any) -> Handle:
         """As ``Client.submit``. With ``reply=False`` the handle has no result to wait for."""
         shell = self._shell
-        calls = (self._form.fill(args, shell.fresh_id(), time.time_ns()),)
+        calls = (self._filled(args),)
         (handle,) = shell.try_enter(calls) or await shell.enter(calls)
         await handle.gate
         return handle
@@ -191,7 +191,11 @@ class Template:
         """The task, ready for ``Client.submit_many``, not submitted. Its ``id`` is known; deadline and delay count
         from now.
         """
-        return self._form.fill(args, self._shell.fresh_id(), time.time_ns())
+        return self._filled(args)
+
+    def _filled(self, args: Mapping[str, Any]) -> Call:
+        form = self._form
+        return form.fill(args, self._shell.fresh_id(), time.time_ns() if form.dated else 0)
 
     async def map(
         self, inputs: Inputs, /, *, ordered: bool = True, window: int = 1000, return_errors: bool = False

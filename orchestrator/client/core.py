@@ -51,7 +51,7 @@ from orchestrator.client.events import (
     Withdrawn,
 )
 from orchestrator.client.footing import Footing
-from orchestrator.client.lanes import Divided, Held, Lane, LaneKey, Limits, Place, lane_key
+from orchestrator.client.lanes import Divided, Held, Lane, LaneKey, Limits, Place, lane_key, weight
 from orchestrator.shards import ALONE
 from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId, service_of
 from orchestrator.wire.messages import Result, Task
@@ -159,16 +159,17 @@ class Producer:
 
     def _submitted(self, now: Nanos, event: Submitted) -> None:
         for parcel in event.parcels:
-            held = Held(parcel, -(-parcel.by_ns // GRAIN_NS) * GRAIN_NS)
+            by = -(-parcel.by_ns // GRAIN_NS) * GRAIN_NS
+            held = Held(parcel, by, parcel.weight or weight(parcel.tasks), len(parcel.tasks))
             for task in parcel.tasks:
                 if task.id in self._owed:
                     raise AssertionError(f"task {task.id} is outstanding already; the shell must not hand it in twice")
                 self._owed[task.id] = held
             self.unconfirmed += len(parcel.tasks)
-            alarm = self._alarms.get(held.by)
+            alarm = self._alarms.get(by)
             if alarm is None:
-                alarm = self._alarms[held.by] = {}
-                heappush(self._alarm_times, held.by)
+                alarm = self._alarms[by] = {}
+                heappush(self._alarm_times, by)
             alarm[held] = None
             if self._footing.is_open:
                 self._queue(held)
@@ -228,7 +229,7 @@ class Producer:
             fresh.append(result)
             held.left -= 1
             if held.left == 0:
-                self._drop(held)
+                self._finish(held)
         if fresh:
             self._out.append(Deliver(fresh))
 
@@ -254,6 +255,7 @@ class Producer:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(key)
+        held.key = lane.key  # one for all that stand there
         lane.push(held)
 
     def _accept(self, parcels: Iterable[Held]) -> None:
@@ -306,10 +308,14 @@ class Producer:
         self._alarms[held.by].pop(held, None)
 
     def _drop(self, held: Held) -> None:
-        """The story of this parcel is over."""
-        held.over = True
+        """Nobody waits for any of this parcel."""
         for task in held.parcel.tasks:
             self._owed.pop(task.id, None)
+        self._finish(held)
+
+    def _finish(self, held: Held) -> None:
+        """The story of this parcel is over."""
+        held.over = True
         if held.place is Place.QUEUED and held.key is not None:
             self._lanes[held.key].discard(held)
 

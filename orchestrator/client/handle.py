@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from msgspec import Struct
+
 from orchestrator.client.calls import Span, span_ns
 from orchestrator.client.errors import ClientMisused, ResultTimeout, ValueUnreadable, not_done
 from orchestrator.vocabulary import TaskId, seconds
@@ -19,18 +21,15 @@ Lost: TypeAlias = Callable[[], Exception]
 """Why there will be no result: makes the exception, a new one for everybody who asks."""
 
 
-class Signal:
+class Signal(Struct, eq=False, kw_only=True):
     """Something that happens once, and those who wait for it. One event loop; lighter than an Event, as there are many.
 
     Nearly always one waits: it needs no list.
     """
 
-    __slots__ = ("_others", "_waiter", "given")
-
-    def __init__(self) -> None:
-        self.given = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._others: list[asyncio.Future[None]] | None = None
+    given: bool = False
+    _waiter: asyncio.Future[None] | None = None
+    _others: list[asyncio.Future[None]] | None = None
 
     def give(self) -> None:
         """It has happened. Everybody who waits goes on."""
@@ -64,20 +63,17 @@ class Signal:
         return each
 
 
-class Gate(Signal):
+class Gate(Signal, eq=False):
     """The wait for the broker's confirms of one or more tasks. Opens when all are there, or with the first that will not come."""
 
-    __slots__ = ("_left", "_loss", "_shell", "_task", "within_s")
-
-    def __init__(self, shell: Shell, task: TaskId, tasks: int, within_s: float) -> None:
-        """``task``: one of the ``tasks`` that were submitted together."""
-        super().__init__()
-        self.within_s = within_s
-        """How long it may take."""
-        self._shell = shell
-        self._task = task
-        self._left = tasks
-        self._loss: Lost | None = None
+    _shell: Shell
+    _task: TaskId
+    """One of those that were submitted together."""
+    _left: int
+    """How many are not confirmed yet."""
+    within_s: float
+    """How long it may take."""
+    _loss: Lost | None = None
 
     def __await__(self) -> Generator[Any, None, None]:
         """Wait until all are confirmed, or raise what came instead. Cancelled, they are taken back, if they can be and nobody
@@ -105,23 +101,18 @@ class Gate(Signal):
             self.give()
 
 
-class Handle(Signal):
-    """One task that was submitted. ``await handle`` is its value, or raises why there is none."""
+class Handle(Signal, eq=False):
+    """One task that was submitted. ``await handle`` is its value, or raises why there is none. Made by ``Client``."""
 
-    __slots__ = ("_end", "_shell", "_tenant", "gate", "id", "reply", "task", "type")
-
-    def __init__(self, shell: Shell, task: Task, reply: bool, gate: Gate) -> None:
-        """Made by ``Client``."""
-        super().__init__()
-        self.id: TaskId = task.id
-        self.type: str = task.type
-        self.reply = reply
-        self.task: Task | None = task
-        """Until it has ended."""
-        self.gate = gate
-        self._shell = shell
-        self._tenant = task.tenant
-        self._end: Result | Lost | None = None
+    id: TaskId
+    type: str
+    _tenant: str
+    reply: bool
+    task: Task | None
+    """Until it has ended."""
+    gate: Gate
+    _shell: Shell
+    _end: Result | Lost | None = None
 
     def __repr__(self) -> str:
         state = self._end.outcome if isinstance(self._end, Result) else "lost" if self._end else "submitted"

@@ -49,13 +49,10 @@ def weight(tasks: Sequence[Task]) -> int:
     size = 0
     for task in tasks:
         size += 224 + len(task.args) + len(task.id) + len(task.type) + 4 * (len(task.tenant) + len(task.affinity) + len(task.key))
-        if task.need:
+        if task.need or task.after or task.labels or task.workflow is not None:
+            size += 16 + len(task.workflow or "")
             size += sum(48 + len(name) for name in task.need)
-        if task.after:
             size += sum(64 + len(edge.task) + 4 * len(edge.into) for edge in task.after)
-        if task.workflow is not None:
-            size += 16 + len(task.workflow)
-        if task.labels:
             size += sum(16 + len(name) + 4 * len(text) for name, text in task.labels.items())
     return size
 
@@ -91,24 +88,22 @@ class Place(Enum):
     FLYING = "flying"
 
 
-class Held:
-    """A parcel that somebody still waits for; ``over`` once nobody does."""
+class Held(Struct, eq=False, gc=False):
+    """A parcel that somebody still waits for; ``over`` once nobody does. Nothing in it points back, so Python need not look for
+    cycles (``gc=False``): with ten thousand open, that takes a producer a good part of its time."""
 
-    __slots__ = ("accepted", "by", "doubt", "key", "left", "over", "parcel", "place", "weight")
-
-    def __init__(self, parcel: Parcel, by: Nanos) -> None:
-        self.parcel = parcel
-        self.key: LaneKey | None = None
-        """Once it was queued: it stays there, for its shard alone knows its tasks."""
-        self.weight = parcel.weight or weight(parcel.tasks)
-        self.by = by
-        self.left = len(parcel.tasks)
-        """Results that have not come."""
-        self.accepted = False
-        self.doubt = False
-        """A message with it was lost: it may have arrived."""
-        self.place = Place.NOWHERE
-        self.over = False
+    parcel: Parcel
+    by: Nanos
+    weight: int
+    left: int
+    """Results that have not come."""
+    key: LaneKey | None = None
+    """Once it was queued: it stays there, for its shard alone knows its tasks."""
+    accepted: bool = False
+    doubt: bool = False
+    """A message with it was lost: it may have arrived."""
+    place: Place = Place.NOWHERE
+    over: bool = False
 
     def ids(self) -> list[TaskId]:
         return [task.id for task in self.parcel.tasks]
@@ -147,24 +142,30 @@ class Lane:
 
     def discard(self, held: Held) -> None:
         """This one, which stands in the line, is over."""
-        self._leave(held, Place.NOWHERE)
+        held.place = Place.NOWHERE
+        self.parcels -= 1
+        self.tasks -= len(held.parcel.tasks)
+        self.bytes -= held.weight
         if len(self._line) > 64 and len(self._line) > 2 * self.parcels:
             self._line = deque(each for each in self._line if not each.over)
 
     def take(self, limits: Limits) -> list[Held]:
         """As many as fit into a message, at least one if any waits. They are flying now."""
         cargo: list[Held] = []
-        tasks = size = 0
-        while self._line:
-            held = self._line[0]
+        line, tasks, size = self._line, 0, 0
+        while line:
+            held = line[0]
             if not held.over:
-                tasks += len(held.parcel.tasks)
-                size += held.weight
-                if cargo and (tasks > limits.tasks or size > limits.bytes):
+                more, heavier = tasks + len(held.parcel.tasks), size + held.weight
+                if cargo and (more > limits.tasks or heavier > limits.bytes):
                     break
-                self._leave(held, Place.FLYING)
+                tasks, size = more, heavier
+                held.place = Place.FLYING
                 cargo.append(held)
-            self._line.popleft()
+            line.popleft()
+        self.parcels -= len(cargo)
+        self.tasks -= tasks
+        self.bytes -= size
         return cargo
 
     def relieve(self) -> None:
@@ -177,9 +178,3 @@ class Lane:
         self.parcels += 1
         self.tasks += len(held.parcel.tasks)
         self.bytes += held.weight
-
-    def _leave(self, held: Held, to: Place) -> None:
-        held.place = to
-        self.parcels -= 1
-        self.tasks -= len(held.parcel.tasks)
-        self.bytes -= held.weight

@@ -187,7 +187,8 @@ class Shell:
         gate = Gate(self, tasks[0].id, len(calls), seconds(within_ns))
         handles = []
         for call in calls:
-            handle = self._handles[call.task.id] = Handle(self, call.task, call.reply, gate)
+            task = call.task
+            handle = self._handles[task.id] = Handle(task.id, task.type, task.tenant, call.reply, task, gate, self)
             handles.append(handle)
         if not self._arrivals and self._loop is not None:
             self._loop.call_soon(self._flush)
