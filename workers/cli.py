@@ -86,7 +86,7 @@ def run(
     try:
         service = load(spec)
         options = Options(
-            broker=broker or running_broker(),
+            broker=_address(broker) if broker else running_broker(),
             instance=instance or "",
             shard=shard or "",
             capacity=dict(_amount(text) for text in capacity or ()),
@@ -143,6 +143,13 @@ def running_broker() -> str:
             "Start everything with `orchestrator up` in another terminal, or name a RabbitMQ of yours: "
             "--broker amqp://user:password@host:5672/"
         ) from None
+
+
+def _address(broker: str) -> str:
+    """What no waiting can mend is told at once, before there is a log. A broker that is away may come."""
+    if not broker.startswith(("amqp://", "amqps://")):
+        raise ServiceError("--broker must be an AMQP URL, like amqp://user:password@host:5672/ (amqps:// for TLS)")
+    return broker
 
 
 def _amount(text: str) -> tuple[str, float]:

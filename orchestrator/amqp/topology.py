@@ -1,6 +1,6 @@
 """The queues and exchanges of the orchestrator, as data.
 
-Law: every name is written here and nowhere else. Durable things are declared by coordinators and ``provision`` alone;
+Law: every name is written here and nowhere else. Durable things are declared by coordinators alone;
 everybody else checks (``Link.check``) and never makes them anew: a durable queue that is re-created silently is a loss
 that nobody hears of.
 

@@ -198,16 +198,17 @@ async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
     ]
     if not status["intake_open"]:
         checks.append(Check("intake", "warn", "closed: the backlog is full, submissions wait in the broker", "Run more workers."))
-    checks += _offences(status.get("offences", []))
+    checks += offences(status.get("offences", []))
     if early := status.get("forgotten_early"):
         told = f"there were so many ended tasks that {early:,} ids were forgotten before the dedup window was over"
         checks.append(Check("memory", "warn", told, "Submitted again, those would run again. Shorten the window, or run fewer."))
     if kept := status.get("ledger_kept_bytes"):
         checks.append(_short(kept, status["ledger_bytes_max"]))
     if lost := status.get("ledger_lost"):
-        checks.append(_lost(lost))
+        checks.append(ledger_lost(lost))
+    checks += astray(services, rule, shard)
+    checks += unserved(services)
     checks += _dependencies(services)
-    checks += _astray(services, rule, shard)
     if "now_ns" in status:
         checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
     return checks
@@ -223,21 +224,25 @@ def _short(kept: int, cap: int) -> Check:
     return Check("ledger", "warn", told, advice)
 
 
-def _lost(found: dict[str, Any]) -> Check:
-    """The ledger was lost once, and written again from memory."""
-    told = f"the ledger was lost; {found.get('live', 0):,} living tasks were written again from memory"
-    if found["unknown"] or not found.get("complete", False):
-        missing = (
-            f"{found['unknown']:,} tasks are known by name alone" if found["unknown"] else "what was accepted last may be missing"
-        )
-        advice = "Submit again what is missing (orchestrator status names it), and see who may delete queues."
-        return Check("ledger", "warn", f"{told}; {missing}", advice)
-    return Check(
-        "ledger", "warn", f"{told}; nothing that was accepted is missing", "See who may delete queues: orchestrator provision."
-    )
+def ledger_lost(found: dict[str, Any]) -> Check:
+    """The ledger was lost once: what of it was written again, and what was not."""
+    told = "the ledger was lost"
+    if "restored_by" in found:
+        told += f"; {found['live']:,} living tasks were written again from memory"
+    if found["unknown"]:
+        missing = f"{found['unknown']:,} tasks are known by name alone"
+    elif not found["complete"]:
+        missing = "what was accepted last may be missing"
+    else:
+        return Check(
+            "ledger", "warn", f"{told}; nothing that was accepted is missing",
+            "See who may delete queues: rabbitmqctl list_permissions.",
+        )  # fmt: skip
+    advice = "Submit again what is missing (orchestrator status names it), and see who may delete queues."
+    return Check("ledger", "warn", f"{told}; {missing}", advice)
 
 
-def _astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Check]:
+def astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Check]:
     """Tasks that were submitted under another rule: they wait here for agents, which by now go elsewhere."""
     idle = [one["service"] for one in services if one["waiting"] and not one["ready"]]
     left = {service: home for service in idle if (home := rule.of(service)) != shard}
@@ -247,7 +252,16 @@ def _astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Chec
     return [Check("rule", "warn", told, f"Run what was left: workers run MODULE:SERVICE --shard {shard}")]
 
 
-def _offences(rows: list[dict[str, Any]]) -> list[Check]:
+def unserved(services: list[dict[str, Any]]) -> list[Check]:
+    """Work that nobody is there for."""
+    idle = {one["service"]: one["waiting"] for one in services if one["waiting"] and not one["ready"]}
+    if not idle:
+        return []
+    told = "; ".join(f"{waiting:,} {'tasks wait' if waiting != 1 else 'task waits'} for {name}" for name, waiting in idle.items())
+    return [Check("workers", "warn", f"{told}, and no instance is ready", "Start one: workers run MODULE:SERVICE")]
+
+
+def offences(rows: list[dict[str, Any]]) -> list[Check]:
     """What peers do that they must not, as the leader has counted it."""
     checks = []
     for one in rows[:5]:
@@ -298,5 +312,13 @@ def doctor_view(checks: list[Check]) -> list[RenderableType]:
 
     rows = [[check.check, state(check.state), f"{check.found}\n→ {check.do}" if check.do else check.found] for check in checks]
     bad = sum(check.state == "fail" for check in checks)
-    end = "All is well." if not bad else f"{bad} of {len(checks)} checks failed." if bad > 1 else "One check failed."
+    doubts = sum(check.state == "warn" for check in checks)
+    if bad:
+        end = f"{bad} of {len(checks)} checks failed." if bad > 1 else "One check failed."
+    elif doubts:
+        end = (
+            f"Nothing is broken; {doubts} things deserve a look." if doubts > 1 else "Nothing is broken; one thing deserves a look."
+        )
+    else:
+        end = "All is well."
     return [table(["check", "", "found"], rows), cell(end)]

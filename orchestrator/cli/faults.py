@@ -43,7 +43,7 @@ def explain(fault: Exception) -> tuple[str, int]:
             return str(fault), FAILED
         case OSError(filename=str() as name):
             what = f"The file or directory {name} cannot be used ({fault.strerror})."
-            return f"{what} The command was broken off. Make it yours and writable, or name another one (--data-dir).", FAILED
+            return f"{what} The command was broken off. Make it yours and writable, or name another one.", FAILED
         case _:
             return (
                 f"{type(fault).__name__}: {fault}. This is a mistake in the orchestrator, not in what you typed; what was accepted "

@@ -181,7 +181,7 @@ def limits_view(found: list[dict[str, Any]]) -> list[RenderableType]:
     from orchestrator.cli.show import cell, table
 
     if not found:
-        return [cell("There is no such limit. Set one: orchestrator limit api --on 'pay.*' --at-once 5")]
+        return [cell("No such limit is set. Set one: orchestrator limit api --on 'pay.*' --at-once 5")]
     rows = [
         [
             one["limit"], sentence(one), one["out"], f"{one['amount']:g}" if one.get("capacity") is not None else "",

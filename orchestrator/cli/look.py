@@ -167,7 +167,7 @@ def _lost(found: dict[str, Any] | None) -> str | None:
             f"tasks again from memory; {whole}"
         )
     if found["unknown"]:
-        names = ", ".join(clean(name) for name in found["unknown_tasks"][:10])
+        names = ", ".join(clean(name) for name in found["unknown_tasks"][:10]) + (" …" if found["unknown"] > 10 else "")
         told.append(f"agents had work of {found['unknown']:,} tasks that nobody knows; submit them again: {names}")
     return "; ".join(told)
 

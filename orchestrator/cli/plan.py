@@ -141,11 +141,19 @@ def staff(
 
 
 def mg1(
-    arrival_rate: ArrivalRate,
+    arrival_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Tasks that arrive, per second", show_default=False)
+    ] = None,
+    load: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Instead: how busy the server is, 0 to 1 (rho)", show_default=False)
+    ] = None,
     policy: Annotated[Policy, typer.Option(help="Who is served next")] = "fifo",
-    service: Annotated[str, typer.Option(metavar="LAW", help="How long tasks take; see below")] = "exp",
+    service: Annotated[str, typer.Option(metavar="LAW", help="How long tasks take; see above")] = "exp",
     mean: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Mean size [default: 1, or what LOW and HIGH say]", show_default=False)
+    ] = None,
+    service_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Instead of --mean: tasks it can do, per second", show_default=False)
     ] = None,
     json: Json = False,
 ) -> None:
@@ -159,10 +167,19 @@ def mg1(
     SCV is the squared coefficient of variation. With --mean the law is stretched to that mean.
     """
     with _in_words():
+        from orchestrator.planning.errors import positive
         from orchestrator.planning.laws import scv
         from orchestrator.planning.sizes import Order, response_s
 
+        if mean is not None and service_rate is not None:
+            raise Unclear("--mean and --service-rate say the same thing; leave one out")
+        if service_rate is not None:
+            mean = 1 / positive("the service rate", service_rate)
         law = law_of(service, mean)
+        if (arrival_rate is None) == (load is None):
+            raise Unclear("how much arrives? Write --arrival-rate RATE, or --load SHARE (of what the server can do), not both")
+        if arrival_rate is None:
+            arrival_rate = positive("the load", load or 0.0) / law.mean
         found = response_s(Order(policy), arrival_rate, law)
         data = {
             "policy": policy,

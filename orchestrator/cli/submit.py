@@ -123,6 +123,8 @@ def submit(
     async def submitted() -> dict[str, Any]:
         async with Client(url, name="orchestrator submit") as client:
             handle = await client.task(type, **options).submit(**given)
+            if wait:
+                _tell_that_it_waits(call, "task", handle.id)
             return await _ended(client, handle, patience_s) if wait else {"task": handle.id, "type": type, "accepted": True}
 
     try:
@@ -133,6 +135,12 @@ def submit(
     if not (wait or call.json):
         print(f"accepted; how it goes: orchestrator task {told['task']}", file=sys.stderr)
     return 0 if told.get("outcome", "done") == "done" else 1
+
+
+def _tell_that_it_waits(call: Call, kind: str, name: str) -> None:
+    """So that whoever gives up waiting can ask for it."""
+    if not call.json:
+        print(f"{kind} {name} is accepted; Ctrl-C ends the waiting, not the {kind}", file=sys.stderr)
 
 
 async def _ended(client: Client, handle: Handle, patience_s: float | None) -> dict[str, Any]:
@@ -176,6 +184,7 @@ def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, wait_ti
             if not wait:
                 tasks = [{"task": handle.id, "type": handle.type} for handle in handles]
                 return {"workflow": name, "accepted": True, "tasks": tasks}
+            _tell_that_it_waits(call, "workflow", name)
             async with asyncio.timeout(patience_s):
                 return {"workflow": name, "tasks": [await _ended(client, handle, patience_s) for handle in handles]}
 

@@ -172,7 +172,7 @@ def form(
         plain = msgspec.to_builtins(shape, builtin_types=(bytes,))
         judged = msgspec.convert(plain, Task, builtin_types=(bytes,))
     except (msgspec.ValidationError, TypeError) as fault:
-        raise ValueError(f"{task_type}: {fault}") from None
+        raise ValueError(f"{task_type}: {_worded(str(fault))}") from None
     for name, amount in judged.need.items():
         if isinstance(amount, Range) and amount.min > amount.max:
             raise ValueError(f"{task_type}: need: of {name} at least {amount.min:g} and at most {amount.max:g} cannot be")
@@ -246,6 +246,18 @@ def judge_batch(tasks: Sequence[Task], size: int) -> None:
             f"{what} takes about {size:,} bytes; {MAX_BODY_BYTES:,} are the limit of one submission. Nothing of it was submitted. "
             "Put what is large into a store and pass its address, or split it"
         )
+
+
+def _worded(fault: str) -> str:
+    """What the wire's types say of a value, without their pattern: a regex helps nobody who mistyped a name."""
+    _, pattern, where = fault.partition(" matching regex ")
+    if not pattern:
+        return fault
+    field = where.rpartition("$.")[2].strip("`")
+    if field == "type":
+        return "this is no task type; write SERVICE.HANDLER, like thumbs.resize, each of letters, digits, _ and -, at most 64"
+    signs = "128 letters, digits, _ . : @ and -" if field in ("id", "workflow") else "64 letters, digits, _ and -"
+    return f"{field}: at most {signs}, beginning with a letter or digit"
 
 
 def _amount(amount: Amount) -> float | Range:

@@ -7,13 +7,14 @@ then too: whoever has it may ask any later leader and finds it done. Drain is so
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from orchestrator.core import leadership, limiting, liveness, reasons, views
 from orchestrator.core.commands import Reply
 from orchestrator.core.desk import Desk
 from orchestrator.core.events import Arrived
 from orchestrator.core.governing import Policies, scope_of
+from orchestrator.core.lifecycle import TaskState
 from orchestrator.policies import KINDS, BadPolicy, Kind
 from orchestrator.vocabulary import Nanos, is_id, is_name
 from orchestrator.wire.facts import Asked
@@ -84,6 +85,8 @@ def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     for name, value in (("state", state), ("service", service), ("workflow", workflow)):
         if value is not None and not isinstance(value, str):
             raise Unanswerable("bad_argument", f"{name} must be a word, not {value!r}")
+    if state is not None and state not in get_args(TaskState):
+        raise Unanswerable("bad_argument", f"there is no state {state!r}; there are: {', '.join(get_args(TaskState))}")
     if state == "ended" and (service is not None or workflow is not None):
         raise Unanswerable("bad_argument", "ended tasks are remembered without service and workflow: leave these out")
     return views.tasks(desk, now, state, service, workflow, _limit(args))

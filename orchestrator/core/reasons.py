@@ -57,7 +57,11 @@ def why(desk: Desk, now: Nanos, name: TaskId) -> dict[str, Any] | None:
     record = desk.custody.live.get(name)
     if record is None:
         known = views.task(desk, now, name)
-        return None if known is None else known | {"reason": f"it has ended: {known['outcome']}", "cause": "ended", "refusals": []}
+        if known is None:
+            return None
+        error = known.get("error")
+        end = f"{known['outcome']}, {error['kind']}: {error['message']}" if error else known["outcome"]
+        return known | {"reason": f"it has ended: {end}", "cause": "ended", "refusals": []}
     demand = desk.backlog.demand(record)
     pool = desk.registry.pools.get(record.service)
     members = list(pool.members.values()) if pool else []

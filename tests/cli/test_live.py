@@ -41,6 +41,8 @@ def test_a_waiting_task_is_cancelled_once(ask: Type) -> None:
     assert (again.code, "was cancelled before" in again.out) == (0, True)
     assert "cancelled" in ask("task", "t1").out
     assert [one["outcome"] for one in ask("tasks", "--state", "ended", "--json").json] == ["cancelled"]
+    wrong = ask("tasks", "--state", "canceled")
+    assert (wrong.code, wrong.out, "doubtful, ended" in wrong.err) == (2, "", True)
     unknown = ask("task", "nobody")
     assert unknown.code == 1
     assert unknown.out == ""
@@ -116,7 +118,11 @@ def test_the_doctor_finds_nothing_wrong(ask: Type) -> None:
     assert {name for name, state in states.items() if state == "ok"} >= {
         "Python", "broker found", "broker reachable", "broker version", "permission to declare", "queues", "coordinator", "clocks",
     }  # fmt: skip
-    assert "All is well" in ask("doctor").out
+    assert "Nothing is broken; one thing deserves a look" in ask("doctor").out
+    ask("submit", "thumbs.resize", "path=a.png")
+    while not any(one["service"] == "thumbs" for one in ask("services", "--json").json):
+        pass  # accepted by the broker; read by its coordinator in a moment
+    assert "1 task waits for thumbs, and no instance is ready" in " ".join(ask("doctor").out.split())
 
 
 def test_the_doctor_names_what_is_missing_before_any_coordinator_ran(amqp_url: str, typed: Type) -> None:
@@ -140,6 +146,7 @@ def test_submit_and_wait_prints_the_result_and_the_life_of_the_task(ask: Type, s
     shown = ask("submit", "thumbs.resize", "path=b.png", "--wait", "--wait-timeout", "30s")
     assert shown.code == 0
     assert '"thumb": "b.png@100"' in shown.out
+    assert "is accepted; Ctrl-C ends the waiting, not the task" in shown.err
     assert all(word in shown.out for word in ("accepted", "waited", "started", "ran", "ended", "attempts"))
 
 

@@ -18,6 +18,7 @@ from rich.console import RenderableType
 
 from orchestrator.cli import act, dead, demo, doctor, limit, look, show, submit
 from orchestrator.policies import BUILT_IN
+from orchestrator.shards import Rule, Shard
 
 ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 
@@ -76,7 +77,7 @@ SAID = {
     "why_running": ["it is running on thumbs@shop-1", "in about 3.2 s"],
     "why_deferred": ["lone", "deferred", "not due for another"],
     "why_missing": ["service 'missing' is missing", "workers run MODULE:SERVICE"],
-    "why_ended": ["it has ended: failed"],
+    "why_ended": ["it has ended: failed, ValueError: bad [x]"],
     "cancel_running": ["hold-1 is being cancelled"],
     "cancel_waiting": ["lost is cancelled (it was waiting)"],
     "cancel_ended": ["f1 had ended as failed before"],
@@ -88,7 +89,7 @@ SAID = {
     "limit_set": ["5 at once, 8 cpu in all, 50 a second (bursts of 5) for all tasks with team=red"],
     "limit_removed": ["api is removed"],
     "dead": ["f1", "thumbs.fail", "failed", "ValueError: bad [x]", '{"why": "bad [x]"}', "1#2"],
-    "doctor": ["Python", "death notices", "clocks", "→ See why: orchestrator dead", "All is well."],
+    "doctor": ["Python", "death notices", "clocks", "→ See why: orchestrator dead", "Nothing is broken"],
     "submit_done": ['{"path": "a.png", "width": 3', "accepted", "waited", "started", "ran", "attempts"],
     "submit_failed": ["ValueError: bad [x]", "raise ValueError(why)", "failed attempts"],
 }
@@ -252,6 +253,80 @@ def test_what_peers_must_not_send_is_explained() -> None:
         assert word in shown
     offence = {"what": "forged", "where": "registry", "user": "rogue", "count": 9, "kept": 9, "first_ns": 1, "last_ns": 2,
                "why": "a Leave in the name of thumbs-1", "digest": ""}  # fmt: skip
-    told = seen(doctor.doctor_view(doctor._offences([offence])))
+    told = seen(doctor.doctor_view(doctor.offences([offence])))
     for word in ("9 forged", "registry", "rogue", "in the name of thumbs-1", "dead --quarantine"):
         assert word in told
+
+
+RESTORED: dict[str, Any] = {
+    "restored_by": "desk-2", "at_ns": 1_900_000_000_000_000_000, "live": 1234, "ended": 5, "complete": True, "unknown": 0,
+    "unknown_tasks": [],
+}  # fmt: skip
+NAMES = {"unknown": 12, "unknown_tasks": [f"t{n}" for n in range(12)]}
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "says", "advises"),
+    [
+        (
+            RESTORED,
+            ["desk-2 wrote 1,234 living and 5 ended tasks again from memory", "nothing accepted is missing"],
+            "1,234 living tasks were written again from memory; nothing that was accepted is missing",
+            "rabbitmqctl list_permissions",
+        ),
+        (
+            RESTORED | {"complete": False},
+            ["what its dead leader wrote last is missing"],
+            "what was accepted last may be missing",
+            "Submit again what is missing",
+        ),
+        (
+            NAMES,
+            ["agents had work of 12 tasks that nobody knows; submit them again: t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 …"],
+            "the ledger was lost; 12 tasks are known by name alone",
+            "Submit again what is missing (orchestrator status names it)",
+        ),
+    ],
+)
+def test_a_ledger_that_was_lost_is_told_with_what_is_missing(
+    lost: dict[str, Any], status: list[str], says: str, advises: str
+) -> None:
+    """Who wrote it again, from what; whether anything is missing, and what to submit again; nobody must read a log for that."""
+    shown = " ".join(seen(look.status_view({**ANSWERS["status"], "ledger_lost": lost}), 4000).split())
+    for words in status:
+        assert words in shown
+    check = doctor.ledger_lost(lost)
+    assert (check.check, check.state) == ("ledger", "warn")
+    assert says in check.found
+    assert advises in check.do
+
+
+def test_a_ledger_that_was_never_lost_is_no_line() -> None:
+    """Most never are."""
+    assert "ledger lost" not in seen(look.status_view({**ANSWERS["status"], "ledger_lost": None}))
+
+
+def test_work_that_nobody_is_there_for_is_what_the_doctor_looks_for() -> None:
+    """A service whose instances are all gone, or that was never there, and whose tasks wait; one that is there may have a queue."""
+    services = [
+        {"service": "thumbs", "waiting": 1200, "ready": 0},
+        {"service": "mail", "waiting": 1, "ready": 0},
+        {"service": "busy", "waiting": 9, "ready": 2},
+        {"service": "idle", "waiting": 0, "ready": 0},
+    ]
+    (check,) = doctor.unserved(services)
+    assert (check.state, check.found) == ("warn", "1,200 tasks wait for thumbs; 1 task waits for mail, and no instance is ready")
+    assert "workers run" in check.do
+    assert doctor.unserved(services[2:]) == []
+
+
+def test_tasks_left_in_a_shard_by_an_older_rule_are_found() -> None:
+    """New ones go elsewhere, and so do agents; where tenants have a shard to themselves that is nothing to wonder about."""
+    rule = Rule([Shard("gpu", services=["render"])])
+    left = [{"service": "render", "waiting": 3, "ready": 0}]
+    (check,) = doctor.astray(left, rule, "default")
+    assert (check.state, check.found) == ("warn", "render waits here, and its new tasks go to gpu")
+    assert check.do.endswith("workers run MODULE:SERVICE --shard default")
+    assert doctor.astray(left, rule, "gpu") == []
+    assert doctor.astray([{**left[0], "ready": 1}], rule, "default") == []
+    assert doctor.astray(left, Rule([Shard("acme", tenants=["acme"]), Shard("gpu", services=["render"])]), "acme") == []

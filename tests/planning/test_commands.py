@@ -89,6 +89,16 @@ def test_a_mean_stretches_any_law() -> None:
         assert large["mean_s"] == pytest.approx(2)
 
 
+def test_one_server_s_load_and_speed_may_be_said_either_way() -> None:
+    """As with the other questions: by rates; or by the share of time that it is busy, and the mean."""
+    words = ("mg1", "--policy", "srpt", "--service", "exp")
+    by_rates = answer(*words, "--arrival-rate", "1.4", "--service-rate", "2")
+    by_share = answer(*words, "--load", "0.7", "--mean", "0.5")
+    assert by_rates["response_s"] == pytest.approx(by_share["response_s"], rel=1e-12)
+    assert (by_rates["rho"], by_rates["mean_s"]) == (pytest.approx(0.7), 0.5)
+    assert answer(*words, "--load", "0.7")["response_s"] == pytest.approx(2 * by_share["response_s"], rel=1e-9)
+
+
 def test_people_get_a_table_that_says_what_each_number_means() -> None:
     """No option needed."""
     done = typed("mmc", "--arrival-rate", "8", "--service-rate", "1", "--servers", "10")
@@ -124,6 +134,11 @@ def test_every_question_has_help_with_an_example_that_works(name: str) -> None:
         ("mg1 --service bpareto:1,x,2 --arrival-rate 0.1", "write bpareto:LOW,HIGH,ALPHA with numbers"),
         ("mg1 --service erlang:1.5 --arrival-rate 0.1", "a whole number of stages"),
         ("mg1 --service exp --mean 0 --arrival-rate 0.1", "the mean service time is 0"),
+        ("mg1 --service exp", "Write --arrival-rate RATE, or --load SHARE"),
+        ("mg1 --load 0.5 --arrival-rate 1", "not both"),
+        ("mg1 --load -1", "the load is -1"),
+        ("mg1 --load 0.5 --mean 2 --service-rate 0.5", "leave one out"),
+        ("mg1 --load 0.5 --service-rate 0", "the service rate is 0"),
         ("mg1 --policy best --arrival-rate 0.1", "best"),
         ("mg1 --policy srpt --arrival-rate 1", "grows without bound"),
         ("availability --mttf 1000 --mttr 2 --k 2", "--k and --n go together"),

@@ -55,6 +55,7 @@ def test_help_shows_an_example_and_every_option() -> None:
         ([SERVICE, "--device", "gpu=0,0"], "Name each once"),
         ([SERVICE, "--grace", "soon"], "--grace is 'soon'"),
         ([SERVICE, "--log", "xml"], "--log is 'xml'; it can be: console, json"),
+        ([SERVICE, "--broker", "localhost"], "must be an AMQP URL, like amqp://"),
         ([SERVICE, "--instance", "two words"], "cannot be called 'two words'"),
     ],
 )
