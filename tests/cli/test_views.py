@@ -16,28 +16,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import RenderableType
 
-from orchestrator.cli import act, dead, demo, doctor, limit, look, show, submit
+from orchestrator.cli import act, closeup, dead, demo, doctor, limit, overview, show, submit
 from orchestrator.policies import BUILT_IN
 from orchestrator.shards import Rule, Shard
 
 ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 
 VIEWS: dict[str, Callable[[Any], Sequence[RenderableType]]] = {
-    "status": look.status_view,
-    "services": look.services_view,
-    "resources": look.resources_view,
-    "tasks": lambda found: look.tasks_view(found, 100),
-    "tasks_ended": lambda found: look.tasks_view(found, 100),
-    "task_running": look.task_view,
-    "task_waiting": look.task_view,
-    "task_failed": look.task_view,
-    "why_full": look.why_view,
-    "why_running": look.why_view,
-    "why_deferred": look.why_view,
-    "why_missing": look.why_view,
-    "why_ended": look.why_view,
-    "key_held": look.key_view,
-    "key_free": look.key_view,
+    "status": overview.status_view,
+    "services": overview.services_view,
+    "resources": overview.resources_view,
+    "tasks": lambda found: overview.tasks_view(found, 100),
+    "tasks_ended": lambda found: overview.tasks_view(found, 100),
+    "task_running": closeup.task_view,
+    "task_waiting": closeup.task_view,
+    "task_failed": closeup.task_view,
+    "why_full": closeup.why_view,
+    "why_running": closeup.why_view,
+    "why_deferred": closeup.why_view,
+    "why_missing": closeup.why_view,
+    "why_ended": closeup.why_view,
+    "key_held": closeup.key_view,
+    "key_free": closeup.key_view,
     "cancel_running": act.cancel_view,
     "cancel_waiting": act.cancel_view,
     "cancel_ended": act.cancel_view,
@@ -143,16 +143,16 @@ def _with(data: Any, noise: str) -> Any:
 
 def test_an_empty_answer_says_what_it_means() -> None:
     """No table without rows: a sentence, and what to do where something is to be done."""
-    assert "workers run" in seen(look.services_view([]))
-    assert "workers run" in seen(look.resources_view([]))
-    assert "No such task" in seen(look.tasks_view([], 100))
+    assert "workers run" in seen(overview.services_view([]))
+    assert "workers run" in seen(overview.resources_view([]))
+    assert "No such task" in seen(overview.tasks_view([], 100))
     assert "nothing has failed" in seen(dead.dead_view([], 0))
     assert "quarantine is empty" in seen(dead.dead_view([], 0, quarantine=True))
 
 
 def test_a_cut_list_says_that_it_is_cut() -> None:
     """As many rows as asked for: there may be more."""
-    assert "--limit" in seen(look.tasks_view(ANSWERS["tasks"][:2], 2))
+    assert "--limit" in seen(overview.tasks_view(ANSWERS["tasks"][:2], 2))
     assert "7 more" in seen(dead.dead_view(ANSWERS["dead"], len(ANSWERS["dead"]) + 7))
 
 
@@ -235,10 +235,10 @@ def test_what_was_learned_is_shown_with_its_error() -> None:
     """Of each type how long it runs; of a task what is expected of it, and by what."""
     expected = {"mean_s": 2.5, "middle_s": 1.2, "long_s": 4.0, "error": 0.31, "samples": 57, "by": "type, size"}
     service = {**ANSWERS["services"][0], "service": "thumbs", "expected": {"resize": expected}}
-    shown = seen(look.services_view([service]))
+    shown = seen(overview.services_view([service]))
     for word in ("thumbs.resize", "± 31%", "57"):
         assert word in shown
-    assert "by type, size, 57 runs, typically ± 31%" in seen(look.task_view({**ANSWERS["task_waiting"], "expected": expected}))
+    assert "by type, size, 57 runs, typically ± 31%" in seen(closeup.task_view({**ANSWERS["task_waiting"], "expected": expected}))
 
 
 def test_what_peers_must_not_send_is_explained() -> None:
@@ -292,7 +292,7 @@ def test_a_ledger_that_was_lost_is_told_with_what_is_missing(
     lost: dict[str, Any], status: list[str], says: str, advises: str
 ) -> None:
     """Who wrote it again, from what; whether anything is missing, and what to submit again; nobody must read a log for that."""
-    shown = " ".join(seen(look.status_view({**ANSWERS["status"], "ledger_lost": lost}), 4000).split())
+    shown = " ".join(seen(overview.status_view({**ANSWERS["status"], "ledger_lost": lost}), 4000).split())
     for words in status:
         assert words in shown
     check = doctor.ledger_lost(lost)
@@ -303,7 +303,7 @@ def test_a_ledger_that_was_lost_is_told_with_what_is_missing(
 
 def test_a_ledger_that_was_never_lost_is_no_line() -> None:
     """Most never are."""
-    assert "ledger lost" not in seen(look.status_view({**ANSWERS["status"], "ledger_lost": None}))
+    assert "ledger lost" not in seen(overview.status_view({**ANSWERS["status"], "ledger_lost": None}))
 
 
 def test_work_that_nobody_is_there_for_is_what_the_doctor_looks_for() -> None:

@@ -29,7 +29,6 @@ they get and beat, unless their strings are cut.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -39,23 +38,20 @@ from orchestrator.core.config import Config
 from orchestrator.vocabulary import Attempt, ns
 from orchestrator.wire import facts as f
 from orchestrator.wire.messages import (
+    AnyMessage,
     Control,
     Dependency,
     Edge,
     Error,
     Handler,
-    Need,
     Note,
-    Orders,
-    Parent,
-    Range,
-    Result,
     Submit,
     Task,
 )
 from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
 from tests.core.stage import START_NS, Evidence, Stage
+from tests.core.wording import answered, delivery, edge, fact, fate, need, order, outcome
 
 NOTED = (
     "unyielding",
@@ -162,11 +158,11 @@ class Script:
 
     def do_cut(self, plain: list[str], named: dict[str, str]) -> None:
         node = self.stage.nodes[plain[0]]
-        self.stage.lose(node, late=_fate(plain[1:]))
+        self.stage.lose(node, late=fate(plain[1:]))
         node.reopen_ns = None
 
     def do_crash(self, plain: list[str], named: dict[str, str]) -> None:
-        self.stage.crash(self.stage.nodes[plain[0]], late=_fate(plain[1:]))
+        self.stage.crash(self.stage.nodes[plain[0]], late=fate(plain[1:]))
 
     def do_unreached(self, plain: list[str], named: dict[str, str]) -> None:
         self.stage.nodes[plain[0]].consuming = False
@@ -230,7 +226,7 @@ class Script:
         at = {key: self.stage.now_ns + ns(float(named[key])) for key in ("deadline", "start") if key in named}
         tasks = [
             Task(
-                name, plain[1], named.get("args", "").encode() or b"\x80", _need(named.get("need", "")),
+                name, plain[1], named.get("args", "").encode() or b"\x80", need(named.get("need", "")),
                 int(named.get("priority", 0)), named.get("tenant", ""), at.get("deadline"), at.get("start"),
                 ns(float(named["timeout"])) if "timeout" in named else None,
                 int(named["retries"]) if "retries" in named else None,
@@ -259,7 +255,7 @@ class Script:
             head, _, type_ = head.partition("@")
             name, _, guess = head.partition("*")
             guessed = {"estimate_ns": ns(float(guess))} if guess else {}
-            after = [_edge(parent) for parent in parents.split(",") if parent]
+            after = [edge(parent) for parent in parents.split(",") if parent]
             tasks.append(Task(name, type_ or "thumbs.resize", after=after, **guessed, **due, **rest))  # type: ignore[arg-type]
         reply_to = named.get("reply", "p")
         self.stage.durable("intake", Submit(tasks), "" if reply_to == "-" else reply_to)
@@ -324,7 +320,7 @@ class Script:
                 name,
                 preemptible=name in preemptible,
                 retries=int(named.pop(f"retries.{name}", 2)),
-                need=_need(named.pop(f"need.{name}", "")),
+                need=need(named.pop(f"need.{name}", "")),
                 timeout_ns=ns(float(span)) if (span := named.pop(f"timeout.{name}", "")) else None,
             )
             for name in handlers.split(",")
@@ -409,7 +405,7 @@ class Script:
                 tick = f" (replay from {entry.replay_from}, answered to {entry.answered_to})" if "ticks" in self.shown else ""
                 return f"writes {'; '.join(map(fact, entry.facts)) or 'a tick'}{tick}" if entry.facts or tick else ""
             case c.Settle(handles=handles):
-                known = [name for handle in handles if (name := self._delivery(handle))]
+                known = [name for handle in handles if (name := delivery(self._message(handle)))]
                 return f"settles {', '.join(known)}" if known else ""
             case c.Send(orders=orders):
                 return f"-> {orders.incarnation}: {', '.join(order(orders))}"
@@ -421,7 +417,7 @@ class Script:
                 story = " and ".join(f"{one['cause']} on {one['instance']}" for one in letter.get("story", ()))
                 return f"buries {letter['task'] or 'bytes'}: {letter['error']['kind']}{', after ' + story if story else ''}"
             case c.Reply(answer=answer):
-                return "answers " + self._answer(answer.value if answer.ok else answer.error)
+                return "answers " + answered(answer.value if answer.ok else answer.error, self.only)
             case c.OpenIntake(service=service):
                 return f"opens the intake of {service}"
             case c.Flow(intake=intake):
@@ -435,119 +431,6 @@ class Script:
             case _:
                 return ""
 
-    def _delivery(self, handle: int) -> str:
-        node = next(node for node in self.stage.nodes.values() if handle in node.unsettled)
-        message = node.unsettled[handle].message
-        match message:
-            case Submit(tasks=tasks):
-                return f"the submission of {' '.join(task.id for task in tasks)}"
-            case Control(op=op):
-                return f"the question {op!r}" if op else "the garbage"
-            case _:
-                about = [*message.items, *message.checkpoints]  # type: ignore[union-attr]
-                return f"the report of {' '.join(one.task for one in about)}" if about else ""  # the mark of a new leader
-
-    def _answer(self, value: Any) -> str:
-        if isinstance(value, Error):
-            return f"{value.kind}: {value.message}"
-        if isinstance(value, dict) and "reason" in value:
-            lines = [f"{value.get('state')}, ahead {value.get('ahead')}: {value['reason']}"]
-            return "\n    ".join([*lines, *(f"{one['instance']}: {one['reason']}" for one in value["refusals"])])
-        if isinstance(value, dict) and "known" in value:  # of the policies there are new ones come now and then
-            value = {name: value[name] for name in ("now", "services") if value[name]}
-        if isinstance(value, dict) and self.only:
-            value = {name: value[name] for name in self.only}
-        elif self.only:
-            value = [{name: one[name] for name in self.only} for one in value]
-        return json.dumps(value, default=str)
-
-
-def _fate(words: list[str]) -> bool | None:
-    """What becomes of the append under way: written (the default), lost, or late."""
-    return {"": False, "lost": None, "late": True}["".join(words)]
-
-
-def _edge(text: str) -> Edge:
-    head, _, into = text.partition(">")
-    parent, _, on_failure = head.partition(":")
-    return Edge(parent, on_failure or "fail", into)  # type: ignore[arg-type]
-
-
-def _need(text: str) -> Need:
-    need: Need = {}
-    for part in filter(None, text.split(",")):
-        name, _, amount = part.partition(":")
-        low, _, high = amount.partition("..")
-        need[name] = Range(float(low), float(high)) if high else float(low)
-    return need
-
-
-# --- facts, orders, results in words --------------------------------------------------------------------------------------
-
-
-def fact(one: f.AnyFact) -> str:
-    """A fact of the ledger."""
-    match one:
-        case f.Accepted(tasks=tasks):
-            return f"accepted {' '.join(task.id for task in tasks)}"
-        case f.Failed():
-            return f"failed {one.task} {one.attempt} ({one.cause}: {one.error.kind})"
-        case f.Ended():
-            like = f" as {one.first}" if one.first else ""
-            return f"ended {one.task} {one.outcome}{like}{f' ({one.error.kind})' if one.error else ''}"
-        case f.Checkpointed():
-            return f"checkpointed {one.task} {one.attempt}"
-        case f.Preempted():
-            return f"preempted {one.task} {one.attempt}"
-        case f.Asked():
-            about = f" {one.task}" if one.task else ""
-            return f"asked {one.what}{about}{f' {one.value}' if one.value is not None else ''}"
-        case f.Joined():
-            return f"joined {one.incarnation}"
-        case f.Parted():
-            return f"parted {one.incarnation}"
-        case f.Served():
-            return f"served {one.service}"
-        case f.Claim():
-            return f"claim{f' above {one.floor}' if one.floor else ''}"
-        case f.Carried():
-            return f"carried {one.task.id}{f' as {one.first}' if one.first else ''}"
-        case f.Tombstone():
-            holds = f" which holds {one.hold.key}" if one.hold else ""
-            return f"tombstone {one.task}{' whole' if one.whole else ''}{holds}"
-        case f.Restored():
-            return f"restored {one.live} living, {one.ended} ended, up to {one.up_to} of epoch {one.known_epoch}"
-
-
-def order(orders: Orders) -> list[str]:
-    """What orders say."""
-    words = ["sync"] if orders.sync else []
-    for item in orders.assign:
-        named = {name: f" on {','.join(devices)}" for name, devices in item.devices.items()}
-        grant = " ".join(f"{name}={amount:g}{named.get(name, '')}" for name, amount in item.grant.items())
-        number = f", try {item.number}" if item.number > 1 else ""
-        left = f", from {item.checkpoint.decode()!r}" if item.checkpoint else ""
-        left += f" after {item.ran_ns / 1e9:g} s" if item.ran_ns else ""
-        given = "".join(f"; {_parent(parent)}" for parent in item.parents)
-        words.append(f"run {item.task} as {Attempt(orders.epoch, item.n)} ({grant}{number}{left}{given})")
-    words += [f"{'ask' if stop.preempt else 'stop'} {stop.task} {stop.attempt} ({stop.reason})" for stop in orders.stop]
-    words += [f"release {' '.join(map(str, orders.release))}"] if orders.release else []
-    words += [f"no work: {orders.notice}"] if orders.notice else []
-    return words + (["drain"] if orders.drain else [])
-
-
-def _parent(parent: Parent) -> str:
-    """What a child is given of a parent."""
-    value = f" {parent.value.decode()!r}" if parent.value not in (None, b"\x01") else ""  # type: ignore[union-attr]
-    why = f" ({parent.error.kind})" if parent.error else ""
-    return f"{parent.task} {parent.outcome}{value}{why}" + "".join(f" as {name}" for name in parent.into)
-
-
-def outcome(result: Result) -> str:
-    """A result."""
-    if result.outcome == "done":
-        value = "" if result.value == b"\x01" else f" {(result.value or b'').decode()!r}"
-        how = f"as {result.first}" if result.first else f"{result.attempts} tried"
-        return f"{result.task} done{value}, {how}"
-    error = result.error
-    return f"{result.task} {result.outcome}{f' ({error.kind}: {error.message})' if error else ''}"
+    def _message(self, handle: int) -> AnyMessage:
+        """What came with a delivery that is not settled yet."""
+        return next(node.unsettled[handle].message for node in self.stage.nodes.values() if handle in node.unsettled)
