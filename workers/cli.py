@@ -78,7 +78,10 @@ def run(
         typer.Option(metavar="LEVEL", envvar="ORCHESTRATOR_LOG_LEVEL", help="debug, info, warning or error"),
     ] = "info",
 ) -> None:
-    """Be an instance of a service, until SIGTERM or Ctrl-C (twice: at once)."""
+    """Be an instance of a service, until SIGTERM or Ctrl-C.
+
+    What runs then may finish (--grace); told twice it ends at once.
+    """
     from workers.live import Options  # here, so that help and mistakes cost no broker's client
     from workers.live import run as serve
     from workers.live.logbook import Level, Style

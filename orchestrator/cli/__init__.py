@@ -9,6 +9,7 @@ stderr. Exit codes: 0 done, 1 failed, 2 bad usage.
     faults.py    errors, for people                   show.py      tables and numbers, for people
     questions.py to all shards, one answer back       letters.py   what lies in dead letters
     look.py      services, tasks, why, …              act.py       cancel, drain, policy     limit.py   limits
+    overview.py  the whole, for people                closeup.py   one task, for people
     submit.py    work in, results out                 story.py     the life of a task        flow.py    workflows
     serve.py     up, coordinator                      doctor.py    what is wrong here?       dead.py    dead letters
 """

@@ -29,11 +29,11 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="One round of small sizes")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw a picture too", dir_okay=False)] = None,
 ) -> int:
-    """Measure ours beside Celery, Dramatiq, Taskiq, FastStream, Dask and Ray.
+    """Measure ours beside Celery, Dramatiq, Taskiq and others.
 
-    Side by side on one broker of its own, each with its recommended reliable settings. The first run installs them into an
-    environment of their own, in your cache. All of it takes about 80 minutes, --quick about ten; it says what is left as it
-    goes, and at the end, line by line, what must be shown and whether it holds.
+    FastStream, Dask and Ray too, side by side on one broker of its own, each with its recommended reliable settings. The first run
+    installs them into an environment of their own, in your cache. All of it takes about 80 minutes, --quick about ten; it says what
+    is left as it goes, and at the end, line by line, what must be shown and whether it holds.
     """
     if not (ROOT / "tests" / "bench" / "__main__.py").exists():
         raise Fault(

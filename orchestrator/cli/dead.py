@@ -28,9 +28,10 @@ def dead(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, the oldest first")] = 20,
     quarantine: Annotated[bool, typer.Option("--quarantine", help="The quarantine: samples of what peers must not send")] = False,
 ) -> None:
-    """List what failed for good, and why; or what was sent that makes no sense.
+    """List what failed for good, and why.
 
-    The letters stay where they are, in the queues orchestrator.dead and orchestrator.quarantine of their shard.
+    With --quarantine: samples of what was sent that makes no sense. The letters stay where they are, in the queues
+    orchestrator.dead and orchestrator.quarantine of their shard.
     """
     import asyncio
 

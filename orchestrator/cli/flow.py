@@ -37,7 +37,7 @@ def workflow(
     id: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `submit --workflow` printed it", show_default=False)],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Draw it as a Mermaid flow chart")] = False,
 ) -> None:
-    """Show a workflow: each task, what it waits for, and the path that takes longest.
+    """Show a workflow: its tasks, their parents, the longest path.
 
     Tasks that have ended are shown as long as they are remembered.
     """

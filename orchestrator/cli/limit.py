@@ -53,7 +53,7 @@ def limit(
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="It holds nobody back any more")] = False,
 ) -> None:
-    """Limit what the cluster shares: licences, connections, calls a second, tenants.
+    """Limit what is shared: licences, calls a second, tenants.
 
     What is not said of a limit that exists stays as it is. A limit stands in the ledger: every coordinator keeps it, also after a
     failover. Attempts that run already are counted, not stopped. Where there are shards each has the limit to itself: --shard NAME

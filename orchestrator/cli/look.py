@@ -45,7 +45,7 @@ def services(
     graph: Annotated[bool, typer.Option("--graph", help="Draw which service needs which, and whether it is there")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="The same as --graph mermaid")] = False,
 ) -> None:
-    """List services, their instances and backlogs; or draw what needs what."""
+    """List services, instances, backlogs; or draw their needs."""
     from orchestrator.cli import graph as drawing
     from orchestrator.cli import overview
 

@@ -138,15 +138,11 @@ def tasks_view(found: list[dict[str, Any]], limit: int) -> list[RenderableType]:
     if found[0]["state"] == "ended":
         rows = [
             [
-                one["task"],
-                state(one["outcome"]),
-                since(one["ended_ns"], now),
-                one.get("attempts"),
-                one.get("instance"),
+                one["task"], state(one["outcome"]), since(one["ended_ns"], now), one.get("attempts"), one.get("instance"),
                 error_of(one),
             ]
             for one in found
-        ]
+        ]  # fmt: skip
         return [table(["task", "outcome", "ended", "attempts", "instance", "error"], rows, right=["attempts"]), *more]
     rows = [
         [

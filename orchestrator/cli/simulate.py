@@ -118,10 +118,11 @@ def simulate(
         Path | None, typer.Option(metavar="FILE", help="Draw slowdowns and the backlog over time: .png or .svg", dir_okay=False)
     ] = None,
 ) -> None:
-    """Ask what would have happened: a trace, a fleet, and policies side by side.
+    """Ask what other policies or machines would have done.
 
-    The coordinator and the agents that run live are run in virtual time: no broker, no waiting. Without --load arrivals are as the
-    trace has them. Traces are also what `orchestrator record` writes of last week's traffic.
+    A trace, a fleet, and policies side by side. The coordinator and the agents that run live are run in virtual time: no broker,
+    no waiting. Without --load arrivals are as the trace has them. Traces are also what `orchestrator record` writes of last week's
+    traffic.
 
     Little's law and the conservation of work are checked on every run; a backlog that grew until the last arrival is pointed out,
     because means are then those of a fleet that is too small.

@@ -25,11 +25,21 @@ ROOT = Path(__file__).parents[2]
 def test_help_lists_every_command_and_comes_at_once() -> None:
     """Nothing heavy is loaded before it is needed: 0.4 s of this machine's time, whoever else is using it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    narrow = {**os.environ, "COLUMNS": "80"}
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )  # fmt: skip
+        [sys.executable, "-m", "orchestrator", "--help"],
+        cwd=ROOT,
+        env=narrow,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert not [line for line in done.stdout.splitlines() if line.endswith("...") and "Usage" not in line], (
+        "a sentence that is cut says nothing"
+    )
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
 
 
