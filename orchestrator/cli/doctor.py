@@ -79,7 +79,7 @@ async def examine(call: Call) -> list[Check]:
         return [*checks, Check("broker reachable", "fail", *_split(fault))]
     try:
         checks.append(Check("broker reachable", "ok", f"as user {link.user}, virtual host {link.vhost}"))
-        checks += [_version(link.server_version), await _events(link), await _permission(link)]
+        checks += [broker_version(link.server_version), await _events(link), await _permission(link)]
         rule, about = await _rule(link)
         checks += about
         for shard in rule.names:
@@ -97,7 +97,8 @@ def _python() -> Check:
     return Check("Python", "ok", f"{version} ({sys.executable})")
 
 
-def _version(version: str) -> Check:
+def broker_version(version: str) -> Check:
+    """Whether it has what we need."""
     numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
     if numbers < OLDEST_BROKER:
         least = ".".join(map(str, OLDEST_BROKER))
@@ -192,6 +193,13 @@ async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
         services: list[dict[str, Any]] = await client.ask("services", timeout_s=ANSWER_WITHIN_S, shard=shard)
     except OrchestratorError as fault:
         return [Check("coordinator", "fail", *_split(fault))]
+    return of_leader(status, services, rule, shard, asked_ns, answered_ns)
+
+
+def of_leader(
+    status: dict[str, Any], services: list[dict[str, Any]], rule: Rule, shard: str, asked_ns: int, answered_ns: int
+) -> list[Check]:
+    """What the leader's answers tell; it was asked and had answered at these times of our clock."""
     took_ms = (answered_ns - asked_ns) / 1e6
     checks = [
         Check("coordinator", "ok", f"{status['coordinator']} leads (epoch {status['epoch']}) and answered in {took_ms:.0f} ms")

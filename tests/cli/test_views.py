@@ -18,7 +18,8 @@ from rich.console import RenderableType
 
 from orchestrator.cli import act, closeup, dead, demo, doctor, limit, overview, show, submit
 from orchestrator.policies import BUILT_IN
-from orchestrator.shards import Rule, Shard
+from orchestrator.shards import ALONE, Rule
+from orchestrator.wire.messages import Shard
 
 ANSWERS: dict[str, Any] = json.loads((Path(__file__).parent / "answers.json").read_text(encoding="utf-8"))
 
@@ -304,6 +305,80 @@ def test_a_ledger_that_was_lost_is_told_with_what_is_missing(
 def test_a_ledger_that_was_never_lost_is_no_line() -> None:
     """Most never are."""
     assert "ledger lost" not in seen(overview.status_view({**ANSWERS["status"], "ledger_lost": None}))
+
+
+def test_what_peers_must_not_send_is_counted_in_the_status() -> None:
+    """Where, by whom if that is known, and why it is nothing."""
+    offence = {"count": 1234, "what": "malformed", "where": "orchestrator.reports", "user": "", "why": "bytes: no map"}
+    rows = [offence, offence | {"user": "rogue", "count": 1}]
+    shown = " ".join(seen(overview.status_view({**ANSWERS["status"], "offences": rows}), 400).split())
+    assert "1,234 malformed in orchestrator.reports: bytes: no map" in shown
+    assert "1 malformed in orchestrator.reports by user rogue: bytes: no map" in shown
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        ({"seen": 0}, None),
+        ({"seen": 1, "types": 3, "samples": 1200, "error": None, "worst": None}, "known of 1 of 3 types, from 1,200 runs"),
+    ],
+)
+def test_how_well_run_times_are_known_is_told_as_far_as_it_is(known: dict[str, Any], says: str | None) -> None:
+    """Nothing has run: no line; too few to tell how far off: no factor."""
+    shown = seen(overview.status_view({**ANSWERS["status"], "run_times": known}))
+    assert ("run times" in shown) == (says is not None)
+    assert says is None or says in shown
+    assert "within a factor" not in shown
+
+
+def test_kin_devices_and_the_next_moment_are_shown_of_a_task() -> None:
+    """What it waits for and what becomes of it if that fails; which devices it was given; that it starts at once."""
+    parents = [
+        {"task": "p1", "state": "done", "on_failure": "fail", "into": "thumb"},
+        {"task": "p2", "state": "running", "on_failure": "skip", "into": ""},
+    ]
+    now = {"expected_start": {"in_s": -1.0, "error_s": 0.0}}
+    shown = seen(closeup.task_view({**ANSWERS["task_waiting"], "parents": parents, "children": ["c1", "c2"], **now}))
+    for words in ("p1 (done, as thumb); p2 (running, on failure skip)", "c1, c2", "now"):
+        assert words in shown
+    attempts = [{"attempt": "1#2", "instance": "thumbs@shop-1", "devices": {"gpu": ["G0", "G1"]}}]
+    assert "1#2 on thumbs@shop-1 with gpu G0, G1" in seen(closeup.task_view({**ANSWERS["task_running"], "attempts": attempts}))
+
+
+LED: dict[str, Any] = {"coordinator": "desk-1", "epoch": 7, "intake_open": True}
+
+
+@pytest.mark.parametrize(
+    ("status", "check", "state", "says"),
+    [
+        ({}, "coordinator", "ok", "desk-1 leads (epoch 7) and answered in 2 ms"),
+        ({"intake_open": False}, "intake", "warn", "the backlog is full"),
+        ({"forgotten_early": 1200}, "memory", "warn", "1,200 ids were forgotten"),
+        ({"ledger_lost": RESTORED}, "ledger", "warn", "written again from memory"),
+        (
+            {"ledger_kept_bytes": 5 * 10**6, "ledger_bytes_max": 2 * 10**9},
+            "ledger",
+            "warn",
+            "to about 5.0 MB; ledger_bytes_max says 2,000",
+        ),
+        ({"now_ns": 10**18 + 10**6}, "clocks", "ok", "0.000 s behind"),
+        ({"now_ns": 10**18 + 3 * 10**9}, "clocks", "warn", "2.999 s ahead of ours"),
+        ({"now_ns": 10**18 - 60 * 10**9}, "clocks", "fail", "60.001 s behind ours"),
+    ],
+)
+def test_the_doctor_reads_the_leader_s_answers(status: dict[str, Any], check: str, state: str, says: str) -> None:
+    """What is as it should be is no line, or an ok one; whatever is not says what to do."""
+    found = {one.check: one for one in doctor.of_leader(LED | status, [], ALONE, "default", 10**18, 10**18 + 2 * 10**6)}
+    assert (found[check].state, says in found[check].found) == (state, True), found[check]
+    assert bool(found[check].do) == (state != "ok")
+    assert set(found) == {"coordinator", "services", check}
+
+
+def test_a_broker_without_streams_is_told_at_once() -> None:
+    """The ledger is one; whatever its version looks like."""
+    assert doctor.broker_version("3.10.8").state == doctor.broker_version("4.1.0-rc.1").state == "ok"
+    for old in ("3.8.27", "3.9.0", "what"):
+        assert (doctor.broker_version(old).state, "3.10" in doctor.broker_version(old).do) == ("fail", True)
 
 
 def test_work_that_nobody_is_there_for_is_what_the_doctor_looks_for() -> None:
