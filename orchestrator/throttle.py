@@ -18,6 +18,14 @@ class Throttle:
         self._kinds: dict[str, tuple[float, int, int]] = {}
         """When its span began, how many lines there were in it, how many were left out."""
 
+    def leaves_out(self, now_s: float, kind: str) -> bool:
+        """Whether one more line of this kind would not be said, so that it need not be put together. If so it is counted."""
+        since, said, left = self._kinds.get(kind, (now_s, 0, 0))
+        if said < LINES_MAX or now_s - since >= SPAN_S:
+            return False
+        self._kinds[kind] = since, said, left + 1
+        return True
+
     def admits(self, now_s: float, kind: str, shown: dict[str, Any]) -> bool:
         """Whether one more line of this kind may be said; ``shown`` is given the number ``left_out`` before it, if any."""
         since, said, left = self._kinds.get(kind, (now_s, 0, 0))

@@ -7,7 +7,7 @@ books.
 """
 
 from orchestrator.amqp.consumer import Consumer
-from orchestrator.amqp.delivery import Delivery, Published
+from orchestrator.amqp.delivery import Delivery, Published, Receipt
 from orchestrator.amqp.link import Link
 
-__all__ = ["Consumer", "Delivery", "Link", "Published"]
+__all__ = ["Consumer", "Delivery", "Link", "Published", "Receipt"]

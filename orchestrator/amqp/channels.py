@@ -19,6 +19,11 @@ from orchestrator.amqp.delivery import Delivery, How, Published
 from orchestrator.amqp.frames import Envelope, Properties
 from orchestrator.amqp.tap import Tap
 
+ACK_WITHIN_S = 0.01
+"""So long what is settled may wait for more, where it is gathered: whoever floods us with what is settled at once, between honest
+messages that wait for the ledger, would cost the broker a frame and a wake-up each. By then those are settled too, and one frame
+is enough for all."""
+
 
 class PublishChannel:
     """Publishes with confirms, any number under way at once."""
@@ -120,6 +125,7 @@ class ConsumeChannel:
         sink: Callable[[Delivery], None],
         no_ack: bool,
         stream: bool = False,
+        gather: int = 1,
         body_bytes_max: int,
         on_end: Callable[[bool, str], None],
         on_empty: Callable[[], None] | None = None,
@@ -140,6 +146,11 @@ class ConsumeChannel:
         self._settled: set[int] = set()
         """Settled tags above ``_below``."""
         self._last = 0
+        self._gather = gather
+        """What is settled is told to the broker when it is so many, or after ``ACK_WITHIN_S``."""
+        self._untold: dict[int, None] = {}
+        """Settled, and the broker has not been told yet."""
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def unsettled(self) -> int:
@@ -173,38 +184,51 @@ class ConsumeChannel:
         )
 
     def settle(self, tags: Iterable[int]) -> int:
-        """Acknowledge; returns how many of the tags were settled already (or never delivered).
+        """Acknowledge; returns how many of the tags were settled already (or never delivered)."""
+        fresh, stale = self._mark(tags)
+        self._tell(fresh)
+        return stale
+
+    def settle_all(self) -> None:
+        """Acknowledge everything delivered so far."""
+        if not self.no_ack:
+            fresh = [tag for tag in range(self._below + 1, self._last + 1) if tag not in self._settled]
+            self._settled.update(fresh)
+            self._tell(fresh)
+
+    def _tell(self, fresh: list[int]) -> None:
+        """The broker is to hear that these are settled, soon or now."""
+        self._untold.update(dict.fromkeys(fresh))
+        if len(self._untold) >= self._gather:
+            self.acknowledge()
+        elif self._untold and self._timer is None:
+            self._timer = self._tap.call_later(ACK_WITHIN_S, self.acknowledge)
+
+    def acknowledge(self) -> None:
+        """Tell the broker now what is settled.
 
         A tag that joins the settled ones from the bottom up goes with all below it in one frame. Others go one by one,
         since ``multiple`` would take what is still unsettled below them. The tag of a ``multiple`` must itself be open:
         the broker closes the channel over one it does not know.
         """
-        fresh, stale = self._mark(tags)
-        opened = set(fresh)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        untold, self._untold = self._untold, {}
         covering = 0
         while self._below + 1 in self._settled:
             self._below += 1
             self._settled.remove(self._below)
-            if self._below in opened:
+            if self._below in untold:
                 covering = self._below
         out = [frames.ack(self._number, covering, multiple=True)] if covering else []
-        out += [frames.ack(self._number, tag, multiple=False) for tag in fresh if tag > covering]
+        out += [frames.ack(self._number, tag, multiple=False) for tag in untold if tag > covering]
         if out:
             self._tap.write(b"".join(out))
-        return stale
-
-    def settle_all(self) -> None:
-        """Acknowledge everything delivered so far."""
-        last = 0 if self.no_ack else self._last
-        while last in self._settled:
-            last -= 1
-        if last > self._below:
-            self._tap.write(frames.ack(self._number, last, multiple=True))
-        self._below = self._last
-        self._settled.clear()
 
     def reject(self, tags: Iterable[int], *, requeue: bool) -> int:
         """Refuse, each on its own; returns how many were settled already."""
+        self.acknowledge()
         fresh, stale = self._mark(tags)
         while self._below + 1 in self._settled:
             self._below += 1
@@ -241,4 +265,12 @@ class ConsumeChannel:
         self._on_end(False, "the queue was deleted, or its node went away")
 
     def on_closed(self, code: int, text: str) -> None:
+        self.hush()
         self._on_end(True, f"{code} {text}")
+
+    def hush(self) -> None:
+        """There is nobody to be told anything any more."""
+        self._untold.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -13,12 +13,14 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from orchestrator.amqp.channels import ConsumeChannel
 from orchestrator.amqp.connection import Connection
-from orchestrator.amqp.delivery import Delivery
+from orchestrator.amqp.delivery import Delivery, Receipt
 from orchestrator.amqp.errors import Broken, BrokenBy
 from orchestrator.amqp.requests import Subject, asking
 from orchestrator.amqp.tap import DEAF, Tap
 
 PREFETCH_MAX = 65_535
+GATHER_MAX = 256
+"""Settles that are told in one go: a quarter of what may be on its way, but no more than this."""
 
 
 class Consumer:
@@ -107,6 +109,7 @@ class Consumer:
         self.over = True
         self._tag = None
         self._forget()
+        self._entry.acknowledge()
         number = self._channel.number
         if not self._broken.done():
             self._tap.channels[number] = DEAF
@@ -137,6 +140,7 @@ class Consumers:
         prefetch: int,
         no_ack: bool,
         exclusive: bool,
+        gather: bool,
         arguments: Mapping[str, str | int | bool | datetime],
         body_bytes_max: int,
     ) -> Consumer:
@@ -159,7 +163,8 @@ class Consumers:
             channel = await connection.channel()
             entry = ConsumeChannel(
                 tap, channel.number, session=self._session, key=next(self._keys), sink=sink, no_ack=no_ack,
-                stream="x-stream-offset" in arguments, body_bytes_max=body_bytes_max, on_end=ended,
+                stream="x-stream-offset" in arguments, gather=min(prefetch // 4, GATHER_MAX) if gather else 1,
+                body_bytes_max=body_bytes_max, on_end=ended,
             )  # fmt: skip
             consumer = Consumer(
                 queue, tap=tap, channel=channel, entry=entry, exclusive=exclusive, arguments=arguments,
@@ -180,17 +185,23 @@ class Consumers:
             self._on_broken(endings[0])  # it began, and ended before we were told that it began
         return consumer
 
-    def settle(self, deliveries: Iterable[Delivery]) -> None:
+    def acknowledge(self) -> None:
+        """What was settled so far the broker hears now."""
+        if not self._broken.done():
+            for entry in self._entries.values():
+                entry.acknowledge()
+
+    def settle(self, deliveries: Iterable[Delivery | Receipt]) -> None:
         """As ``Link.settle``."""
         for entry, tags in self._by_channel(deliveries):
             self.stale += entry.settle(tags)
 
-    def reject(self, deliveries: Iterable[Delivery], *, requeue: bool) -> None:
+    def reject(self, deliveries: Iterable[Delivery | Receipt], *, requeue: bool) -> None:
         """As ``Link.reject``."""
         for entry, tags in self._by_channel(deliveries):
             self.stale += entry.reject(tags, requeue=requeue)
 
-    def _by_channel(self, deliveries: Iterable[Delivery]) -> Iterable[tuple[ConsumeChannel, list[int]]]:
+    def _by_channel(self, deliveries: Iterable[Delivery | Receipt]) -> Iterable[tuple[ConsumeChannel, list[int]]]:
         groups: dict[int, list[int]] = {}
         for delivery in deliveries:
             if delivery.session == self._session and delivery.channel in self._entries and not self._broken.done():

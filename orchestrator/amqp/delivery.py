@@ -37,6 +37,19 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     flaw: str | None = None
     """What of the envelope could not be read, as a sentence; None if all could. The fields it names are None."""
 
+    @property
+    def receipt(self) -> Receipt:
+        """All that it takes to settle it."""
+        return Receipt(self.session, self.channel, self.tag)
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """The handle of a delivery, as is kept of it until it is settled: hundreds of bodies of a megabyte would be too much."""
+
+    session: int
+    channel: int
+    tag: int
+
 
 @unique
 class Published(Enum):

@@ -143,6 +143,10 @@ class Tap(asyncio.StreamReaderProtocol):
         if self._gathered_bytes >= _GATHERED_BYTES:
             self.flush()
 
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Have this called after a while, on our loop."""
+        return self._loop.call_later(delay_s, call)
+
     def flush(self) -> None:
         """What was written leaves now: something else is to come behind it."""
         if self._gathered and self._wire is not None and not self._over:

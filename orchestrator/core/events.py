@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from orchestrator.vocabulary import Ending
 from orchestrator.wire.facts import Entry
@@ -43,6 +43,8 @@ class Garbled(Struct, frozen=True):
     digest: str = ""
     """SHA-256 of the whole, hex."""
     what: Literal["malformed", "misplaced"] = "malformed"
+    more: list[Handle] = field(default_factory=list)
+    """Others of the same sort, from the same queue and user, that came in the same turn: their handles stand for them."""
 
 
 class Read(Struct, frozen=True):

@@ -284,7 +284,10 @@ def _nearest(demand: Demand, instances: list[Instance]) -> str:
 
 def garbled(desk: Desk, now: Nanos, event: Garbled) -> None:
     """Bytes that are no message, or none for this queue: counted, and of a few the sample kept with the reason (P6)."""
-    offend(desk, event.what, event.where, event.user, event.reason, sample=event.sample, digest=event.digest, gate=event.handle)
+    offend(
+        desk, event.what, event.where, event.user, event.reason, sample=event.sample, digest=event.digest, gate=event.handle,
+        more=event.more,
+    )  # fmt: skip
     if event.reply_to and event.tasks and desk.leading:
         error = Error("malformed", f"the submission made no sense and was not taken: {event.reason}"[:4000])
         refused = [unrecorded(Result(task, "refused", error=error, accepted_ns=now, ended_ns=now)) for task in event.tasks]

@@ -274,6 +274,9 @@ class DemandClass:
                 self._only = next(iter(self.lanes.values()))
                 if self._only.waits is None:
                     self._only.queued = None
+            elif not self.lanes:
+                # class and lane would hold each other, and the records that lie void in it, until Python looks for cycles
+                self._only = None
 
     def offer(self, lane: Lane) -> None:
         """This lane stands in the order again, if no limit holds it back."""

@@ -92,6 +92,11 @@ def loud(count: int) -> bool:
     return str(count).rstrip("0") == "1"
 
 
+def gets_loud(before: int, count: int) -> bool:
+    """The same of several more at once: whether one of those is."""
+    return len(str(count)) > len(str(before)) or not before
+
+
 class Verdict(NamedTuple):
     """What to do about one offence: its row, whether to keep it whole, whether to say so."""
 
@@ -107,14 +112,14 @@ class Offences:
         self.rows: dict[tuple[What, str, str], Offence] = {}
         self._room = Allowance(200, 100 * NS_PER_MS)
 
-    def add(self, now: Nanos, what: What, where: str, user: str, why: str, digest: str = "") -> Verdict:
-        """One more. O(1), but for a row that is new where there is no room."""
+    def add(self, now: Nanos, what: What, where: str, user: str, why: str, digest: str = "", count: int = 1) -> Verdict:
+        """So many more. O(1), but for a row that is new where there is no room."""
         row = self.rows.get((what, where, user)) or self._row(now, what, where, user)
-        row.count += 1
+        before, row.count = row.count, row.count + count
         row.last_ns, row.why, row.digest = now, why[:WHY_MAX], digest
         keep = row.room.take(now) and self._room.take(now)
         row.kept += keep
-        return Verdict(row, keep, loud(row.count))
+        return Verdict(row, keep, gets_loud(before, row.count))
 
     def _row(self, now: Nanos, what: What, where: str, user: str) -> Offence:
         if len(self.rows) >= ROWS_MAX:
@@ -134,11 +139,27 @@ class Offences:
 
 
 def offend(
-    desk: Desk, what: What, where: str, user: str, why: str, *, sample: bytes = b"", digest: str = "", gate: Handle = None
+    desk: Desk,
+    what: What,
+    where: str,
+    user: str,
+    why: str,
+    *,
+    sample: bytes = b"",
+    digest: str = "",
+    gate: Handle = None,
+    more: list[Handle] | None = None,
 ) -> None:
-    """A peer did what it must not: counted, kept for people if it is one of few, and done with (``gate`` is settled)."""
-    desk.counts[what] += 1
-    row, keep, tell = desk.offences.add(desk.now_ns, what, where, user, why, digest)
+    """A peer did what it must not: counted, kept for people if it is one of few, and done with (``gate`` is settled).
+
+    ``more``: deliveries with which it did the same.
+    """
+    count = 1 + len(more or ())
+    desk.counts[what] += count
+    row, keep, tell = desk.offences.add(desk.now_ns, what, where, user, why, digest, count)
+    for other in more or ():
+        if other is not None:
+            desk.settle(other)
     if tell:
         desk.note("offence", offence=what, where=where, user=user or None, reason=row.why, count=row.count)
     if keep and desk.leading:

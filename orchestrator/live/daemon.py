@@ -19,6 +19,7 @@ from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError,
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, LedgerLost, SessionLost, SessionOpened
+from orchestrator.heap import give_back_large_blocks
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
@@ -152,6 +153,7 @@ async def run(settings: Settings) -> None:
     telemetry = configure(settings.log, settings.log_level, coordinator=settings.name, **shard)
     for one in catalogue().broken:
         telemetry.say("policy_broken", {"kind": one.kind, "policy": one.name, "distribution": one.distribution, "why": one.why})
+    give_back_large_blocks()
     gc.freeze()  # what was imported lives as long as we do: no need to look at it again and again
     gc.set_threshold(*GARBAGE)
     task = asyncio.ensure_future(Daemon(settings, telemetry).run())

@@ -13,9 +13,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, Literal
 
-from msgspec.structs import replace
-
-from orchestrator.amqp import Consumer, Delivery, Link, Published, topology
+from orchestrator.amqp import Consumer, Delivery, Link, Published, Receipt, topology
 from orchestrator.amqp.deaths import watch_deaths
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkLost, Missing
 from orchestrator.amqp.ledger import ENTRY_BYTES, Gap, LedgerTail
@@ -83,6 +81,8 @@ class Session:
         """The entry we appended last, to be recognised without decoding when it is read back."""
         self._intake: dict[str, Consumer] = {}
         self._registry: Consumer | None = None
+        self._rubbish: dict[tuple[str, str | None], Garbled] = {}
+        """What came since the last step and is no message, by queue and user."""
         self._unreadable = 0
         """Messages in the ledger that are no entries."""
         self._stands = False
@@ -127,8 +127,9 @@ class Session:
         self._telemetry.say("replaying", {"from_offset": start})
         await self._tail.follow(start, self._read, on_gap=self._gap)
         self._registry = await link.consume(
-            topology.registry_queue(self.nonce), self._soft, prefetch=REGISTRY_PREFETCH, body_bytes_max=MAX_LONG_BODY_BYTES
-        )
+            topology.registry_queue(self.nonce), self._soft, prefetch=REGISTRY_PREFETCH, gather=True,
+            body_bytes_max=MAX_LONG_BODY_BYTES,
+        )  # fmt: skip
         if not self._stands and start >= self._tail.end:
             self._caught_up(start)
 
@@ -202,31 +203,39 @@ class Session:
         self._arrived(delivery, None, topology.KEY_REGISTRY, REGISTRY_HEARS)
 
     def _firm(self, queue: str, hears: tuple[type, ...], delivery: Delivery) -> None:
-        self._arrived(delivery, delivery, queue, hears)
-
-    def _kept(self, queue: str, hears: tuple[type, ...], delivery: Delivery) -> None:
-        """One that is settled late: what is kept of it meanwhile is its handle."""
-        self._arrived(delivery, replace(delivery, body=b"", headers=None), queue, hears)
+        self._arrived(delivery, delivery.receipt, queue, hears)
 
     def _work(self, queue: str, kind: type, prefetch: int) -> tuple[Callable[[Delivery], None], int]:
         """How to take in submissions or reports: into what, and so many at once."""
-        if self._settings.settle_after_s:
-            return partial(self._kept, queue, (kind,)), LATE_PREFETCH
-        return partial(self._firm, queue, (kind,)), prefetch
+        return partial(self._firm, queue, (kind,)), LATE_PREFETCH if self._settings.settle_after_s else prefetch
 
-    def _arrived(self, delivery: Delivery, handle: Delivery | None, queue: str, hears: tuple[type, ...]) -> None:
+    def _arrived(self, delivery: Delivery, handle: Receipt | None, queue: str, hears: tuple[type, ...]) -> None:
         """Make an event of it. Each queue is for some kinds of message: who may write to one must not speak through it as if it
         were another."""
         if delivery.flaw is not None:
             self._wake(_garbled(delivery, handle, queue, f"its envelope: {delivery.flaw}"))
             return
-        message = decode(delivery.body)
+        message = decode(delivery.body, brief=True)
         if isinstance(message, Malformed):
-            self._wake(_garbled(delivery, handle, queue, str(message), tasks=message.tasks, digest=message.digest))
+            self._rubbish_came(delivery, handle, queue, message)
         elif type(message) in hears:
             self._wake(Arrived(message, handle, delivery.reply_to or "", delivery.user_id or ""))
         else:
             self._wake(_garbled(delivery, handle, queue, f"a {type(message).__name__} is not for this queue", "misplaced"))
+
+    def _rubbish_came(self, delivery: Delivery, handle: Receipt | None, queue: str, message: Malformed) -> None:
+        """No message. Of those that nobody is to be told of the first of a turn, in a queue and of a user, stands for the others:
+        what is wrong with each of thousands is not even put into words."""
+        sort = queue, delivery.user_id
+        if not message.tasks and (first := self._rubbish.get(sort)) is not None:
+            first.more.append(handle)
+            return
+        whole = decode(delivery.body)
+        assert isinstance(whole, Malformed), "what is no message is none when it is looked at again"
+        event = _garbled(delivery, handle, queue, str(whole), tasks=whole.tasks, digest=whole.digest)
+        if not message.tasks:
+            self._rubbish[sort] = event
+        self._wake(event)
 
     def _queue_deleted(self, queue: str, how: Ending) -> None:
         self._wake(QueueDeleted(queue.removeprefix(QUEUE_PREFIX), how))
@@ -243,6 +252,7 @@ class Session:
 
     def perform(self, commands: list[say.Command]) -> None:
         """Carry out the commands of one step, in order."""
+        self._rubbish.clear()  # the step has taken it in
         for command in commands:
             self._acts[type(command)](command)
         if self._registry is not None:
@@ -310,7 +320,7 @@ class Session:
         if queue in self._intake:
             return  # a second claim of the same session
         sink, prefetch = self._work(queue, Submit, INTAKE_PREFETCH)
-        consumer = await self.link.consume(queue, sink, prefetch=prefetch, body_bytes_max=MAX_BODY_BYTES)
+        consumer = await self.link.consume(queue, sink, prefetch=prefetch, gather=True, body_bytes_max=MAX_BODY_BYTES)
         self._intake[queue] = consumer
         if not self._flowing:
             await consumer.pause()
@@ -334,7 +344,7 @@ class Session:
         reports = self._work(topology.REPORTS, Reports, REPORTS_PREFETCH)
         control = partial(self._firm, topology.CONTROL, (Control,)), CONTROL_PREFETCH
         for queue, (sink, prefetch) in ((topology.REPORTS, reports), (topology.CONTROL, control)):
-            await self.link.consume(queue, sink, prefetch=prefetch, body_bytes_max=MAX_BODY_BYTES)
+            await self.link.consume(queue, sink, prefetch=prefetch, gather=True, body_bytes_max=MAX_BODY_BYTES)
         await self._take_in(topology.TASKS)
 
     def _look_at_ledger(self, command: say.LookAtLedger) -> None:
@@ -362,7 +372,7 @@ class Session:
 
 def _garbled(
     delivery: Delivery,
-    handle: Delivery | None,
+    handle: Receipt | None,
     queue: str,
     why: str,
     what: Literal["malformed", "misplaced"] = "malformed",

@@ -160,27 +160,32 @@ def encode(message: AnyMessage) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(body: bytes, *, max_bytes: int | None = None) -> AnyMessage | Malformed:
-    """The message in ``body``, or why there is none. ``max_bytes`` replaces the limit that goes with the kind."""
+def decode(body: bytes, *, max_bytes: int | None = None, brief: bool = False) -> AnyMessage | Malformed:
+    """The message in ``body``, or why there is none. ``max_bytes`` replaces the limit that goes with the kind.
+
+    ``brief``: of what is ``Malformed`` only its reason, size and tasks are told, for whoever has to look through thousands.
+    """
     most = MAX_LONG_BODY_BYTES if max_bytes is None else max_bytes
     if len(body) > most:
         return _too_long(body, most)
+    kind = ""
     try:
         head = _head.decode(body)
+        kind = head.kind
         if head.v != VERSION:
             return _malformed("version", body, f"version {head.v} of the protocol; this peer speaks version {VERSION}")
-        if head.kind not in KINDS:
-            return _malformed("kind", body, f"kind {head.kind!r} is unknown" if head.kind else "kind is missing")
-        if max_bytes is None and len(body) > max_bytes_of(head.kind):
-            return _too_long(body, max_bytes_of(head.kind), head.kind)
-        if head.kind in OPEN_KINDS:
+        if kind not in KINDS:
+            return _malformed("kind", body, f"kind {kind!r} is unknown" if kind else "kind is missing")
+        if max_bytes is None and len(body) > max_bytes_of(kind):
+            return _too_long(body, max_bytes_of(kind), kind)
+        if kind in OPEN_KINDS:
             return _open(body)
         message = _message.decode(body)
         if isinstance(message, Reports):
             _judge_reports(message)
         return message
     except Exception as trouble:  # whatever a decoder raises at a peer's bytes is the peer's mistake: see the law
-        return _unreadable(body, trouble)
+        return _unreadable(body, trouble, kind, brief=brief)
 
 
 def _judge_reports(message: Reports) -> None:
@@ -261,19 +266,19 @@ def _judge(plain: Any) -> None:
 # --- Malformed, made --------------------------------------------------------------------------------------------------
 
 
-def _unreadable(body: bytes, trouble: Exception) -> Malformed:
-    """``trouble`` of a decoder, told as a reason."""
-    not_shape = isinstance(trouble, msgspec.DecodeError | RecursionError | UnicodeDecodeError)
-    if not_shape and not isinstance(trouble, msgspec.ValidationError):
-        return _malformed("bytes", body, line(trouble))
-    return _malformed("shape", body, line(trouble), _ids_of(body))
+def _unreadable(body: bytes, trouble: Exception, kind: str = "", *, brief: bool = False) -> Malformed:
+    """``trouble`` of a decoder with a body of this kind, as far as that could be read, told as a reason."""
+    no_shape = isinstance(trouble, msgspec.DecodeError | RecursionError | UnicodeDecodeError)
+    reason: Reason = "bytes" if no_shape and not isinstance(trouble, msgspec.ValidationError) else "shape"
+    tasks = _ids_of(body) if kind == "submit" and reason == "shape" else ()
+    if brief:
+        return Malformed(reason, "", "", b"", len(body), tasks)
+    return _malformed(reason, body, line(trouble), tasks)
 
 
 def _ids_of(body: bytes) -> tuple[str, ...]:
     """The ids of the tasks of a ``submit`` that is malformed elsewhere; none if there are none to be read."""
     try:
-        if _head.decode(body).kind != "submit":
-            return ()
         return tuple(task.id for task in _task_ids.decode(body).tasks)
     except Exception:  # a courtesy to the producer: ids that cannot be read either are not named
         return ()

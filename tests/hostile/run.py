@@ -31,8 +31,11 @@ from tests.processes import cpu_s, resident_mb
 LOOK_EVERY_S = 0.5
 LEAST_SHARE = 0.5
 """Of the honest throughput that the same messages leave when nobody reads them, so much must be left under the flood."""
+FLAT = 0.10
+"""So much more than before anybody may weigh during the flood and after it, where what is remembered was in balance before: then
+ended tasks come and go at one rate, and what is more is the flood's."""
 SWELLS_MB = 40.0
-"""How much more anybody may weigh after it than before …"""
+"""Where it was not: how much more anybody may weigh after it than before …"""
 REMEMBERED_MB = 0.001
 """… and for each ended task that a coordinator remembers."""
 Say = Callable[[str, int, int], None]
@@ -41,10 +44,11 @@ Say = Callable[[str, int, int], None]
 class Meter:
     """Looks at memory now and then, and at how much honest work was done in a span."""
 
-    def __init__(self, node: EmbeddedBroker, town: Town, load: Load) -> None:
+    def __init__(self, node: EmbeddedBroker, town: Town, load: Load, flood: Flooding) -> None:
         self._node = node
         self._town = town
         self._load = load
+        self._flood = flood
         self.looks: list[tuple[float, dict[str, float]]] = []
 
     async def look_on(self) -> None:
@@ -58,7 +62,9 @@ class Meter:
         return time.monotonic(), self._load.done, self._cpu_s()
 
     def _cpu_s(self) -> dict[str, float]:
-        return self._town.cpu_s() | {"broker": cpu_s(self._node.pid or 0)}
+        return self._town.cpu_s() | {
+            "broker": cpu_s(self._node.pid or 0), "flood": cpu_s(self._flood.pid), "producer": time.process_time()
+        }  # fmt: skip
 
     async def rest(self, seconds: float) -> dict[str, Any]:
         """A span of time in which nothing is done but honest work."""
@@ -74,7 +80,7 @@ class Meter:
             "seconds": round(now - began, 2),
             "tasks_per_s": round((self._load.done - done) / (now - began), 1),
             **self._load.waits_ms(),
-            "cores": {name: round((cpu - used[name]) / (now - began), 2) for name, cpu in self._cpu_s().items()},
+            "cores": {name: round((cpu - used[name]) / (now - began), 3) for name, cpu in self._cpu_s().items()},
             "rss_mb": {name: round(median(rss[name] for rss in late), 1) for name in late[0]},
         }
 
@@ -92,6 +98,8 @@ class Plan:
     """So long the same messages go to nobody, before."""
     quiet_s: float = 10.0
     """So long honest work is alone, before and after."""
+    dedup_s: float = 600.0
+    """So long coordinators remember what has ended. Where half of ``quiet_s`` is as long, memory must be flat."""
     rate: float = 500.0
     """Honest tasks a second."""
     window: int = 0
@@ -103,7 +111,7 @@ class Plan:
 async def run(folder: Path, plan: Plan, *, say: Say = lambda *_: None, **settings: str) -> dict[str, Any]:
     """The figures. Raises AssertionError if anything of the town did not bear it (``Town.judge``)."""
     async with EmbeddedBroker(folder / "broker") as node:
-        with Town(node.url, folder, agents=plan.agents, **settings) as town:
+        with Town(node.url, folder, agents=plan.agents, dedup_window_s=str(plan.dedup_s), **settings) as town:
             async with Client(node.url) as client:
                 await ready(client, town, plan.agents)
                 return await _measure(node, town, client, folder, plan, say)
@@ -123,10 +131,25 @@ def faults(report: dict[str, Any]) -> list[str]:
     if report["squatted"] > (most := squatted_max(report["messages"], report["submitted"])):
         found.append(f"{report['squatted']} honest tasks found their id taken; the flood can have taken {most:.0f} of these")
     for name, mb in after["rss_mb"].items():
-        room_mb = SWELLS_MB + (REMEMBERED_MB * report["status"]["remembered"] if name == "coordinator" else 0.0)
-        if mb > before["rss_mb"][name] + room_mb:
-            found.append(f"{name} swells: {before['rss_mb'][name]} MB before, {mb} after")
+        least_mb, most_mb = before["rss_mb"][name], max(during["rss_mb"][name], mb)
+        if report["balanced"]:
+            room_mb, heaviest_mb = FLAT * least_mb, most_mb
+        else:
+            room_mb, heaviest_mb = SWELLS_MB + REMEMBERED_MB * report["status"]["remembered"] * (name == "coordinator"), mb
+        if heaviest_mb > least_mb + room_mb:
+            found.append(f"{name} swells: {least_mb} MB before, {during['rss_mb'][name]} during, {mb} after")
     return found
+
+
+def costs_us(before: dict[str, Any], phase: dict[str, Any]) -> dict[str, float]:
+    """CPU time of each for one message of the flood: what it used beyond what so many honest tasks cost it before. Where honest
+    work is too little to fill batches these are cheaper in company, so it is the least that a message costs."""
+    a_task = {name: cores / max(before["tasks_per_s"], 1e-9) for name, cores in before["cores"].items()}
+    messages_per_s = phase["flood"]["done"] / phase["seconds"]
+    return {
+        name: round(1e6 * (cores - a_task[name] * phase["tasks_per_s"]) / messages_per_s, 1)
+        for name, cores in phase["cores"].items()
+    }
 
 
 async def ready(client: Client, town: Town, agents: int) -> None:
@@ -139,9 +162,9 @@ async def ready(client: Client, town: Town, agents: int) -> None:
 
 async def _measure(node: EmbeddedBroker, town: Town, client: Client, folder: Path, plan: Plan, say: Say) -> dict[str, Any]:
     load = Load(node.url, window=plan.window, rate=0.0 if plan.window else plan.rate)
-    meter = Meter(node, town, load)
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = {"balanced": plan.quiet_s / 2 >= plan.dedup_s}
     async with _flooding(await _rogue(node), folder, plan.seed, load) as flood, asyncio.TaskGroup() as group:
+        meter = Meter(node, town, load, flood)
         work = group.create_task(_work(load, client))
         looks = group.create_task(meter.look_on())
         try:
@@ -155,6 +178,7 @@ async def _measure(node: EmbeddedBroker, town: Town, client: Client, folder: Pat
                     say(phase, sent, plan.messages)
                     town.judge()
                 report[phase] = meter.end(begun) | {"flood": flood.said}
+                report[phase]["us_a_message"] = costs_us(report["before"], report[phase])
                 await _drained(node.url, town, load)
             report["after"] = await meter.rest(plan.quiet_s)
         finally:
@@ -177,6 +201,7 @@ class Flooding:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
+        self.pid = process.pid
         self.said: dict[str, Any] = {}
         """Its last word."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.hostile.run import Plan, faults, run
+from tests.hostile.run import Plan, costs_us, faults, run
 
 PLAN = Plan(messages=60_000, seconds=8.0, decoy_s=4.0, quiet_s=3.0, rate=200.0)
 
@@ -38,6 +38,7 @@ def test_what_is_not_borne() -> None:
     """Each alone is a fault: less than half of the work, somebody who swells, ids that were not taken by the flood, a wrong end."""
     phase = {"tasks_per_s": 200.0, "rss_mb": {"coordinator": 60.0, "agent-0": 40.0}}
     well: dict[str, Any] = {"messages": 8_000, "submitted": 4_000, "wrong": [], "squatted": 17, "status": {"remembered": 5_000}}
+    well["balanced"] = False
     well |= {
         "before": phase,
         "machine": phase | {"tasks_per_s": 160.0},
@@ -50,3 +51,14 @@ def test_what_is_not_borne() -> None:
         {"after": phase | {"rss_mb": {"coordinator": 106.0}}}, {"after": phase | {"rss_mb": {"agent-0": 81.0}}},
     ):  # fmt: skip
         assert len(faults(well | bad)) == 1, bad
+    flat = well | {"balanced": True, "after": phase | {"rss_mb": {"coordinator": 65.9}}}
+    assert faults(flat) == []
+    for bad in ({"after": phase | {"rss_mb": {"coordinator": 66.1}}}, {"during": phase | {"rss_mb": {"coordinator": 66.1}}}):
+        assert len(faults(flat | bad)) == 1, bad
+
+
+def test_what_a_message_costs() -> None:
+    """What was used beyond what so many honest tasks cost."""
+    before = {"tasks_per_s": 1_000.0, "cores": {"coordinator": 0.05, "flood": 0.0}}
+    during = {"tasks_per_s": 500.0, "seconds": 10.0, "cores": {"coordinator": 0.125, "flood": 0.05}, "flood": {"done": 50_000}}
+    assert costs_us(before, during) == {"coordinator": 20.0, "flood": 10.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from random import Random
 
 import pytest
@@ -293,6 +294,36 @@ def test_no_timer_outlives_its_reason() -> None:
         siege.beat()
     assert desk.counts["done"] == 30_000
     assert len(desk.timers) < 12_000
+
+
+def test_a_turn_of_rubbish_is_one_event() -> None:
+    """What came in one turn of the loop, from one user through one queue, is told in one: all is counted and settled, the first is
+    kept, and a line is said when a tenth, a hundredth … is among them."""
+    siege = Siege(17)
+    for first, rest in ((0, 998), (999, 1), (1_001, 7_000)):
+        many = [("rubbish", first + number) for number in range(1, rest + 1)]
+        siege.step(e.Garbled("reports", "no map", b"\x01", ("rubbish", first), user=ROGUE_USER, more=list(many)))
+        assert {("rubbish", first), *many} <= siege.settled
+    assert siege.machine.desk.counts["malformed"] == 8_002
+    (row,) = siege.machine.desk.offences.rows.values()
+    assert (row.count, row.kept, siege.buried) == (8_002, 3, 3)
+    assert siege.said["offence"] == 2, "at the first and at the thousandth"
+
+
+def test_what_has_ended_does_not_wait_for_the_collector() -> None:
+    """Tasks, demand classes and lanes are gone when they are over: what holds itself would pile up between two looks for it."""
+    siege = Siege(18)
+    siege.honest(50)
+    siege.beat()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(40):
+            siege.honest(50)
+            siege.beat()
+        assert gc.collect() < 40
+    finally:
+        gc.enable()
 
 
 def test_what_is_forgotten_leaves_nothing() -> None:

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator.resources": {"orchestrator.vocabulary", "orchestrator.wire.messages"},
     "orchestrator.graphs": {"orchestrator.vocabulary", "orchestrator.wire.messages"},
     "orchestrator.throttle": set(),
+    "orchestrator.heap": set(),
     "orchestrator.shards": {"orchestrator.vocabulary", "orchestrator.wire"},
     "orchestrator.policies": {"orchestrator.vocabulary", "orchestrator.resources", "orchestrator.policies"},
     "orchestrator.core": {
@@ -54,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator.live": {
         "orchestrator.throttle",
+        "orchestrator.heap",
         "orchestrator.vocabulary",
         "orchestrator.shards",
         "orchestrator.wire",
@@ -76,6 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workers.core": {"orchestrator.vocabulary", "orchestrator.wire.messages", "workers.core"},
     "workers": {
         "orchestrator.throttle",
+        "orchestrator.heap",
         "orchestrator.vocabulary",
         "orchestrator.shards",
         "orchestrator.wire",

@@ -51,11 +51,14 @@ def test_a_flood_of_one_word_is_a_hundred_lines_and_their_number() -> None:
     throttle = Throttle()
     assert sum(throttle.admits(0.0, "offence", {}) for _ in range(LINES_MAX + 7)) == LINES_MAX
     assert throttle.admits(0.0, "session", {})
+    assert throttle.leaves_out(0.0, "offence"), "and it is counted"
+    assert not throttle.leaves_out(0.0, "session")
+    assert not throttle.leaves_out(SPAN_S, "offence")
     first: dict[str, object] = {"user": "u"}
     then: dict[str, object] = {}
     assert throttle.admits(SPAN_S, "offence", first)
     assert throttle.admits(SPAN_S, "offence", then)
-    assert (first, then) == ({"user": "u", "left_out": 7}, {})
+    assert (first, then) == ({"user": "u", "left_out": 8}, {})
 
 
 @pytest.mark.parametrize(("level", "unheard"), [("debug", False), ("info", True), ("warning", True)])

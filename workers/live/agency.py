@@ -28,6 +28,7 @@ from secrets import randbits
 from types import FrameType
 from typing import Any
 
+from orchestrator.heap import give_back_large_blocks
 from workers.core import Agent
 from workers.core.events import DrainAsked, Event, QuitAsked
 from workers.jobs import Jobs, Permit
@@ -114,6 +115,7 @@ class Agency:
         self.logbook.say("starting", service=self._service.name, handlers=list(self._service.handlers), pid=os.getpid())
         await _call_all(self._service.start_hooks)
         if self._owns_process:
+            give_back_large_blocks()
             gc.freeze()  # what was imported and made at the start stays: no need to look at it again and again
             gc.set_threshold(*GARBAGE)
         over: asyncio.Future[str] = loop.create_future()

@@ -91,6 +91,10 @@ class Logbook:
         """Whether anybody listens to this word: for what is said thousands of times a second."""
         return what in self._loud
 
+    def leaves_out(self, what: str) -> bool:
+        """Whether one more line of this word would be one too many now; then it is counted, and need not be put together."""
+        return self._throttle.leaves_out(time.monotonic(), what)
+
     def say(self, what: str, *, number: int | None = None, **fields: Any) -> None:
         """One line, if anybody listens. Fields that are None or empty are left out."""
         line = self._loud.get(what)

@@ -286,13 +286,16 @@ class Shell:
     def _delivered(self, link: Link, delivery: Delivery) -> None:
         if link is not self._link:
             return  # before the core has heard of it, or after
-        message = Malformed("bytes", delivery.flaw, "", b"", 0) if delivery.flaw else decode(delivery.body)
+        message = Malformed("bytes", delivery.flaw, "", b"", 0) if delivery.flaw else decode(delivery.body, brief=True)
         if isinstance(message, Orders):
             self.post(Ordered(message))
         elif isinstance(message, Echo):
             self.post(Echoed(message))
-        else:
-            detail = str(message) if isinstance(message, Malformed) else f"a {type(message).__name__} is not for agents"
+        elif not self._logbook.leaves_out("malformed"):
+            if isinstance(message, Malformed):
+                detail = delivery.flaw or str(decode(delivery.body))
+            else:
+                detail = f"a {type(message).__name__} is not for agents"
             self._logbook.say("malformed", detail=detail, exchange=delivery.exchange, user=delivery.user_id)
 
     def _blocked(self, blocked: bool, reason: str) -> None:
