@@ -66,6 +66,8 @@ class Keeping:
         """The position when the leader last looked where the ledger begins."""
         self.kept_bytes: int | None = None
         """The broker keeps no more than about so much; none: as much as the cap says."""
+        self._most = self.cap - self.reserve
+        """So much of what it holds may be used."""
         self._first = -1
         """The oldest offset that it has, when last looked at; -1: not yet."""
         self._marks: deque[tuple[int, int]] = deque()
@@ -114,6 +116,7 @@ class Keeping:
         if cut or (self.kept_bytes is not None and found > self.kept_bytes):
             short = found < self.cap_bytes - self.reserve_bytes - self.cap_bytes // 8
             self.kept_bytes = max(found, KEPT_LEAST) if short else None
+            self._most = self.cap - self.reserve
 
     def row(self, offset: int, kind: Kind, key: str) -> None:
         """A full record of this thing stands at ``offset``."""
@@ -144,8 +147,11 @@ class Keeping:
     @property
     def calm(self) -> bool:
         """Whether even the first row is well within the ledger: then there is room, and nothing to carry. The quick look first."""
-        edge, first = self.position - (self.cap - self.reserve) // 2, self._first
-        return all(not rows or (rows[0].position >= edge and rows[0].offset >= first) for rows in (self._rows, self._lasting))
+        edge, first = self.position - self._most // 2, self._first
+        for rows in (self._rows, self._lasting):  # noqa: SIM110 - asked several times a step: half as dear as all()
+            if rows and (rows[0].position < edge or rows[0].offset < first):
+                return False
+        return True
 
     def room(self, custody: Custody) -> bool:
         """Whether anything but carrying forward may be appended (R12)."""
@@ -156,12 +162,11 @@ class Keeping:
 
     def full(self, custody: Custody, arriving_bytes: int = 0) -> bool:
         """Whether so much lives, or is about to, that nothing more should be taken in."""
-        return _living(custody) + arriving_bytes >= (self.cap - self.reserve) // LIVING_SHARE
+        return _living(custody) + arriving_bytes >= self._most // LIVING_SHARE
 
     def _behind(self, custody: Custody) -> int:
         """How far a row may fall behind, in bytes, before it is written again."""
-        most = self.cap - self.reserve
-        return max(most // 2, min(2 * _living(custody), most * 3 // 4))
+        return max(self._most // 2, min(2 * _living(custody), self._most * 3 // 4))
 
     def carry(self, custody: Custody, bytes_max: int) -> list[AnyFact]:
         """The things that have fallen so far behind that they are written again, as much as one append may carry; each once."""

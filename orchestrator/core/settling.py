@@ -59,6 +59,9 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
 def settle_fresh(desk: Desk, now: Nanos, records: list[Record]) -> None:
     """The same for tasks that were accepted together, and that nothing but their turn keeps waiting, for all that they say
     themselves: most are free to go at once, and what they have in common is looked up once."""
+    if len(records) == 1:
+        settle_down(desk, now, records[0])
+        return
     free: list[Record] = []
     for record in records:
         if record.cancelled or record.not_before_ns or record.node is not None or record.id in desk.verdicts or desk.aside(record):
