@@ -211,7 +211,7 @@ def of_leader(
         told = f"there were so many ended tasks that {early:,} ids were forgotten before the dedup window was over"
         checks.append(Check("memory", "warn", told, "Submitted again, those would run again. Shorten the window, or run fewer."))
     if kept := status.get("ledger_kept_bytes"):
-        checks.append(_short(kept, status["ledger_bytes_max"]))
+        checks.append(ledger_short(kept, status["ledger_bytes_max"]))
     if lost := status.get("ledger_lost"):
         checks.append(ledger_lost(lost))
     checks += astray(services, rule, shard)
@@ -222,7 +222,7 @@ def of_leader(
     return checks
 
 
-def _short(kept: int, cap: int) -> Check:
+def ledger_short(kept: int, cap: int) -> Check:
     """Somebody else's limit cuts the ledger off."""
     told = f"a policy of the broker cuts the ledger to about {kept / 1e6:,.1f} MB; ledger_bytes_max says {cap / 1e6:,.0f} MB"
     advice = (

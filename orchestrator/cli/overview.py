@@ -26,6 +26,7 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
         ("run times", _run_times(found["run_times"])),
         ("results owed", found["owed_results"] or None),
         ("ledger", f"offset {found['ledger_offset']}, needed from {found['replay_from']}"),
+        ("ledger cut", _short(found)),
         ("ledger lost", _lost(found.get("ledger_lost"))),
     ]
     for one in found.get("offences", [])[:5]:
@@ -35,6 +36,15 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
     if counts:
         pairs.append(("so far", ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())))
     return [facts(pairs)]
+
+
+def _short(found: dict[str, Any]) -> str | None:
+    """Whether somebody else's limit cuts the ledger off."""
+    if not (kept := found.get("ledger_kept_bytes")):
+        return None
+    cap = found["ledger_bytes_max"]
+    said = f"a policy of the broker cuts it to about {kept / 1e6:,.1f} MB, and ledger_bytes_max says {cap / 1e6:,.0f}"
+    return f"{said}: see rabbitmqctl list_policies"
 
 
 def _lost(found: dict[str, Any] | None) -> str | None:

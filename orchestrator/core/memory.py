@@ -135,14 +135,22 @@ def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[Any
     yield from (will for name, (will, _) in old.limits.items() if name not in books.limits)
     yield from (will for task, (will, _) in old.wills.items() if task not in books.wills and not _known(task, books))
     for task, grave in list(old.graves.items()):
-        if task not in books.graves and task not in reminding.said:
+        if task in reminding.said:
+            continue
+        if task not in books.graves:
             reminding.said[task] = None
             reminding.ended += 1
             yield from _ended(task, grave, old)
+        elif (owed := old.owed.get(task)) is not None:  # an agent has said it again, to whoever did not know who waits for it
+            reminding.said[task] = None
+            yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in owed.queues)
     for record in _parents_first(old):
-        if record.id in books.graves or record.id in reminding.said:
+        if record.id in reminding.said:
             continue
         reminding.said[record.id] = None
+        if record.id in books.graves:
+            yield from _named(record, ())
+            continue
         known = books.live.get(record.id)
         if known is not None:
             yield from _further(record, known)
@@ -208,7 +216,11 @@ def _further(record: Record, known: Record) -> Iterator[AnyFact]:
         yield Asked("cancel", record.at_ns, task)
     if record.priority != known.priority:
         yield Asked("priority", record.at_ns, task, value=record.priority)
-    named = (known.reply_to, *known.former)
+    yield from _named(record, (known.reply_to, *known.former))
+
+
+def _named(record: Record, known: tuple[str, ...]) -> Iterator[AnyFact]:
+    """To where its result goes, but for the queues that the ledger knows."""
     for queue in (*reversed(record.former), record.reply_to):
-        if queue and queue not in named:
-            yield Asked("redirect", record.at_ns, task, value=queue)
+        if queue and queue not in known:
+            yield Asked("redirect", record.at_ns, record.id, value=queue)

@@ -72,7 +72,7 @@ class Accounts:
                 left.landed(offset, entry)
         lost = [told for told in self.history if told[0] >= end]
         left.writing = Writing()
-        left.gone = lose(self.gone, lost, left.epoch, readers, left._says)
+        left.gone = lose(self.gone, self.number, lost, left.epoch, readers, left._says)
         return left
 
     def lately_born(self, end: int) -> list[str]:
@@ -139,7 +139,7 @@ class Accounts:
             case Claim():
                 self.writing.claimed(fact, self.epoch)
             case Restored():
-                return self.writing.restored(fact, self.gone)
+                return self.writing.restored(fact, self.gone, self.number - 1)
         return None
 
     def _carried(self, offset: int, entry: Entry, fact: Carried) -> str | None:
@@ -224,10 +224,16 @@ class Accounts:
             if deadline_ns is None or fact.at_ns < deadline_ns:
                 return f"{name} ended as expired before its deadline"
         if fact.error is not None and fact.error.kind == "parent_forgotten":
-            return f"{name} ended because what a parent returned was forgotten, while it lived (R13)"
+            lost = self._parent_lost(name)
+            return None if lost else f"{name} ended because what a parent returned was forgotten, while it lived (R13)"
         if fact.outcome == "failed" and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
             return f"{name} ended as failed, and had tries left (R8)"
         return None
+
+    def _parent_lost(self, name: str) -> bool:
+        """Whether what the ledger said of a parent of this task is lost."""
+        edges = self.tasks[name].after if name in self.tasks else ()
+        return any(edge.task in self.gone.again or edge.task in self.gone.tasks or edge.task in self.gone.ends for edge in edges)
 
     def has_saved(self, task: str, attempt: Attempt, nth: int, offset: int) -> bool:
         """Whether that checkpoint, or one that replaces it, stands below this offset."""

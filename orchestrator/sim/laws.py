@@ -32,7 +32,7 @@ from orchestrator.sim.ledgers import Ledgers
 from orchestrator.sim.sameness import as_the_first
 from orchestrator.sim.shares import Limits, Run, Shares
 from orchestrator.vocabulary import Attempt, Nanos
-from orchestrator.wire.facts import Ended, Entry
+from orchestrator.wire.facts import Ended, Entry, Restored
 from orchestrator.wire.messages import Assignment, Held, Notes, Orders, Reports, Result, Submit
 from workers.core import commands as wc
 
@@ -89,6 +89,8 @@ class Laws:
         if (fault := self.accounts.landed(offset, entry)) is not None:
             self.broken(fault)
         self.shares.landed(offset, entry)
+        if any(type(fact) is Restored for fact in entry.facts):
+            self.ledgers.tell_lost()
         for fact in entry.facts:
             if isinstance(fact, Ended) and fact.outcome in ("cancelled", "expired") and self.accounts.never(fact.task):
                 self._ended_idle(fact.task, offset, entry.epoch)
@@ -323,7 +325,9 @@ class Laws:
         """A producer hears how its task ended: always the same."""
         if result.error is not None and result.error.kind == "forgotten":
             return
-        if result.task in self.accounts.gone.again:
+        told = self._told.get(result.task, result)
+        unwatched = told.first is not None and self.accounts.keys.lost(self.accounts.tasks.get(result.task))
+        if unwatched or self.accounts.gone.again & {result.task, result.first, told.first}:
             self._told[result.task] = result  # what was said of it before is lost
         first = self._told.setdefault(result.task, result)
         if first.first is not None and result.first != first.first and self._recomputed(result.task):

@@ -64,7 +64,7 @@ class Ledgers:
         self._read_in.pop(node.name, None)
         self._lives.pop(node.name, None)
         self.now.gone.forget((node.name, node.lives))
-        self._tell_lost()
+        self.tell_lost()
 
     # --- losses -----------------------------------------------------------------------------------------------------------
 
@@ -77,10 +77,10 @@ class Ledgers:
         self.now = old.lose(end, readers)
         self.cuts.append(end)
         self._counts["the ledger was lost"] += 1
-        self._tell_lost()
+        self.tell_lost()
         return old
 
-    def _tell_lost(self) -> None:
+    def tell_lost(self) -> None:
         """Nobody knows these any more."""
         lost = self.now.gone.take_lost()
         self._counts["lost with the ledger"] += len(lost)

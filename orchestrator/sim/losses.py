@@ -22,9 +22,15 @@ Life = tuple[str, int]
 class Lost:
     """A thing that the ledger said once, and does not say now."""
 
+    number: int
+    """Of the ledger that said it last."""
     extent: Extent
     known_to: set[Life]
     """Processes that live and have read it."""
+
+    def knows(self, name: str) -> bool:
+        """Whether this coordinator remembers it."""
+        return any(one == name for one, _ in self.known_to)
 
 
 @dataclass(slots=True)
@@ -49,13 +55,17 @@ class Gone:
         """Tasks of which somebody living knows what the ledger does not say."""
         return [f"{task} ({', '.join(sorted({name for name, _ in one.known_to}))})" for task, one in self._all() if one.known_to]
 
-    def missing(self, extent: Extent) -> list[str]:
-        """Tasks of which something is not written again, though whoever knows so much knows it."""
-        return sorted({task for task, one in self._all() if one.extent <= extent})
+    def missing(self, by: str, extent: Extent, number: int) -> list[str]:
+        """Tasks of which something is not written again, though this coordinator, which knows so much of that ledger, knows it."""
+        return sorted({task for task, one in self._all() if one.extent <= extent and (one.number == number or one.knows(by))})
 
-    def restored(self, extent: Extent) -> None:
-        """All that whoever knows so much knows is written again."""
+    def restored(self, extent: Extent, number: int) -> None:
+        """All that whoever knows so much of that ledger knows is written again. What is left of it stood in earlier ones: who was
+        away meanwhile and remembers it takes it for written, too (two losses in a row)."""
         self.queues = {name: one for name, one in self.queues.items() if one.extent > extent}
+        for _, one in self._all():
+            if one.extent <= extent and one.number != number:
+                one.known_to.clear()
 
     def forget(self, life: Life) -> None:
         """That process is dead."""
@@ -96,18 +106,20 @@ def epoch_after(epoch: int, offset: int, entry: Entry) -> int:
     return epoch
 
 
-def lose(gone: Gone, lost: list[tuple[int, Entry]], epoch: int, readers: list[Reader], known: Callable[[str, bool], bool]) -> Gone:
+def lose(
+    gone: Gone, number: int, lost: list[tuple[int, Entry]], epoch: int, readers: list[Reader], known: Callable[[str, bool], bool]
+) -> Gone:
     """What is gone after these entries were lost. ``known``: whether the ledger still says that the task was accepted (ended)."""
     for offset, entry in lost:
         epoch = epoch_after(epoch, offset, entry)
         who = {one.life for one in readers if one.began <= offset < one.read_to}
         for fact in entry.facts:
             if isinstance(fact, Asked) and fact.what == "redirect":
-                gone.queues.setdefault((fact.task, fact.value), Lost((epoch, offset + 1), set())).known_to |= who
+                gone.queues.setdefault((fact.task, fact.value), Lost(number, (epoch, offset + 1), set())).known_to |= who
         for task, ended in _said(entry):
             for book in (gone.tasks, gone.ends) if ended else (gone.tasks,):
                 if not known(task, book is gone.ends):
-                    book.setdefault(task, Lost((epoch, offset + 1), set())).known_to |= who
+                    book.setdefault(task, Lost(number, (epoch, offset + 1), set())).known_to |= who
     return gone
 
 
@@ -140,14 +152,14 @@ class Writing:
         """Somebody leads from here."""
         self.nonce, self.epoch, self.carried = claim.nonce, epoch, False
 
-    def restored(self, said: Restored, gone: Gone) -> str | None:
+    def restored(self, said: Restored, gone: Gone, number: int) -> str | None:
         """Its writer says that it has written all it remembers; gives what is untrue about it."""
         if said.nonce != self.nonce:
             return None  # carried forward, or of a leader that is deposed
         self.carried = False
         if self.epoch <= said.known_epoch:
             return f"{said.by} reigns as {self.epoch} and remembers {said.known_epoch} (R2)"
-        if missing := gone.missing((said.known_epoch, said.up_to)):
+        if missing := gone.missing(said.by, (said.known_epoch, said.up_to), number):
             return f"{said.by} says it has written all up to {said.up_to}, and of {missing[:5]} the ledger says nothing (R15)"
-        gone.restored((said.known_epoch, said.up_to))
+        gone.restored((said.known_epoch, said.up_to), number)
         return None

@@ -47,6 +47,10 @@ class Sameness:
         """The ledger has lost something of these."""
         self.blind |= {key for task in tasks if (key := _key(task)) is not None}
 
+    def lost(self, task: Task | None) -> bool:
+        """Whether the ledger has lost something of this task's key."""
+        return task is not None and _key(task) in self.blind
+
     def landed(self, entry: Entry) -> str | None:
         """Take in an entry; gives what is wrong with it, if anything."""
         for fact in entry.facts:

@@ -405,3 +405,15 @@ def test_tasks_left_in_a_shard_by_an_older_rule_are_found() -> None:
     assert doctor.astray(left, rule, "gpu") == []
     assert doctor.astray([{**left[0], "ready": 1}], rule, "default") == []
     assert doctor.astray(left, Rule([Shard("acme", tenants=["acme"]), Shard("gpu", services=["render"])]), "acme") == []
+
+
+def test_a_ledger_that_is_cut_short_is_told_with_what_to_do() -> None:
+    """How much is kept, how much we asked for, and where to look for whose limit it is."""
+    told = seen(doctor.doctor_view([doctor.ledger_short(3_100_000, 2 * 1024**3)]))
+    for word in ("cuts the ledger to about 3.1 MB", "2,147 MB", "list_policies", "ledger_bytes_max"):
+        assert word in " ".join(told.split())
+    short = {**ANSWERS["status"], "ledger_kept_bytes": 3_100_000, "ledger_bytes_max": 2 * 1024**3}
+    assert "a policy of the broker cuts it to about 3.1 MB, and ledger_bytes_max says 2,147" in seen(
+        overview.status_view(short), 4000
+    )
+    assert "a policy of the broker" not in seen(overview.status_view(ANSWERS["status"]))

@@ -93,6 +93,7 @@ MUTANTS: dict[str, Mutant] = {
     "R12 always room": (core, "r12_room", lambda position, oldest, cap, reserve: True),
     "R12 taken in without a bound": (Keeping, "full", lambda keeping, custody, arriving_bytes=0: False),
     "R12 nothing is carried forward": (Keeping, "carry", lambda keeping, custody, bytes_max: []),
+    "R12 it does not matter where the ledger begins": (Keeping, "begins", lambda keeping, offset: None),
     "R13 children do not wait": (core, "r13_may_start", lambda record: True),
     "R13 an end does not say that it has heirs": (Families, "needs", lambda families, task: False),
     "R13 a parent is written again without its value": (
@@ -133,6 +134,7 @@ HELD: dict[str, str] = {
     "R9 any echo renews": "tests/workers/core test_only_the_leader_that_is_obeyed_renews_the_window",
     "R12 always room": "tests/core r12_room",
     "R12 nothing is carried forward": "tests/core carry_forward",
+    "R12 it does not matter where the ledger begins": "tests/core ledger_cut_short",
     "R13 an end does not say that it has heirs": "tests/core r13_heirs",
     "R13 a parent is written again without its value": "tests/core workflow_keeping",
     "R13 children are written again before their parents": "tests/core ledger_deleted_in_pieces",

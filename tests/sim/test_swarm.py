@@ -38,6 +38,7 @@ FOUND = {
 LOST = {
     924: "a memory is written in pieces: a child stood there without its parent, and whoever led next took that for forgotten",
     1_225: "a ledger that was made anew had a note of its own where the last entry read had stood: it was taken for the old one",
+    41_249: "how a task ended was told to whoever knew nothing of it; who remembered it did not say who waits for that",
     5_048: "of a key's tasks another one was first in the ledger made anew: who followed the old first followed one that follows",
     1_324: "two instances were said to hold the same attempt: it was believed of both",
     5_050: "what a former self had finished was taken for forged when its heir reported it, for a lie stood beside it",
