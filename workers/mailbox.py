@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -18,6 +19,8 @@ class Mailbox(Generic[T]):
         self._take = take
         self._letters: deque[T] = deque()
         self._woken = False
+        self._home = 0
+        """The loop's thread, once it has looked: it needs no waking, which costs a turn of the loop and two calls of the system."""
 
     def put(self, letter: T) -> None:
         """From any thread. Nothing happens once the loop is closed: whoever took letters is gone."""
@@ -27,12 +30,16 @@ class Mailbox(Generic[T]):
         if not self._woken:
             self._woken = True
             try:
-                self._loop.call_soon_threadsafe(self._look)
+                if threading.get_ident() == self._home:
+                    self._loop.call_soon(self._look)
+                else:
+                    self._loop.call_soon_threadsafe(self._look)
             except RuntimeError:  # closed
                 self._letters.clear()
 
     def _look(self) -> None:
         self._woken = False
+        self._home = threading.get_ident()
         letters = [self._letters.popleft() for _ in range(len(self._letters))]  # what comes meanwhile wakes us again
         if letters:
             self._take(letters)

@@ -2,7 +2,8 @@
 
 Law: no awaiting here. These objects turn calls into frames and frames into results, in order.
 
-One channel has one purpose. A publisher's counts its publishes as the broker does (the n-th publish after
+One channel has one purpose. What may be lost (``SoftChannel``) leaves without confirms: each would wake its sender, for nothing. A
+publisher's counts its publishes as the broker does (the n-th publish after
 ``confirm.select`` has tag n) and matches a return by the message id it gave itself; were that the caller's, two
 publishes under one id would have their answers swapped. A consumer's remembers which tags are settled, so that a
 settle of many is one frame where it can be.
@@ -19,10 +20,11 @@ from orchestrator.amqp.delivery import Delivery, How, Published
 from orchestrator.amqp.frames import Envelope, Properties
 from orchestrator.amqp.tap import Tap
 
-ACK_WITHIN_S = 0.01
+ACK_WITHIN_S = 1.0
 """So long what is settled may wait for more, where it is gathered: whoever floods us with what is settled at once, between honest
 messages that wait for the ledger, would cost the broker a frame and a wake-up each. By then those are settled too, and one frame
-is enough for all."""
+is enough for all. A task that travels alone would pay for one at each of its messages; nobody waits for them: what was settled and
+not told comes again if we die, and is known then."""
 
 
 class PublishChannel:
@@ -96,6 +98,48 @@ class PublishChannel:
             future = self._pending.get(int(tag))
             if future is not None:
                 _resolve(future, Published.RETURNED)
+
+    def on_empty(self) -> None:
+        """Never: nothing is got here."""
+
+    def on_cancelled(self) -> None:
+        """Never: nothing is consumed here."""
+
+    def on_closed(self, code: int, text: str) -> None:
+        self._on_closed(code, text)
+
+
+class SoftChannel:
+    """Publishes what may be lost: no confirms. Of a mandatory message that no queue takes ``on_returned`` hears key and note."""
+
+    body_bytes_max = 0
+    headers_bytes_max = 0
+
+    def __init__(
+        self,
+        tap: Tap,
+        number: int,
+        frame_max: int,
+        *,
+        on_returned: Callable[[str, str], None],
+        on_closed: Callable[[int, str], None],
+    ) -> None:
+        self._tap = tap
+        self._number = number
+        self._frame_max = frame_max
+        self._on_returned = on_returned
+        self._on_closed = on_closed
+
+    def tell(self, exchange: str, key: str, body: bytes, note: str, **how: Unpack[How]) -> None:
+        """Write one message; ``note`` travels as its message id."""
+        self._tap.write(frames.publish(self._number, exchange, key, body, frame_max=self._frame_max, message_id=note, **how))
+
+    def on_message(self, envelope: Envelope, properties: Properties, body: bytes) -> None:
+        """A return."""
+        self._on_returned(envelope.routing_key, properties.message_id or "")
+
+    def on_confirm(self, tag: int, multiple: bool, ok: bool) -> None:
+        """Never: it is not in confirm mode."""
 
     def on_empty(self) -> None:
         """Never: nothing is got here."""

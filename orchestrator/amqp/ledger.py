@@ -16,8 +16,9 @@ What a stream does that a queue does not, and what is made of it here (each seen
   the end is looked at first: ``LedgerRewound``. (A stream made anew that has already grown past the offset cannot be
   told from the old one by offsets; what its messages say must tell.)
 * How many messages a stream holds is not known while it matters: the broker's count lags by seconds and may say 0.
-* Acknowledging only asks for more. We do it once for everything that one turn of the loop brought, and leave nothing
-  open: after ``consumer_timeout`` the broker would close the channel over a message left open in a quiet stream.
+* Acknowledging only asks for more. It costs a write here and a wake-up of the broker, as much as a tenth of a lone message's
+  way, so it is done for hundreds together, and once a second if fewer come; nothing is left open for long: after
+  ``consumer_timeout`` the broker would close the channel over a message left open in a quiet stream.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ ENTRY_BYTES = 230
 225 then, 138 among others). Of short messages that is most of what they take."""
 PREFETCH = 1_000
 """Enough open messages to keep the broker reading while we decode; few enough that 30 kB each are no burden."""
+SETTLED_TOGETHER = 4
+"""A share of the prefetch, one in so many, is acknowledged at once when it has come: there is room for the others meanwhile."""
+SETTLE_AFTER_S = 1.0
+"""What is less waits so long to be acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +141,29 @@ class LedgerTail:
                 raise LedgerRewound(self._queue, start, self.end)
         loop = asyncio.get_running_loop()
         expected = start if isinstance(start, int) else -1
-        settling = False
+        together = max(1, prefetch // SETTLED_TOGETHER)
+        taken, waiting = 0, False
         consumer: Consumer | None = None
 
         def settle() -> None:
-            nonlocal settling
-            settling = False
+            nonlocal taken
+            taken = 0
             if consumer is not None:
                 consumer.settle_all()
 
+        def time_is_up() -> None:
+            nonlocal waiting
+            waiting = False
+            settle()
+
         def take(delivery: Delivery) -> None:
-            nonlocal expected, settling
-            if not settling:
-                settling = True
-                loop.call_soon(settle)
+            nonlocal expected, taken, waiting
+            taken += 1
+            if taken >= together:
+                settle()
+            if not waiting:
+                waiting = True
+                loop.call_later(SETTLE_AFTER_S, time_is_up)
             offset = delivery.offset
             if offset is None or offset < expected:
                 return  # a chunk may begin before the place asked for

@@ -25,19 +25,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Literal, TypeAlias, Unpack
 
-from orchestrator.amqp.channels import PublishChannel
 from orchestrator.amqp.connection import Connection, shown
 from orchestrator.amqp.consumer import Consumer, Consumers
 from orchestrator.amqp.delivery import Delivery, How, Published, Receipt
 from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, LinkLost, NoAnswer, PublishTimeout
-from orchestrator.amqp.requests import QueueStat, Requests, Subject, asking
+from orchestrator.amqp.publishers import Publishers
+from orchestrator.amqp.requests import QueueStat, Requests
 from orchestrator.amqp.topology import Binding, Topology, within
 from orchestrator.vocabulary import DEFAULT_SHARD
 
@@ -52,7 +51,13 @@ _sessions = itertools.count(1)
 class Link:
     """One session. Belongs to the event loop that opened it; two threads need two."""
 
-    def __init__(self, name: str, timeout_s: float, on_blocked: Callable[[bool, str], None] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        timeout_s: float,
+        on_blocked: Callable[[bool, str], None] | None,
+        on_returned: Callable[[str, str], None] | None = None,
+    ) -> None:
         """Use ``open``."""
         self.session = next(_sessions)
         self.name = name
@@ -62,7 +67,7 @@ class Link:
         self._timeout_s = timeout_s
         self._on_blocked = on_blocked
         self._connections: dict[Role, Connection] = {}
-        self._publishers: dict[Role, PublishChannel] = {}
+        self._publishers = Publishers(self._broken, timeout_s, self._channel_closed, on_returned)
         self._consumers = Consumers(self.session, self._broken, timeout_s, self._break)
 
     @classmethod
@@ -78,15 +83,16 @@ class Link:
         timeout_s: float = 10.0,
         ssl_context: ssl.SSLContext | None = None,
         on_blocked: Callable[[bool, str], None] | None = None,
+        on_returned: Callable[[str, str], None] | None = None,
     ) -> Link:
         """Open a session. ``name`` is what operators see of it, with the connection's role behind, and, where agents consume, their
         ``incarnation``: so the broker's word on how that connection ended is known for theirs (``deaths``).
 
         ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the
-        opening and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins and ends. Raises
-        CannotConnect.
+        opening and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins and ends. With
+        ``on_returned`` the link can ``tell``. Raises CannotConnect.
         """
-        link = cls(name, timeout_s, on_blocked)
+        link = cls(name, timeout_s, on_blocked, on_returned)
         link.shard = shard
         try:
             async with asyncio.timeout(timeout_s):
@@ -116,17 +122,7 @@ class Link:
         )
         self._connections[role] = connection
         if role not in ("consume", "ledger"):
-            async with asking(self._broken, self._timeout_s, Subject("Opening the channel to publish", "")):
-                channel = await connection.confirming_channel()
-            publisher = PublishChannel(
-                connection.tap,
-                channel.number,
-                connection.frame_max,
-                f"{secrets.token_hex(6)}-",
-                partial(self._channel_closed, f"the channel for publishing ({role})"),
-            )
-            connection.tap.channels[channel.number] = publisher
-            self._publishers[role] = publisher
+            await self._publishers.open(role, connection)
 
     async def __aenter__(self) -> Link:
         return self
@@ -182,11 +178,16 @@ class Link:
         what AMQP cannot carry (a key beyond 255 bytes) and for a connection that was not opened.
         """
         self._connection(over)
-        publisher = self._publishers[over]
-        future = publisher.send(within(self.shard, exchange), key, body, **how)
-        if self._broken.done():
-            publisher.lose()
-        return future
+        return self._publishers.send(over, within(self.shard, exchange), key, body, **how)
+
+    def tell(self, exchange: str, key: str, body: bytes, *, note: str = "", mandatory: bool = False) -> None:
+        """Publish, transient, what may be lost: nobody hears that it arrived. Where it is ``mandatory`` and no queue takes it,
+        ``on_returned`` is called with its key and ``note`` (at most 255 bytes).
+
+        A confirm wakes its sender, and costs a lone message as much as the message. Raises ValueError as ``send`` does, and for a
+        link that was opened without ``on_returned``.
+        """
+        self._publishers.tell(within(self.shard, exchange), key, body, note, mandatory)
 
     async def publish(
         self,
@@ -243,7 +244,7 @@ class Link:
         """Consume on a channel of its own. ``sink`` is called in order, synchronously; it must neither block nor raise.
 
         ``prefetch``: at most so many deliveries are unsettled (1 to 65,535; 0, no limit, only with ``no_ack``: on a
-        quorum queue 0 would mean 2,000). ``gather``: the broker is told of settles many at a time, 10 ms late at most.
+        quorum queue 0 would mean 2,000). ``gather``: the broker is told of settles many at a time, a second late at most.
         Raises Missing, AccessRefused, QueueLocked, LinkLost.
         """
         connection = self._connection(over)
@@ -330,8 +331,7 @@ class Link:
         self._broken.set_result(broken)
         for connection in self._connections.values():
             connection.tap.mute()
-        for publisher in self._publishers.values():
-            publisher.lose()
+        self._publishers.lose()
 
     def _lost(self, role: Role, reason: str) -> None:
         self._break(Broken(BrokenBy.CONNECTION, f"the connection to {role}", reason))

@@ -318,7 +318,8 @@ def _reconcile(desk: Desk, now: Nanos, instance: Instance, drained: int, held: l
             vacate(desk, now, instance, attempt)
     if drained < instance.sent:
         return  # what we released or recalled may still be on its way
-    unknown = [attempt for attempt in held if attempt not in instance.holdings and attempt not in instance.expected]
+    released = set(instance.orders.release)  # they have not left yet
+    unknown = [one for one in held if not (one in instance.holdings or one in instance.expected or one in released)]
     if unknown:  # its report is over for us; should it run instead, the answer to a sync says so
         book = desk.order(instance)
         book.release += unknown

@@ -56,6 +56,6 @@ def post(desk: Desk) -> None:
             for debt in batch:
                 debt.queues[reply_to] = desk.token
             desk.posted[desk.token] = Posted(batch, reply_to, list(gates))
-            desk.out.append(SendResults(desk.token, reply_to, tuple([debt.result for debt in batch])))
+            desk.out.append(SendResults(desk.token, reply_to, tuple([debt.result for debt in batch]), bool(gates)))
     desk.results.clear()
     desk.answers.clear()

@@ -48,6 +48,8 @@ class SendResults(Struct, frozen=True):
     token: int
     reply_to: str
     results: tuple[Result, ...]
+    awaited: bool = False
+    """A delivery is settled when they have arrived. Else ``Sent`` may come with whatever comes next."""
 
 
 class Bury(Struct, frozen=True):

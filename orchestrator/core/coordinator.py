@@ -230,7 +230,7 @@ class Coordinator:
         if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns) and not desk.past.unsure:
             ranking.reckon(desk)
             self._place(now)
-        desk.set_down()
+        self._set_down()
         beginnings.look(desk, now)
         self._echo(now)
         self._append(now)
@@ -258,6 +258,17 @@ class Coordinator:
             service = next(iter(desk.stirred))
             placing.place(desk, now, service, desk.stirred.pop(service))
 
+    def _set_down(self) -> None:
+        """Say which policies of others have failed, and order anew where one of them had ordered."""
+        desk = self.desk
+        news = desk.policies.set_down()
+        for kind, name, why in news:
+            desk.counts["policy_failed"] += 1
+            desk.note("policy_failed", kind=kind, policy=name, why=why)
+        if news:
+            for service in desk.backlog.queues:
+                desk.backlog.order_anew(desk.policies.of(service).ordering)
+
     def _append(self, now: Nanos) -> None:
         """Group commit: one append is under way at a time, what is proposed meanwhile forms the next."""
         desk = self.desk
@@ -280,11 +291,14 @@ class Coordinator:
         desk.append(facts)
 
     def _echo(self, now: Nanos) -> None:
-        """Renew the windows of all instances heard since the last echo, in one broadcast (R9), while we are fresh (R10)."""
+        """Renew the windows of all instances heard since the last echo, in one broadcast (R9), while we are fresh (R10). Releases
+        that nothing came to travel with leave too."""
         desk = self.desk
         if now < desk.echo_ns:
             return
         desk.echo_ns = now + desk.config.echo_ns
+        desk.touched.update(desk.lingering)
+        desk.lingering.clear()
         if not rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns):
             return
         heard: dict[str, int] = {}

@@ -77,6 +77,8 @@ REFUSALS_AT_ONCE = 1_000
 REFUSALS_EVERY_NS = 100 * NS_PER_MS
 """So many refused tasks of one user are written down at once, then ten a second. Beyond that they are answered, and leave no trace:
 each would be remembered for the dedup window."""
+RELEASES_MAX = 32
+"""So many releases of one agent wait at most for orders to travel with."""
 LAPSED_MAX = 100_000
 """Attempts remembered that were given up; of more it is believed that they were whose anybody says."""
 
@@ -88,8 +90,8 @@ class Desk:
         "answers", "appended_ns", "arriving", "arriving_bytes", "attempts", "backlog", "blocked", "boarding", "calm_ns", "claim",
         "claimed_ns", "config", "counts", "custody", "deaths", "dice", "door", "doubtful", "early", "echo_ns", "ending", "epoch",
         "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed", "lapsed_floor", "limits_read",
-        "lobby", "looked_ns", "looking", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans", "out",
-        "past", "phase", "policies", "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued",
+        "lingering", "lobby", "looked_ns", "looking", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans",
+        "out", "past", "phase", "policies", "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued",
         "read_ns", "reclaim", "refusals", "registry", "renewing", "results", "ripening", "settled", "sharing", "stirred",
         "stirred_ns", "strangers", "timers", "token", "touched", "unheard", "verdicts", "wanted_limits",
     )  # fmt: skip
@@ -151,7 +153,7 @@ class Desk:
         self.orphans = 0
         """Ends of tasks that nobody knows, written down in this reign."""
         # the ledger's mouth
-        self.number = 0
+        self.number = self.token = 0
         self.proposed: list[AnyFact] = []
         self.proposed_bytes = 0
         self.proposals = 0
@@ -197,11 +199,12 @@ class Desk:
         self.stirred: dict[Service, dict[Incarnation, Instance] | None] = {}
         """Services for which something may be placed now, with the instances that have got better; none: all may have."""
         self.touched: dict[Incarnation, Instance] = {}
+        self.lingering: dict[Incarnation, Instance] = {}
+        """Those whose releases wait for orders to travel with, or for the next echo, unless they leave or have many."""
         self.results: defaultdict[str, list[Owed]] = defaultdict(list)
         """What is sent, by the queue where it is awaited."""
         self.answers: dict[str, list[Gate]] = {}
         """Deliveries that wait for what is sent there to arrive."""
-        self.token = 0
         self.posted: dict[int, Posted] = {}
         self.intake_open = True
         self.counts: Counter[str] = Counter()
@@ -301,12 +304,14 @@ class Desk:
         return instance.orders
 
     def release(self, incarnation: Incarnation, attempts: list[Attempt]) -> None:
-        """The reports of these attempts are in the ledger, or not needed there: their agent may forget them."""
+        """The reports of these attempts are in the ledger, or not needed there: their agent may forget them, sooner or later."""
         if (instance := self.registry.instances.get(incarnation)) is not None:
             instance.expected.difference_update(attempts)
             if instance.answered != self.epoch:
                 instance.early.update(attempts)
-            self.order(instance).release += attempts
+            instance.orders.release += attempts
+            hurry = instance.state != "ready" or len(instance.orders.release) >= RELEASES_MAX
+            (self.touched if hurry else self.lingering)[incarnation] = instance
 
     def lapse(self, attempt: Attempt, task: TaskId) -> None:
         """This attempt is given up; its agent may still say how it ended."""
@@ -339,20 +344,11 @@ class Desk:
         self.backlog.order_anew()
         self.stir_all()
 
-    def set_down(self) -> None:
-        """Say which policies of others have failed, and order anew where one of them had ordered."""
-        news = self.policies.set_down()
-        for kind, name, why in news:
-            self.counts["policy_failed"] += 1
-            self.note("policy_failed", kind=kind, policy=name, why=why)
-        if news:
-            for service in self.backlog.queues:
-                self.backlog.order_anew(self.policies.of(service).ordering)
-
     # --- leaving the desk -----------------------------------------------------------------------------------------------
 
     def send_orders(self, instance: Instance, now: Nanos) -> None:
         """Everything in its order book, as one message."""
+        self.lingering.pop(instance.incarnation, None)
         if instance.drained >= instance.sent:
             instance.drained_ns = now
         instance.sent_ns = now

@@ -251,6 +251,7 @@ def forget_soft(desk: Desk) -> None:
         record.live = NOWHERE
         _put_back(desk, record)
     desk.doubtful.clear()
+    desk.lingering.clear()
     desk.sharing.reset(desk)
 
 

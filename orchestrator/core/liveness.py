@@ -218,7 +218,7 @@ def backstop(desk: Desk, now: Nanos, incarnation: str, n: int) -> None:
 def drain(desk: Desk, instance: Instance, *, order: bool) -> None:
     """No new work for it; ``order``: tell it to finish and leave."""
     instance.follow("drain")
-    if order:
-        desk.order(instance).drain = True
+    book = desk.order(instance)  # it leaves once it is released from all that it has reported: what waits for company goes now
+    book.drain = book.drain or order
     desk.retouch(instance)
     desk.note("draining", instance=instance.name, service=instance.service, holds=len(instance.holdings))

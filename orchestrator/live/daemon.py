@@ -18,7 +18,8 @@ from orchestrator.amqp import Link
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError, LinkLost
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.events import Event, LedgerLost, SessionLost, SessionOpened
+from orchestrator.core.events import Event, LedgerLost, Returned, SessionLost, SessionOpened
+from orchestrator.core.registry import QUEUE_PREFIX
 from orchestrator.heap import give_back_large_blocks
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell
@@ -75,12 +76,13 @@ class Daemon:
             connections=("consume", "publish", "ledger"),
             heartbeat_s=HEARTBEAT_S,
             on_blocked=self._blocked,
+            on_returned=self._returned,
         )
 
     async def _serve(self, link: Link) -> NoReturn:
         """One session: enter, then turn events into commands until it breaks."""
         nonce = secrets.token_hex(8)
-        session = self._session = Session(link, nonce, self._settings, self._telemetry, self._wake)
+        session = self._session = Session(link, nonce, self._settings, self._telemetry, self._wake, self._put)
         self._inbox.clear()
         self._wake(SessionOpened(nonce))
         try:
@@ -127,12 +129,21 @@ class Daemon:
             session.perform(machine.step(clock.now(), events))
 
     def _wake(self, event: Event) -> None:
-        self._inbox.append(event)
+        self._put(event)
         self._bell.ring()
+
+    def _put(self, event: Event) -> None:
+        """Bring an event that nobody waits for: it is taken in with the next, or when the machine wants to be called anyway."""
+        self._inbox.append(event)
 
     def _blocked(self, blocked: bool, reason: str) -> None:
         if self._session is not None:
             self._session.blocked(blocked)
+
+    def _returned(self, queue: str, note: str) -> None:
+        """Orders found no queue; ``note`` says which (``Session._send``)."""
+        if self._session is not None:
+            self._wake(Returned(queue.removeprefix(QUEUE_PREFIX), *map(int, note.split("."))))
 
     def _tell(self, event: SessionEvent) -> None:
         match event:

@@ -26,7 +26,6 @@ from orchestrator.core.events import (
     LedgerBegins,
     QueueDeleted,
     Read,
-    Returned,
     Sent,
     TokenHeld,
 )
@@ -65,17 +64,20 @@ TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
 Wake = Callable[[Event], None]
+Put = Callable[[Event], None]
 
 
 class Session:
     """The acts of one session."""
 
-    def __init__(self, link: Link, nonce: str, settings: Settings, telemetry: Telemetry, wake: Wake) -> None:
+    def __init__(self, link: Link, nonce: str, settings: Settings, telemetry: Telemetry, wake: Wake, put: Put) -> None:
+        """``wake`` brings an event, ``put`` one that can wait for the next."""
         self.link = link
         self.nonce = nonce
         self._settings = settings
         self._telemetry = telemetry
         self._wake = wake
+        self._put = put
         self._tail = LedgerTail(link)
         self._under_way: tuple[bytes, Entry] | None = None
         """The entry we appended last, to be recognised without decoding when it is read back."""
@@ -271,31 +273,25 @@ class Session:
         self.link.settle(command.handles)
 
     def _send(self, command: say.Send) -> None:
-        orders = command.orders
-        returned = Returned(orders.incarnation, orders.epoch, orders.seq)
-        future = self.link.send(topology.ORDERS, command.queue, encode(orders), persistent=False)
-        future.add_done_callback(lambda done: self._ordered(done, returned))
-
-    def _ordered(self, future: asyncio.Future[Published], returned: Returned) -> None:
-        if not future.cancelled() and future.result() is Published.RETURNED:
-            self._wake(returned)
+        note = f"{command.orders.epoch}.{command.orders.seq}"
+        self.link.tell(topology.ORDERS, command.queue, encode(command.orders), note=note, mandatory=True)
 
     def _broadcast(self, command: say.Broadcast) -> None:
-        self.link.send(topology.ECHO, "", encode(command.echo), mandatory=False, persistent=False)
+        self.link.tell(topology.ECHO, "", encode(command.echo))
 
     def _send_results(self, command: say.SendResults) -> None:
         body = encode(Results(list(command.results)))
         future = self.link.send(topology.RESULTS, command.reply_to, body)
-        future.add_done_callback(lambda done: self._sent(done, command.token))
+        future.add_done_callback(lambda done: self._sent(done, command))
 
     def _bury(self, command: say.Bury) -> None:
         key = topology.KEY_DEAD if command.where == "dead" else topology.KEY_QUARANTINE
         future = self.link.send(topology.INTERNAL, key, pack(command.letter, "letter", max_bytes=MAX_LETTER_BYTES))
         future.add_done_callback(lambda done: self._buried(done, command))
 
-    def _sent(self, future: asyncio.Future[Published], token: int) -> None:
+    def _sent(self, future: asyncio.Future[Published], command: say.SendResults) -> None:
         if not future.cancelled() and (result := future.result()) is not Published.LOST:
-            self._wake(Sent(token, unroutable=result is not Published.CONFIRMED))
+            (self._wake if command.awaited else self._put)(Sent(command.token, unroutable=result is not Published.CONFIRMED))
 
     def _buried(self, future: asyncio.Future[Published], command: say.Bury) -> None:
         if not future.cancelled() and (result := future.result()) is not Published.LOST:

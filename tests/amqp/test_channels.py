@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.amqp import Delivery, Published, frames
-from orchestrator.amqp.channels import ACK_WITHIN_S, ConsumeChannel, PublishChannel
+from orchestrator.amqp import Delivery, Published, channels, frames
+from orchestrator.amqp.channels import ConsumeChannel, PublishChannel, SoftChannel
 from orchestrator.amqp.frames import Envelope, Properties
 from orchestrator.amqp.tap import Tap
 
@@ -79,7 +79,7 @@ class Bench:
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["deliver", "settle", "reject", "all"]), st.lists(st.integers(0, 24), max_size=8)),
+    st.tuples(st.sampled_from(["deliver", "settle", "reject", "all", "tell"]), st.lists(st.integers(0, 24), max_size=8)),
     max_size=30,
 )
 
@@ -99,6 +99,8 @@ def test_the_broker_never_sees_a_tag_it_does_not_know(steps: list[tuple[str, lis
         elif step == "all":
             bench.channel.settle_all()
             ours.clear()
+        elif step == "tell":
+            bench.channel.acknowledge()
         else:
             fresh = {tag for tag in tags if tag in ours}
             stale = bench.channel.settle(tags) if step == "settle" else bench.channel.reject(tags, requeue=True)
@@ -141,15 +143,16 @@ def test_a_hole_keeps_what_is_below_it_open() -> None:
     loop.close()
 
 
-async def test_what_is_settled_between_things_that_wait_goes_in_one_frame_with_them() -> None:
+async def test_what_is_settled_between_things_that_wait_goes_in_one_frame_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rubbish is settled at once, the honest among it when the ledger has it: gathered, both cost one frame."""
+    monkeypatch.setattr(channels, "ACK_WITHIN_S", 0.01)
     bench = Bench(asyncio.get_running_loop(), gather=50)
     bench.deliver(40)
     bench.channel.settle(range(2, 41))
     bench.channel.settle([1])
     bench.flush()
     assert bench.broker.frames == 0
-    await asyncio.sleep(10 * ACK_WITHIN_S)
+    await asyncio.sleep(10 * channels.ACK_WITHIN_S)
     bench.flush()
     assert (bench.broker.frames, bench.broker.open) == (1, [])
     bench.deliver(50)
@@ -158,15 +161,30 @@ async def test_what_is_settled_between_things_that_wait_goes_in_one_frame_with_t
     assert bench.broker.open == [], "so many do not wait either"
 
 
-async def test_a_channel_that_is_closed_hears_nothing_more() -> None:
+async def test_a_channel_that_is_closed_hears_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its number may be another's by then."""
+    monkeypatch.setattr(channels, "ACK_WITHIN_S", 0.01)
     bench = Bench(asyncio.get_running_loop(), gather=50)
     bench.deliver(2)
     bench.channel.settle([1])
     bench.channel.on_closed(406, "gone")
-    await asyncio.sleep(10 * ACK_WITHIN_S)
+    await asyncio.sleep(10 * channels.ACK_WITHIN_S)
     bench.flush()
     assert bench.broker.frames == 0
+
+
+async def test_of_what_may_be_lost_only_the_return_is_heard() -> None:
+    """Its key and its note are all that comes back; there is no confirm to wait for."""
+    heard: list[tuple[str, str]] = []
+    tap = Tap(asyncio.get_running_loop(), on_lost=lambda _: None, on_blocked=lambda *_: None, on_bug=lambda _: None)
+    socket = Socket()
+    tap.connection_made(socket)
+    soft = SoftChannel(tap, 1, 131_072, on_returned=lambda key, note: heard.append((key, note)), on_closed=lambda *_: None)
+    soft.tell("orders", "agent", b"body", "7.3", mandatory=True, persistent=False)
+    tap.flush()
+    assert b"7.3" in socket.written
+    soft.on_message(Envelope(frames.BASIC_RETURN, 312, False, "orders", "agent", None), Properties(0, message_id="7.3"), b"")
+    assert heard == [("agent", "7.3")]
 
 
 def publisher() -> tuple[PublishChannel, Socket]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.amqp import Link, Published
+from orchestrator.amqp import Link, Published, channels
 from orchestrator.amqp.errors import BrokenBy, CannotConnect, Fault, NoAnswer
 from orchestrator.amqp.topology import TASKS, intake, intake_queue
 from tests.amqp.conftest import BASE, Basket
@@ -79,6 +79,29 @@ async def test_bytes_that_come_one_by_one_are_understood(amqp_url: str) -> None:
         link.settle(basket.deliveries)
         await basket.until(20)
         assert basket.bodies == bodies
+
+
+@pytest.mark.parametrize(("told_after_s", "again"), [(0.0, [b"5"]), (3600.0, [b"0", b"1", b"2", b"3", b"4", b"5"])])
+async def test_what_is_settled_is_told_soon_and_comes_again_if_we_die_before(
+    amqp_url: str, monkeypatch: pytest.MonkeyPatch, told_after_s: float, again: list[bytes]
+) -> None:
+    """Five of a window of a hundred are no share that is told at once: they wait for their time."""
+    monkeypatch.setattr(channels, "ACK_WITHIN_S", told_after_s)
+    async with await Link.open(amqp_url, name="heir") as heir:
+        await heir.declare(BASE + intake("gpu"))
+        for number in range(6):
+            await heir.publish(TASKS, "gpu", b"%d" % number)
+        async with Proxy(amqp_url) as proxy, await Link.open(proxy.url, name="test") as link:
+            basket = Basket()
+            await link.consume(GPU, basket, prefetch=100, gather=True)
+            link.settle((await basket.until(6))[:5])
+            await link.stat(GPU)  # a turn of the loop; the broker has read what was written before
+            proxy.cut()
+            await asyncio.wait_for(link.broken, 2)
+        rest = Basket()
+        await heir.consume(GPU, rest, prefetch=100)
+        await rest.until(len(again))
+        assert rest.bodies == again
 
 
 async def test_a_consumer_that_ends_in_the_breath_in_which_it_begins_is_noticed(amqp_url: str) -> None:

@@ -9,7 +9,7 @@ import aiormq
 import pytest
 from pamqp import commands as spec
 
-from orchestrator.amqp import Link, Published
+from orchestrator.amqp import Link, Published, ledger
 from orchestrator.amqp.errors import BrokenBy, LedgerRewound
 from orchestrator.amqp.ledger import Gap, LedgerTail
 from orchestrator.amqp.topology import INTERNAL, KEY_LEDGER, LEDGER
@@ -169,13 +169,21 @@ async def test_an_entry_with_long_headers_keeps_its_place(amqp_url: str, link: L
     assert gaps == []
 
 
-async def test_nothing_is_left_open_in_a_quiet_ledger(link: Link) -> None:
-    """A message left unacknowledged would close the channel after ``consumer_timeout``."""
+async def test_nothing_is_left_open_in_a_quiet_ledger(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message left unacknowledged would close the channel after ``consumer_timeout``. Many are acknowledged at once, the last few
+    when their time has come."""
     tail = LedgerTail(link)
     basket = Basket()
-    consumer = await tail.follow("first", basket, on_gap=lambda _: None, prefetch=10)
+    monkeypatch.setattr(ledger, "SETTLE_AFTER_S", 3600.0)
+    consumer = await tail.follow("first", basket, on_gap=lambda _: None, prefetch=40)
     await append(tail, *numbered(0, 95))
     await basket.until(95)
+    assert consumer.unsettled == 5
+    await consumer.cancel()
+    monkeypatch.setattr(ledger, "SETTLE_AFTER_S", 0.0)
+    consumer = await tail.follow(95, basket, on_gap=lambda _: None, prefetch=40)
+    await append(tail, *numbered(95, 97))
+    await basket.until(97)
     await link.stat(LEDGER)  # a turn of the loop
     assert consumer.unsettled == 0
 

@@ -141,6 +141,29 @@ async def test_settled_messages_are_gone_and_others_come_back(opener: Opener, li
     assert all(delivery.redelivered for delivery in again.deliveries)
 
 
+async def test_what_may_be_lost_arrives_or_is_said_to_have_found_no_queue(opener: Opener, link: Link) -> None:
+    """No confirm comes, and none is waited for; what no queue takes is told by its key and its note, where that was asked."""
+    returned: list[tuple[str, str]] = []
+    came_back = asyncio.Event()
+
+    def heed(key: str, note: str) -> None:
+        returned.append((key, note))
+        came_back.set()
+
+    await link.declare(intake("gpu"))
+    teller = await opener("teller", on_returned=heed)
+    teller.tell(TASKS, "gpu", b"there")
+    teller.tell(ORDERS, "nowhere", b"unasked", note="1")
+    teller.tell(ORDERS, "nowhere", b"asked", note="2", mandatory=True)
+    basket = Basket()
+    await link.consume(GPU, basket, prefetch=10, no_ack=True)
+    await basket.until(1)
+    await asyncio.wait_for(came_back.wait(), 10)
+    assert (basket.bodies, returned) == ([b"there"], [("nowhere", "2")])
+    with pytest.raises(ValueError, match="without anybody to hear"):
+        link.tell(TASKS, "gpu", b"mute")
+
+
 async def test_a_handle_of_another_session_settles_nothing(opener: Opener, link: Link) -> None:
     """Tags begin at 1 in every session: a stale handle must not acknowledge the message that has its number now."""
     await link.declare(intake("gpu"))

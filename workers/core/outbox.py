@@ -7,9 +7,9 @@ commit). So a lone report leaves at once, and ten thousand leave in a few messag
   a sync) and
   *kept* until released. Order is the order of finishing.
 * ``notes``: soft. ``stopped`` and ``refused`` leave as soon as the lane is free. ``started`` and ``progress``
-  travel along, and otherwise wait until no publish of reports is under way: a short job's report then overtakes
-  its ``started``, which is not sent. A ``stopped`` waits for the confirm of its attempt's checkpoint: or the
-  next attempt would start without it.
+  travel along, and otherwise wait until no publish of reports is under way; ``started`` also waits for its moment
+  (``Limits.started_ns``): a short job's report then overtakes its ``started``, which is not sent. A ``stopped`` waits
+  for the confirm of its attempt's checkpoint: or the next attempt would start without it.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Outbox:
         self._stopped: dict[Attempt, Note] = {}
         """Those of which it is being said, with the checkpoint that their tasks must wait for."""
         self._started: dict[Attempt, Note] = {}
+        self._started_due_ns: Nanos = 0
+        """The first of these may leave from then on, and takes the others along."""
         self._progress: dict[Attempt, Note] = {}
         self._progress_due_ns: Nanos = 0
         """Progress may leave from then on."""
@@ -102,9 +104,7 @@ class Outbox:
 
     def note(self, note: Note) -> None:
         """A soft word."""
-        if note.what == "started":
-            self._started[note.attempt] = note
-        elif note.what == "progress":
+        if note.what == "progress":
             self._progress[note.attempt] = note
         else:
             self._started.pop(note.attempt, None)
@@ -115,6 +115,11 @@ class Outbox:
                 len(self._urgent) < _URGENT_MAX
             ):  # of more than that somebody else is to blame: whoever misses an answer asks again
                 self._urgent.append(note)
+
+    def started(self, note: Note, due_ns: Nanos) -> None:
+        """A soft word, for which there is time until ``due_ns``."""
+        self._started_due_ns = min(due_ns, self._started_due_ns) if self._started else due_ns
+        self._started[note.attempt] = note
 
     def release(self, attempt: Attempt) -> None:
         """The coordinator has this report in its ledger (or the attempt is over for it)."""
@@ -194,8 +199,9 @@ class Outbox:
         if self.notes_token:
             return []
         progress_due = bool(self._progress) and now_ns >= self._progress_due_ns
+        started_due = bool(self._started) and now_ns >= self._started_due_ns
         calm = self.under_way is None
-        if not self._urgent and not (calm and (self._started or progress_due)):
+        if not self._urgent and not (calm and (started_due or progress_due)):
             return []
         waiting = [*self._urgent, *self._started.values()]
         if progress_due:
@@ -265,7 +271,11 @@ class Outbox:
             return None
         if self.owed or self.checkpoints:
             return self._retry_ns
-        return self._progress_due_ns if self._progress and not self.notes_token else None
+        if self.notes_token or not (self._progress or self._started):
+            return None
+        if not (self._progress and self._started):
+            return self._progress_due_ns if self._progress else self._started_due_ns
+        return min(self._progress_due_ns, self._started_due_ns)
 
     @property
     def has_urgent(self) -> bool:

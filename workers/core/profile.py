@@ -75,6 +75,8 @@ class Limits(Struct, frozen=True):
     """Ids of everything held, in bytes: beyond it new work is refused, because ``Held`` is one message and must fit."""
     listed_max: int = MOST_LISTED
     """Attempts that a beat lists; with more it says "too many"."""
+    started_ns: Nanos = 200 * NS_PER_MS
+    """The start of a task's first try is said so late: for eyes that is soon enough, and most tasks are over before."""
     progress_ns: Nanos = 200 * NS_PER_MS
     """Progress leaves at most this often: it is for eyes, which are slower than handlers."""
     soft_share: float = 0.8

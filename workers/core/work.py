@@ -132,7 +132,12 @@ class Work:
             self.holdings.time_out_at(job, now_ns + job.timeout_ns)
         if job.state == "starting":
             self.holdings.to(job, "running")
-            self.outbox.note(Note(job.assignment.task, job.attempt, "started", job.started_ns))
+            note = Note(job.assignment.task, job.attempt, "started", job.started_ns)
+            self.outbox.started(note, now_ns if self._is_awaited(job) else now_ns + self._limits.started_ns)
+
+    def _is_awaited(self, job: Job) -> bool:
+        """Whether the coordinator decides by its start: it may ask it to make room, or wants to know who kills instances."""
+        return job.assignment.number > 1 or self._handlers[job.assignment.handler].preemptible
 
     def _progressed(self, now_ns: Nanos, event: Progressed) -> None:
         if (job := self._speaking(event)) is not None:

@@ -78,6 +78,8 @@ class Shell:
         self._mailbox: Mailbox[Event] = Mailbox(self._loop, self._step)
         self._finished: asyncio.Future[str] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        """When it is due."""
         self._link: Link | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -121,14 +123,18 @@ class Shell:
                 self._finished.set_exception(bug)
 
     def _sleep(self, now_ns: int) -> None:
+        due_ns = self._agent.next_deadline()
         if self._timer is not None:
+            if due_ns == self._timer_ns:
+                return  # mostly: the next beat is the next
             self._timer.cancel()
             self._timer = None
-        due_ns = self._agent.next_deadline()
         if due_ns is not None:
+            self._timer_ns = due_ns
             self._timer = self._loop.call_later(max(due_ns - now_ns, 0) / NS_PER_S, self._wake)
 
     def _wake(self) -> None:
+        self._timer = None
         self._step([TimePassed()])
 
     def _perform(self, command: Command) -> None:

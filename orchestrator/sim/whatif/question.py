@@ -32,7 +32,7 @@ STRETCHED = Config(
 )
 """The coordinator's numbers where nobody dies in silence and the ledger has no end; all that decide about work are its own."""
 
-PATIENT = Limits(beat_ns=FOREVER_NS, beat_jitter=0.0)
+PATIENT = Limits(beat_ns=FOREVER_NS, beat_jitter=0.0, started_ns=0)
 """The agents' numbers, likewise."""
 
 

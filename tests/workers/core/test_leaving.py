@@ -19,6 +19,7 @@ def busy() -> Stage:
     stage.start(1, 1)
     stage.start(1, 2, handler="crunch")
     stage.assign(1, 3, handler="crunch")
+    stage.wait(stage.agent.limits.started_ns)
     stage.flush()
     stage.forget()
     return stage

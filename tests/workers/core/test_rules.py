@@ -295,6 +295,8 @@ def test_a_stop_is_always_answered() -> None:
     stage.assign(1, 4, 5, handler="crunch")
     stage.step(JobDone(Attempt(1, 3)))
     stage.flush()
+    stage.wait(stage.agent.limits.started_ns)
+    stage.flush()
     stage.forget()
     for n in (99, 5, 1, 2, 3):
         stage.stop(1, n)

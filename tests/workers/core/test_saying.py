@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.vocabulary import NS_PER_S, Attempt
-from orchestrator.wire.messages import Announce, Beat, Error, Held, Reports
+from orchestrator.wire.messages import Announce, Beat, Error, Handler, Held, Reports
 from tests.workers.core.stage import MS, PROFILE, Stage
 from workers.core import Limits
 from workers.core.commands import Publish
@@ -55,8 +56,48 @@ def test_a_started_note_is_not_sent_when_the_report_overtakes_it() -> None:
     stage.assign(1, 1, 2)
     stage.step(JobStarted(Attempt(1, 1)), JobDone(Attempt(1, 1)), JobStarted(Attempt(1, 2)))
     stage.flush()
+    stage.wait(stage.agent.limits.started_ns)
     assert stage.reports() == [("done", 1)]
     assert stage.notes() == [("started", 2, "")]
+
+
+def test_the_start_of_a_first_try_is_said_late_and_takes_the_others_along() -> None:
+    """Most tasks are over before anybody would have looked; who runs on is seen soon enough."""
+    stage = fresh()
+    late_ns = stage.agent.limits.started_ns
+    stage.start(1, 1, 2)
+    stage.wait(late_ns // 2)
+    stage.start(1, 3)
+    stage.step(JobDone(Attempt(1, 1)))
+    stage.flush()
+    assert stage.notes() == []
+    stage.wait(late_ns // 2)
+    assert stage.notes() == [("started", 2, ""), ("started", 3, "")]
+    stage.flush()
+    stage.start(1, 4)
+    stage.wait(late_ns - 1)
+    assert len(stage.notes()) == 2
+    stage.wait(1)
+    assert stage.notes()[2:] == [("started", 4, "")]
+
+
+def test_the_start_of_another_try_is_said_at_once() -> None:
+    """Its instance may have died of it: should this one too, it must have been seen to run. What waits to be said goes along."""
+    stage = fresh()
+    stage.start(1, 1)
+    assert stage.notes() == []
+    stage.start(1, 2, number=2)
+    assert stage.notes() == [("started", 1, ""), ("started", 2, "")]
+
+
+def test_the_start_of_what_may_be_asked_to_make_room_is_said_at_once() -> None:
+    """The coordinator weighs how long it has run."""
+    profile = replace(PROFILE, handlers=(Handler("resize", preemptible=True),))
+    stage = Stage(profile)
+    stage.step(TimePassed())
+    stage.serve(1)
+    stage.start(1, 1)
+    assert stage.notes() == [("started", 1, "")]
 
 
 def test_started_notes_wait_while_reports_are_under_way() -> None:
