@@ -148,6 +148,11 @@ class Missing(BrokerRefused):
         super().__init__(message)
 
 
+class NotYet(BrokerRefused):
+    """A stream is there, and none of its replicas runs on the node that was asked: the node is starting, or the stream is being
+    made this moment (so says RabbitMQ 4.0 to the second of two who declare it at once). Asking again later is the cure."""
+
+
 class QueueLocked(BrokerRefused):
     """The queue is exclusive to a connection that lives."""
 
@@ -206,6 +211,9 @@ _INEQUIVALENT = re.compile(
 )
 
 
+_NO_REPLICA = "does not have a running replica on the local node"
+
+
 _CODES: Mapping[type[AMQPError], int] = {
     ChannelAccessRefused: 403,
     ChannelNotFoundEntity: 404,
@@ -229,6 +237,11 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
             f"{what} was refused: {there} exists with another {argument} (the broker has {theirs}; we want {ours}). "
             f"It was left as it is, and we do not start on a queue that is not what we need. Set the same {argument} "
             "here as it has there; or, once it is empty and nobody needs it, delete it so that it is made anew.",
+        )
+    if code == 406 and _NO_REPLICA in text:
+        return NotYet(
+            f"{what} was refused for now: no replica of it runs on that node of the broker yet ({text}). Nothing was changed. "
+            "It is tried again; should that repeat, see `rabbitmqctl list_queues name leader online` and the broker's log."
         )
     if code == 404:
         return Missing(

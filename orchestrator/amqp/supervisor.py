@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias, TypeVar
 
-from orchestrator.amqp.errors import OPERATOR_MUST_ACT, AccessRefused, Broken, BrokenBy, CannotConnect, LinkLost, Missing, NoAnswer
+from orchestrator.amqp.errors import (
+    OPERATOR_MUST_ACT,
+    AccessRefused,
+    Broken,
+    BrokenBy,
+    CannotConnect,
+    LinkLost,
+    Missing,
+    NoAnswer,
+    NotYet,
+)
 from orchestrator.amqp.link import Link
 
 T = TypeVar("T")
@@ -98,10 +108,11 @@ async def keep_session(
     """Open a session and ``run`` with it, again and again until ``run`` returns by itself; its result is ours.
 
     When the session breaks, ``run`` is cancelled and awaited, then the link is closed. A ``run`` that raises LinkLost
-    or NoAnswer ended with its session; so did one that raises Missing: nobody has declared yet what it needs, or it
-    was deleted; and one that raises AccessRefused, unless that was in the first session before it was steady: a right
-    that was taken away may be given back, one that never was is a mistake. Whatever else it raises, and the exception of
-    a sink that failed, is a crash and is raised here, after the link is closed. To stop from outside, cancel.
+    or NoAnswer ended with its session; so did one that raises Missing (nobody has declared yet what it needs, or it was
+    deleted) or NotYet (the broker is still making it), and one that raises AccessRefused, unless that was in the first
+    session before it was steady: a right that was taken away may be given back, one that never was is a mistake.
+    Whatever else it raises, and the exception of a sink that failed, is a crash and is raised here, after the link is
+    closed. To stop from outside, cancel.
     """
     backoff = backoff or Backoff()
     loop = asyncio.get_running_loop()
@@ -152,7 +163,7 @@ async def _one(link: Link, run: Callable[[Link], Awaitable[T]]) -> tuple[T] | Br
     error = None if task.cancelled() else task.exception()
     if isinstance(error, LinkLost):
         return error.broken
-    if isinstance(error, NoAnswer | Missing):
+    if isinstance(error, NoAnswer | Missing | NotYet):
         return Broken(BrokenBy.REFUSED, f"session {link.session}", str(error))
     if error is not None:
         raise error

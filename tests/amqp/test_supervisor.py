@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from orchestrator.amqp import Delivery, Link, Published
-from orchestrator.amqp.errors import AccessRefused, BrokenBy, CannotConnect, Fault, TopologyMismatch
+from orchestrator.amqp.errors import AccessRefused, BrokenBy, CannotConnect, Fault, TopologyMismatch, broker_refused
 from orchestrator.amqp.supervisor import Backoff, OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
 from orchestrator.amqp.topology import TASKS, Queue, Topology, base, intake, intake_queue
 from orchestrator.live.embedded import EmbeddedBroker
@@ -118,6 +118,20 @@ async def test_an_agent_waits_until_somebody_has_declared_what_it_needs(amqp_url
     ended = events[1]
     assert isinstance(ended, SessionEnded)
     assert "Start a coordinator" in str(ended)
+
+
+async def test_a_stream_that_is_being_made_is_asked_for_again(amqp_url: str) -> None:
+    """In the words of a node of RabbitMQ 4.0 to the second of two coordinators that began in the same moment."""
+    turns = itertools.count()
+    said = "PRECONDITION_FAILED - stream queue 'orchestrator.ledger' in vhost '/' does not have a running replica on the local node"
+
+    async def run(link: Link) -> int:
+        turn = next(turns)
+        if turn < 2:
+            raise broker_refused(406, said, "Consuming from orchestrator.ledger", "orchestrator.ledger")
+        return turn
+
+    assert await keep_session(door(amqp_url), run, rng=Random(1), on_event=lambda _: None, backoff=QUICK) == 2
 
 
 async def test_a_right_that_was_taken_away_may_be_given_back(amqp_url: str) -> None:
