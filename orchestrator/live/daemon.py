@@ -24,6 +24,7 @@ from orchestrator.heap import give_back_large_blocks
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
+from orchestrator.live.mending import mend
 from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
 from orchestrator.live.settings import Settings
@@ -102,6 +103,7 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.do_chores())
                 group.create_task(session.renew_token())
+                group.create_task(mend(session.link, session.routes))
                 group.create_task(self._loop(session))
         except* LinkError as faults:
             raise faults.exceptions[0] from None

@@ -31,6 +31,7 @@ from orchestrator.core.events import (
 )
 from orchestrator.core.offences import loud
 from orchestrator.core.registry import QUEUE_PREFIX
+from orchestrator.live.mending import heed_cancellation
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry
 from orchestrator.vocabulary import Ending
@@ -166,8 +167,7 @@ class Session:
         while True:
             chore = await self._chores.get()
             await chore()
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError  # the library ends a request that was cancelled as if it had been answered
+            heed_cancellation()
 
     async def renew_token(self) -> None:
         """A held message makes brokers suspicious after half an hour: lay down a new token, then settle the old one."""
@@ -177,6 +177,13 @@ class Session:
                 await self.link.publish(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False, timeout_s=10)
                 old, self._token = self._token, None
                 self.link.settle([old])
+
+    def routes(self) -> topology.Topology:
+        """Exchanges and bindings that must be there while we serve."""
+        services = (queue.removeprefix(topology.intake_queue("")) for queue in self._intake if queue != topology.TASKS)
+        parts = (topology.registry_inbox(self.nonce), *map(topology.intake, services))
+        whole = sum(parts, self._settings.topology)
+        return topology.Topology(exchanges=whole.exchanges, bindings=whole.bindings)
 
     # --- events in ------------------------------------------------------------------------------------------------------
 
