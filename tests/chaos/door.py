@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 CHUNK = 65_536
-ROLE = re.compile(rb"\((consume|publish|beats)\)")
+ROLE = re.compile(rb"\((consume|publish|beats|ledger)\)")
 
 
 class Wire:
@@ -30,6 +30,8 @@ class Door:
         self.ports = ports
         self.delay_s = 0.0
         """Each way."""
+        self.bytes_per_s = 0.0
+        """Of each connection, each way; 0: as many as come."""
         self._shut: set[str] = set()
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
@@ -142,4 +144,6 @@ class Door:
             await self._passable(wire)
             if not writer.is_closing():
                 writer.write(data)
+                if self.bytes_per_s:
+                    await asyncio.sleep(len(data) / self.bytes_per_s)
             late.task_done()

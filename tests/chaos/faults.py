@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from random import Random
 
+from tests.chaos.door import Door
 from tests.chaos.town import Actor, Town
 
 
@@ -24,33 +25,44 @@ async def kill(town: Town, *actors: Actor) -> None:
         await actor.ended()
 
 
-async def pause(town: Town, actor: Actor, seconds: float) -> None:
+async def pause(town: Town, actors: Sequence[Actor], seconds: float) -> None:
     """SIGSTOP, and SIGCONT later. A virtual machine that is moved, a laptop that sleeps, a host that swaps."""
     began = time.monotonic_ns()
-    actor.send(signal.SIGSTOP)
+    for actor in actors:
+        actor.send(signal.SIGSTOP)
     await asyncio.sleep(seconds)
-    actor.send(signal.SIGCONT)
-    town.harm(actor, "paused", began, time.monotonic_ns())
+    for actor in actors:
+        actor.send(signal.SIGCONT)
+        town.harm(actor, "paused", began, time.monotonic_ns())
 
 
-async def unplug(town: Town, actor: Actor, seconds: float) -> None:
-    """Nothing passes for a while, and nobody is told. A cable, a switch, a firewall."""
-    assert actor.door is not None
+async def unplug(town: Town, actors: Sequence[Actor], seconds: float, role: str = "") -> None:
+    """Nothing passes for a while, and nobody is told. A cable, a switch, a firewall. ``role``: only on that connection of each."""
     began = time.monotonic_ns()
-    await actor.door.shut()
+    for door in _doors(actors):
+        await door.shut(role)
     await asyncio.sleep(seconds)
-    await actor.door.unshut()
-    town.harm(actor, "unplugged", began, time.monotonic_ns())
+    for door in _doors(actors):
+        await door.unshut()
+    for actor in actors:
+        town.harm(actor, "unplugged", began, time.monotonic_ns())
 
 
-async def deafen(town: Town, actor: Actor, seconds: float) -> None:
-    """What is sent to it does not arrive, what it says does. A half-open connection, a thread that hangs."""
-    assert actor.door is not None
-    began = time.monotonic_ns()
-    await actor.door.shut("consume")
-    await asyncio.sleep(seconds)
-    await actor.door.unshut()
-    town.harm(actor, "deaf", began, time.monotonic_ns())
+async def half_open(town: Town, actor: Actor, role: str, seconds: float) -> None:
+    """Nothing passes on one of a session's connections: it says and does not hear (``consume``, ``ledger``), or the other way round
+    (``publish``). A half-open connection, a thread that hangs."""
+    await unplug(town, [actor], seconds, role)
+
+
+def _doors(actors: Sequence[Actor]) -> list[Door]:
+    doors = [one.door for one in actors if one.door is not None]
+    assert len(doors) == len(actors), "a town with doors"
+    return doors
+
+
+def _all_doors(town: Town) -> list[Door]:
+    assert town.producer_door is not None
+    return [*_doors([*town.coordinators, *town.workers]), town.producer_door]
 
 
 async def reset(town: Town, actor: Actor) -> None:
@@ -82,14 +94,20 @@ async def storm(town: Town, dice: Random, seconds: float, share: float = 0.2, ev
 
 async def slow_net(town: Town, seconds: float, delay_s: float = 0.2) -> None:
     """Every byte takes longer, both ways. Another continent, a saturated link."""
-    doors = [one.door for one in (*town.coordinators, *town.workers)] + [town.producer_door]
-    for door in doors:
-        assert door is not None
+    for door in _all_doors(town):
         door.delay_s = delay_s
     await asyncio.sleep(seconds)
-    for door in doors:
-        assert door is not None
+    for door in _all_doors(town):
         door.delay_s = 0.0
+
+
+async def thin_net(town: Town, seconds: float, bytes_per_s: float = 32_000) -> None:
+    """Little passes, on each connection, both ways. A link that somebody else fills."""
+    for door in _all_doors(town):
+        door.bytes_per_s = bytes_per_s
+    await asyncio.sleep(seconds)
+    for door in _all_doors(town):
+        door.bytes_per_s = 0.0
 
 
 async def memory_alarm(town: Town, seconds: float) -> None:
@@ -117,6 +135,83 @@ async def withdraw_permission(town: Town, seconds: float) -> None:
         await reset(town, actor)
     await asyncio.sleep(seconds)
     await town.nodes.permit(".*")
+
+
+def _all_reset(town: Town) -> None:
+    for actor in (*town.coordinators, *town.workers):
+        town.harm(actor, "reset", time.monotonic_ns(), time.monotonic_ns())
+
+
+async def without_user(town: Town, seconds: float) -> None:
+    """The user is deleted, and made anew with its old password. An operator's mistake, a directory that cannot be asked."""
+    nodes = town.nodes
+    _all_reset(town)
+    await nodes.eval(f'rabbit_auth_backend_internal:delete_user(<<"{nodes.user}">>, <<"operator">>).')
+    await asyncio.sleep(seconds)
+    await nodes.eval(f'rabbit_auth_backend_internal:add_user(<<"{nodes.user}">>, <<"{nodes.password}">>, <<"operator">>).')
+    await nodes.permit(".*")
+
+
+async def close_connections(town: Town) -> None:
+    """`rabbitmqctl close_all_connections`: each is told, and ends."""
+    _all_reset(town)
+    await town.nodes.eval('[rabbit_networking:close_connection(C, "an operator") || C <- rabbit_networking:connections()].')
+
+
+async def close_channels(town: Town) -> None:
+    """The broker ends every channel over an error of its own finding, and leaves the connections."""
+    _all_reset(town)
+    error = '{amqp_error, precondition_failed, "an error of this channel", none}'
+    await town.nodes.eval(f"[exit(C, {error}) || C <- rabbit_channel:list()].")
+
+
+async def suspicious_broker(town: Town, bearable_ms: int, seconds: float) -> None:
+    """Nobody may hold a message for longer than that: the broker ends the channel. Half an hour is its default.
+
+    (Channels read how long when they begin, so all connections are closed before and after.)
+    """
+    nodes = town.nodes
+    was = [
+        await nodes.eval(f"{{ok, X}} = application:get_env(rabbit, {key}), X.")
+        for key in ("consumer_timeout", "channel_tick_interval")
+    ]
+    await nodes.eval(
+        f"[application:set_env(rabbit, K, V) || {{K, V}} <- [{{consumer_timeout, {bearable_ms}}}, {{channel_tick_interval, 500}}]]."
+    )
+    await close_connections(town)
+    await asyncio.sleep(seconds)
+    await nodes.eval(
+        f"[application:set_env(rabbit, K, V) || {{K, V}} <- [{{consumer_timeout, {was[0]}}}, {{channel_tick_interval, {was[1]}}}]]."
+    )
+    await close_connections(town)
+
+
+async def policy(town: Town, pattern: str, definition: list[tuple[str, int]], seconds: float) -> None:
+    """A policy over some queues, for a while."""
+    terms = ", ".join(f'{{<<"{key}">>, {value}}}' for key, value in definition)
+    await town.nodes.eval(
+        f'ok = rabbit_policy:set(<<"/">>, <<"mistake">>, <<"{pattern}">>, [{terms}], 0, <<"queues">>, <<"operator">>).'
+    )
+    await asyncio.sleep(seconds)
+    await town.nodes.eval('ok = rabbit_policy:delete(<<"/">>, <<"mistake">>, <<"operator">>).')
+
+
+async def cut_off_node(town: Town, node: int, seconds: float) -> None:
+    """A node and the others do not hear each other, and clients hear all. A network that is torn.
+
+    (They are told a wrong cookie of each other, so that they cannot connect anew.)
+    """
+    nodes = town.nodes
+    for other in range(nodes.count):
+        if other != node:
+            name = nodes.name(other)
+            await nodes.eval(f"erlang:set_cookie('{name}', torn), erlang:disconnect_node('{name}').", node)
+            await nodes.eval(f"erlang:set_cookie('{nodes.name(node)}', torn), erlang:disconnect_node('{nodes.name(node)}').", other)
+    await asyncio.sleep(seconds)
+    for one in range(nodes.count):
+        for other in range(nodes.count):
+            if one != other:
+                await nodes.eval(f"erlang:set_cookie('{nodes.name(other)}', '{nodes.cookie}').", one)
 
 
 async def restart_node(town: Town, node: int, *, brutal: bool, down_s: float = 0.0) -> None:

@@ -34,6 +34,11 @@ cluster_partition_handling = autoheal
 was suspended and woke up believes the others gone; with ``pause_minority`` it stays so until it is restarted (seen on 3.10.8)."""
 
 
+def found(queue: str) -> str:
+    """Binds `Q` to it, in Erlang."""
+    return f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>))'
+
+
 class Nodes:
     """``count`` nodes; use as a context manager. Numbers begin at 0."""
 
@@ -111,6 +116,16 @@ class Nodes:
     def user(self) -> str:
         """Whom the URL names."""
         return self._identities[0].user
+
+    @property
+    def password(self) -> str:
+        """The user's."""
+        return self._identities[0].password
+
+    @property
+    def cookie(self) -> str:
+        """By which nodes know each other."""
+        return self._identities[0].cookie
 
     async def eval(self, expression: str, node: int = 0) -> str:
         """What an expression of Erlang is there. Raises AssertionError with its complaint."""

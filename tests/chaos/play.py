@@ -10,7 +10,10 @@ from random import Random
 from typing import Any
 
 from tests.chaos import witness
-from tests.chaos.town import Load, Town
+from tests.chaos.town import Actor, Load, Town
+
+LEASE_S = 5.0
+"""How long a worker is believed in without being heard."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,14 @@ class Scene:
     async def go_on(self, seconds: float) -> None:
         """Let the load flow."""
         await asyncio.sleep(seconds)
+
+    def victim(self) -> Actor:
+        """A worker that lives, drawn by lot."""
+        return self.dice.choice([one for one in self.town.workers if one.alive])
+
+    async def comes_back(self, victim: Actor, since_ns: int) -> None:
+        """Until it has joined anew: whatever it ran under its last incarnation counts no more."""
+        await self.town.until(lambda: victim.last("joined") > since_ns, f"{victim.name} does not come back")
 
     async def works_again(self, within_s: float = 120.0) -> None:
         """Until a task that is submitted now is answered."""
@@ -104,15 +115,23 @@ async def play(town: Town, scenario: Scenario, seed: int, *, short: bool = False
     """
     began = time.monotonic()
     verdict = Verdict(scenario.name, seed)
-    from_ns = over_ns = 0
     try:
         await town.revive()
     except AssertionError as fault:
         verdict.faults.append(f"the town is not whole before it begins: {fault}")
         verdict.story = town.story(200)
         return verdict
+    try:
+        return await _played(town, scenario, verdict, began, short=short, patience=patience)
+    except TimeoutError:  # of the load, before anything was done
+        verdict.faults.append("nothing that is submitted is answered before it begins")
+        verdict.story = town.story(200)
+        return verdict
+
+
+async def _played(town: Town, scenario: Scenario, verdict: Verdict, began: float, *, short: bool, patience: float) -> Verdict:
     async with town.load(rate=scenario.rate, seconds=scenario.seconds) as load:
-        scene = Scene(town, Random(f"{scenario.name}{seed}"), load, short)
+        scene = Scene(town, Random(f"{scenario.name}{verdict.seed}"), load, short)
         await scene.go_on(0.5)
         from_ns = time.monotonic_ns()
         try:

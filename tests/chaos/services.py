@@ -50,6 +50,14 @@ async def poison(context: Context) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@service.task("hog", retries=0)
+async def hog(seconds: float, context: Context) -> None:
+    """Computes, and lets nothing else on its loop have a turn."""
+    tell("start", context.task, context.attempt)
+    time.sleep(seconds)  # noqa: ASYNC251  that is what it is for
+    tell("end", context.task, context.attempt)
+
+
 @service.task("stubborn", kind="thread", retries=0)
 def stubborn(seconds: float, context: Context) -> None:
     """Does not care that it was told to stop."""

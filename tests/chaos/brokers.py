@@ -1,0 +1,124 @@
+"""Stories of brokers: one that is stopped, killed, frozen, full; the nodes of three, one by one, in pairs and torn apart."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.chaos import faults
+from tests.chaos.nodes import found
+from tests.chaos.play import LEASE_S, Scene
+
+
+async def broker_restarted(scene: Scene) -> None:
+    await faults.restart_node(scene.town, 0, brutal=False)
+    scene.taken_back()
+
+
+async def broker_killed(scene: Scene) -> None:
+    await faults.restart_node(scene.town, 0, brutal=True)
+    scene.taken_back()
+
+
+async def broker_frozen(scene: Scene) -> None:
+    """Longer than every lease: whoever waits for it closes its window, and comes back with what it had finished."""
+    await faults.freeze_node(scene.town, 0, 8 if scene.short else 20)
+    scene.taken_back()
+
+
+async def memory_alarm(scene: Scene) -> None:
+    await faults.memory_alarm(scene.town, LEASE_S * (2 if scene.short else 12))
+
+
+async def disk_alarm(scene: Scene) -> None:
+    await faults.disk_alarm(scene.town, LEASE_S * (2 if scene.short else 12))
+
+
+async def slow_net(scene: Scene) -> None:
+    await faults.slow_net(scene.town, 5 if scene.short else 30)
+
+
+async def thin_net(scene: Scene) -> None:
+    await faults.thin_net(scene.town, 5 if scene.short else 30)
+    scene.taken_back()
+
+
+async def reset_storm(scene: Scene) -> None:
+    await faults.storm(scene.town, scene.dice, 5 if scene.short else 60)
+
+
+# --- three nodes --------------------------------------------------------------------------------------------------------------
+
+
+async def _leader_node(scene: Scene, queue: str) -> int:
+    """Number of the node where the leader of this queue or stream is."""
+    nodes = scene.town.nodes
+    where = "case amqqueue:get_pid(Q) of {_, Node} -> Node; Pid -> node(Pid) end"
+    name = (await nodes.eval(f"{found(queue)}, {where}.")).strip("'")
+    return next(n for n in range(nodes.count) if nodes.name(n) == name)
+
+
+async def _kill_node_of(scene: Scene, queue: str) -> None:
+    node = await _leader_node(scene, queue)
+    scene.figures["node"] = node
+    await faults.restart_node(scene.town, node, brutal=True, down_s=3)
+
+
+async def ledger_node_killed(scene: Scene) -> None:
+    await _kill_node_of(scene, "orchestrator.ledger")
+
+
+async def reports_node_killed(scene: Scene) -> None:
+    await _kill_node_of(scene, "orchestrator.reports")
+
+
+async def intake_node_killed(scene: Scene) -> None:
+    await _kill_node_of(scene, "orchestrator.tasks.town")
+
+
+async def worker_node_killed(scene: Scene) -> None:
+    """The node that the coordinators are not connected to: they see its agents vanish, and live on."""
+    await faults.restart_node(scene.town, 2, brutal=True, down_s=3)
+
+
+async def leaders_node_killed(scene: Scene) -> None:
+    """The one that the leader and a worker are connected to."""
+    town = scene.town
+    node = town.coordinators.index(town.leader) % town.nodes.count
+    scene.figures["node"] = node
+    await faults.restart_node(town, node, brutal=True, down_s=3)
+
+
+async def two_nodes_killed(scene: Scene) -> None:
+    """Nothing can be confirmed by the one that is left: all wait, and nobody hears that anything is safe."""
+    nodes = scene.town.nodes
+    both = scene.dice.sample(range(nodes.count), 2)
+    scene.figures["nodes"] = both
+    for node in both:
+        await nodes.kill(node)
+    await scene.go_on(5)
+    await asyncio.gather(*(nodes.start(node) for node in both))
+    scene.taken_back()
+
+
+async def node_cut_off(scene: Scene) -> None:
+    """The others and it believe each other gone; clients of both are connected all along."""
+    node = scene.dice.randrange(scene.town.nodes.count)
+    scene.figures["node"] = node
+    await faults.cut_off_node(scene.town, node, 20)
+    scene.taken_back()
+
+
+async def node_frozen(scene: Scene) -> None:
+    node = scene.dice.randrange(scene.town.nodes.count)
+    scene.figures["node"] = node
+    await faults.freeze_node(scene.town, node, 20)
+
+
+async def everything_rolls(scene: Scene) -> None:
+    """An update of everything: each broker node, each coordinator, each worker, one after the other."""
+    town = scene.town
+    await faults.restart(town, town.coordinators)
+    await faults.restart(town, town.workers)
+    for node in range(town.nodes.count):
+        await faults.restart_node(town, node, brutal=False)
+        await scene.works_again()
