@@ -149,8 +149,9 @@ class Missing(BrokerRefused):
 
 
 class NotYet(BrokerRefused):
-    """A stream is there, and none of its replicas runs on the node that was asked: the node is starting, or the stream is being
-    made this moment (so says RabbitMQ 4.0 to the second of two who declare it at once). Asking again later is the cure."""
+    """A stream is there, and none of its replicas runs on the node that was asked: nodes are gone or starting (3.10 says so when
+    two of three were killed), or it is being made this moment (4.0 says so to the second of two who declare it at once). Asking
+    again later is the cure."""
 
 
 class QueueLocked(BrokerRefused):
@@ -211,7 +212,7 @@ _INEQUIVALENT = re.compile(
 )
 
 
-_NO_REPLICA = "does not have a running replica on the local node"
+_NO_REPLICA = re.compile("does not have a (running )?replica on the local node")
 
 
 _CODES: Mapping[type[AMQPError], int] = {
@@ -238,7 +239,7 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
             f"It was left as it is, and we do not start on a queue that is not what we need. Set the same {argument} "
             "here as it has there; or, once it is empty and nobody needs it, delete it so that it is made anew.",
         )
-    if code == 406 and _NO_REPLICA in text:
+    if code == 406 and _NO_REPLICA.search(text):
         return NotYet(
             f"{what} was refused for now: no replica of it runs on that node of the broker yet ({text}). Nothing was changed. "
             "It is tried again; should that repeat, see `rabbitmqctl list_queues name leader online` and the broker's log."

@@ -103,7 +103,7 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.do_chores())
                 group.create_task(session.renew_token())
-                group.create_task(mend(session.link, session.routes))
+                group.create_task(mend(session.link, self._settings.topology, session.nonce, session.intake))
                 group.create_task(self._loop(session))
         except* LinkError as faults:
             raise faults.exceptions[0] from None

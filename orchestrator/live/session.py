@@ -82,7 +82,7 @@ class Session:
         self._tail = LedgerTail(link)
         self._under_way: tuple[bytes, Entry] | None = None
         """The entry we appended last, to be recognised without decoding when it is read back."""
-        self._intake: dict[str, Consumer] = {}
+        self.intake: dict[str, Consumer] = {}
         self._registry: Consumer | None = None
         self._rubbish: dict[tuple[str, str | None], Garbled] = {}
         """What came since the last step and is no message, by queue and user."""
@@ -177,13 +177,6 @@ class Session:
                 await self.link.publish(topology.INTERNAL, topology.KEY_LEADER, b"token", mandatory=False, timeout_s=10)
                 old, self._token = self._token, None
                 self.link.settle([old])
-
-    def routes(self) -> topology.Topology:
-        """Exchanges and bindings that must be there while we serve."""
-        services = (queue.removeprefix(topology.intake_queue("")) for queue in self._intake if queue != topology.TASKS)
-        parts = (topology.registry_inbox(self.nonce), *map(topology.intake, services))
-        whole = sum(parts, self._settings.topology)
-        return topology.Topology(exchanges=whole.exchanges, bindings=whole.bindings)
 
     # --- events in ------------------------------------------------------------------------------------------------------
 
@@ -320,11 +313,11 @@ class Session:
         await self._take_in(topology.intake_queue(service))
 
     async def _take_in(self, queue: str) -> None:
-        if queue in self._intake:
+        if queue in self.intake:
             return  # a second claim of the same session
         sink, prefetch = self._work(queue, Submit, INTAKE_PREFETCH)
         consumer = await self.link.consume(queue, sink, prefetch=prefetch, gather=True, body_bytes_max=MAX_BODY_BYTES)
-        self._intake[queue] = consumer
+        self.intake[queue] = consumer
         if not self._flowing:
             await consumer.pause()
 
@@ -333,7 +326,7 @@ class Session:
 
     async def _switch(self, on: bool) -> None:
         self._flowing = on
-        for consumer in self._intake.values():
+        for consumer in self.intake.values():
             await (consumer.resume() if on else consumer.pause())
 
     def _lead(self, command: say.Lead) -> None:
