@@ -358,7 +358,6 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     record.given(attempt, instance.incarnation)
     desk.withdraw(record)
     desk.doubtful.pop(task, None)
-    record.awaits = None
     record.follow("adopt")
     if record.cancelled:
         stop_live(desk, record, "cancelled")

@@ -242,7 +242,7 @@ def _judge(desk: Desk, now: Nanos, record: Record) -> None:
 def checkpointed(desk: Desk, now: Nanos, fact: Checkpointed, offset: int) -> None:
     """Work worth keeping; the task may have waited for it."""
     record = desk.custody.checkpointed(fact)
-    if record is not None and record.awaits is not None and record.has_saved(*record.awaits):
+    if record is not None and record.awaits is not None and record.state == "doubtful" and record.has_saved(*record.awaits):
         settle_down(desk, now, record)
 
 

@@ -124,18 +124,19 @@ def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: 
     desk.lapse(attempt, record.id)
     if not rules.r4_assignable(record):
         return
-    if record.has_saved(attempt, saved):
+    if not record.has_saved(attempt, saved):
+        record.awaits = (attempt, saved)
+    if record.awaits is None or record.has_saved(*record.awaits):
         settle_down(desk, now, record)
         return
-    record.follow("doubt")
-    record.awaits = (attempt, saved)
+    record.follow("doubt")  # what it waited for before it was said to run elsewhere is waited for still
     desk.doubtful[record.id] = record
-    desk.timers.at(now + desk.config.checkpoint_ns, "saved", record.id, attempt.n)
+    desk.timers.at(now + desk.config.checkpoint_ns, "saved", record.id, record.awaits[0].n)
 
 
 def give_up_waiting(desk: Desk, now: Nanos, record: Record, n: int) -> None:
     """The last checkpoint of attempt ``n`` should long have come: somebody emptied the reports queue. Go on from an earlier one."""
-    if record.awaits is not None and record.awaits[0].n == n:
+    if record.state == "doubtful" and record.awaits is not None and record.awaits[0].n == n:
         desk.note("checkpoint_missing", task=record.id, attempt=str(record.awaits[0]), nth=record.awaits[1])
         settle_down(desk, now, record)
 
