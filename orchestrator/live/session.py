@@ -8,6 +8,7 @@ anything breaks, the whole session is void.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import sha256
@@ -60,6 +61,8 @@ REGISTRY_PREFETCH = 200
 instead of filling the socket on which everything else comes."""
 CONTROL_PREFETCH = 8
 """Questions: each may cost a look at ten thousand tasks."""
+RUBBISH_SINGLY = 20
+"""So many messages of a sort that are none are told one by one: as many as are kept for people (``Offence.room``)."""
 REGISTRY_HEARS = (Announce, Beat, Held, Notes, Leave)
 TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
@@ -86,6 +89,7 @@ class Session:
         self._registry: Consumer | None = None
         self._rubbish: dict[tuple[str, str | None], Garbled] = {}
         """What came since the last step and is no message, by queue and user."""
+        self._rubbish_told: Counter[tuple[str, str | None]] = Counter()
         self._unreadable = 0
         """Messages in the ledger that are no entries."""
         self._stands = False
@@ -226,8 +230,8 @@ class Session:
             self._wake(_garbled(delivery, handle, queue, f"a {type(message).__name__} is not for this queue", "misplaced"))
 
     def _rubbish_came(self, delivery: Delivery, handle: Receipt | None, queue: str, message: Malformed) -> None:
-        """No message. Of those that nobody is to be told of the first of a turn, in a queue and of a user, stands for the others:
-        what is wrong with each of thousands is not even put into words."""
+        """No message. In a queue and of a user the first are told one by one, for people to find what is wrong; from then on the first
+        of a turn stands for the others, unless somebody is to be told: that of thousands is not even put into words."""
         sort = queue, delivery.user_id
         if not message.tasks and (first := self._rubbish.get(sort)) is not None:
             first.more.append(handle)
@@ -235,7 +239,8 @@ class Session:
         whole = decode(delivery.body)
         assert isinstance(whole, Malformed), "what is no message is none when it is looked at again"
         event = _garbled(delivery, handle, queue, str(whole), tasks=whole.tasks, digest=whole.digest)
-        if not message.tasks:
+        self._rubbish_told[sort] += 1
+        if not message.tasks and self._rubbish_told[sort] > RUBBISH_SINGLY:
             self._rubbish[sort] = event
         self._wake(event)
 
