@@ -230,8 +230,8 @@ class Session:
             self._wake(_garbled(delivery, handle, queue, f"a {type(message).__name__} is not for this queue", "misplaced"))
 
     def _rubbish_came(self, delivery: Delivery, handle: Receipt | None, queue: str, message: Malformed) -> None:
-        """No message. In a queue and of a user the first are told one by one, for people to find what is wrong; from then on the first
-        of a turn stands for the others, unless somebody is to be told: that of thousands is not even put into words."""
+        """No message. In a queue and of a user the first are told one by one, for people to find what is wrong. From then on the
+        first of a turn stands for the others, unless somebody is to be told: of thousands it is not even put into words."""
         sort = queue, delivery.user_id
         if not message.tasks and (first := self._rubbish.get(sort)) is not None:
             first.more.append(handle)
