@@ -107,7 +107,7 @@ def _cost(order: dict[str, Any], answer: dict[str, Any]) -> Figures:
 
 
 def _many(who: str, quick: bool) -> dict[str, Any]:
-    return {"do": "many", "tasks": (20_000 if who == OURS else 4_000) // (2 if quick else 1)}
+    return {"do": "many", "tasks": (32_000 if who == OURS else 4_000) // (2 if quick else 1)}
 
 
 def _singly(who: str, quick: bool) -> dict[str, Any]:
