@@ -49,7 +49,7 @@ class Config:
     reservations: int = 1
     """So many heads of a service that fit nowhere have an instance kept for them (0: smaller tasks may pass them for ever)."""
     settle_after_ns: Nanos = 0
-    """Submissions and reports are settled so long after what they brought was read back (``core.ripening``)."""
+    """Submissions and reports are settled so long after what they brought was read back (``core.custody.ripening``)."""
     losses_max: int = 3
     """A task whose instances died under it so often is suspected of killing them, and ends as failed. Four that died before it was
     seen to start count as one. With one death less than that it meets no other such task on an instance (R8)."""

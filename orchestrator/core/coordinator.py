@@ -13,27 +13,12 @@ from itertools import islice
 from random import Random
 from typing import Any
 
-from orchestrator.core import (
-    agents,
-    answering,
-    beginnings,
-    credence,
-    intake,
-    leadership,
-    limiting,
-    liveness,
-    memory,
-    operators,
-    placing,
-    preempting,
-    ranking,
-    reading,
-    reports,
-    rules,
-    tidying,
-)  # fmt: skip
+from orchestrator.core import rules
+from orchestrator.core.answers import operators
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
+from orchestrator.core.custody import beginnings, leadership, memory, reading, tidying
+from orchestrator.core.custody.past import Memory
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import (
     Arrived,
@@ -51,10 +36,13 @@ from orchestrator.core.events import (
     TimePassed,
     TokenHeld,
 )
-from orchestrator.core.governing import Policies, Scope
-from orchestrator.core.offences import offend
-from orchestrator.core.past import Memory
-from orchestrator.core.settling import give_up_waiting, miss_deadline, settle_down
+from orchestrator.core.registry import agents, credence, liveness
+from orchestrator.core.registry.offences import offend
+from orchestrator.core.resources import limiting
+from orchestrator.core.scheduler import placing, preempting, ranking
+from orchestrator.core.scheduler.governing import Policies, Scope
+from orchestrator.core.tasks import answering, intake, reports
+from orchestrator.core.tasks.settling import give_up_waiting, miss_deadline, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.policies import BUILT_IN, Catalogue
 from orchestrator.vocabulary import NS_PER_S, Nanos
@@ -126,7 +114,7 @@ class Coordinator:
         return self._leave("a part of the ledger was cut off before it was read")
 
     def _lose_ledger(self, now: Nanos, end: int) -> list[Command]:
-        """What we have read is not in the ledger any more: read what there is, and remember what was (``core.memory``)."""
+        """What we have read is not in the ledger any more: read what there is, and remember what was (``core.custody.memory``)."""
         memories = memory.remember(self.desk)
         self._clear_desk(now, memories)
         for books, led in ((one.books, one.led) for one in memories[-1:]):

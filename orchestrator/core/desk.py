@@ -16,23 +16,23 @@ from typing import Any, Literal, TypeAlias
 from msgspec.structs import replace
 
 from orchestrator.core import rules
-from orchestrator.core.backlog import Backlog
 from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Reply, Send
 from orchestrator.core.config import Config
-from orchestrator.core.custody import Custody
-from orchestrator.core.door import Door
-from orchestrator.core.estimates import Estimates
+from orchestrator.core.custody.custody import Custody
+from orchestrator.core.custody.keeping import Keeping
+from orchestrator.core.custody.past import Past
+from orchestrator.core.custody.records import Owed, Record
+from orchestrator.core.custody.ripening import Late, Ripening
+from orchestrator.core.custody.sizes import fact_bytes
+from orchestrator.core.estimates.estimates import Estimates
 from orchestrator.core.events import Arrived, Garbled, Handle
-from orchestrator.core.governing import Policies, Scope
-from orchestrator.core.keeping import Keeping
-from orchestrator.core.limits import Spec
-from orchestrator.core.offences import Allowances, Offences
-from orchestrator.core.past import Past
-from orchestrator.core.records import Owed, Record
-from orchestrator.core.registry import Instance, Orderbook, Registry
-from orchestrator.core.ripening import Late, Ripening
-from orchestrator.core.sharing import Sharing
-from orchestrator.core.sizes import fact_bytes
+from orchestrator.core.registry.offences import Allowances, Offences
+from orchestrator.core.registry.registry import Instance, Orderbook, Registry
+from orchestrator.core.resources.limits import Spec
+from orchestrator.core.resources.sharing import Sharing
+from orchestrator.core.scheduler.backlog import Backlog
+from orchestrator.core.scheduler.governing import Policies, Scope
+from orchestrator.core.tasks.door import Door
 from orchestrator.core.timers import Timers
 from orchestrator.policies import BUILT_IN
 from orchestrator.vocabulary import NS_PER_MS, Attempt, Incarnation, Nanos, Service, TaskId

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
-from orchestrator.core.keys import named
-from orchestrator.core.placing import able
-from orchestrator.core.records import Record
+from orchestrator.core.scheduler.placing import able
+from orchestrator.core.tasks.keys import named
 
 
 def check(desk: Desk) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from orchestrator.core.records import Grave, Record
+from orchestrator.core.custody.records import Grave, Record
 from orchestrator.vocabulary import Attempt, Ending, Nanos, TaskId
 from orchestrator.wire.facts import Entry, Failed, Failure
 from orchestrator.wire.messages import Task
 
 if TYPE_CHECKING:
-    from orchestrator.core.keys import Held, Keys
-    from orchestrator.core.registry import Instance
+    from orchestrator.core.registry.registry import Instance
+    from orchestrator.core.tasks.keys import Held, Keys
 
 UNSEEN_PER_LOSS = 4
 """So many instances that died before an attempt was seen to start weigh as much as one that died while it ran."""

@@ -19,7 +19,7 @@ from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError,
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, LedgerLost, Returned, SessionLost, SessionOpened
-from orchestrator.core.registry import QUEUE_PREFIX
+from orchestrator.core.registry.registry import QUEUE_PREFIX
 from orchestrator.heap import give_back_large_blocks
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell

@@ -30,8 +30,8 @@ from orchestrator.core.events import (
     Sent,
     TokenHeld,
 )
-from orchestrator.core.offences import loud
-from orchestrator.core.registry import QUEUE_PREFIX
+from orchestrator.core.registry.offences import loud
+from orchestrator.core.registry.registry import QUEUE_PREFIX
 from orchestrator.live.mending import heed_cancellation
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry

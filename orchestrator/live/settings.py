@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from orchestrator.amqp.topology import Topology, base
 from orchestrator.core.config import Config
-from orchestrator.core.limits import spec_of
+from orchestrator.core.resources.limits import spec_of
 from orchestrator.live.plugins import catalogue
 from orchestrator.policies import KINDS
 from orchestrator.shards import Rule

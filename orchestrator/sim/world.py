@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 from traceback import format_exception
 
-from orchestrator.core import reasons
+from orchestrator.core.answers import reasons
 from orchestrator.core.config import Config
 from orchestrator.sim.agents import AgentProcess
 from orchestrator.sim.broker import Broker

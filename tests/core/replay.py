@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.custody import Custody
+from orchestrator.core.custody.custody import Custody
 
 if TYPE_CHECKING:
     from tests.core.stage import Node, Stage

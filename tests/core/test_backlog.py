@@ -6,10 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from orchestrator.core.accounts import Bill
-from orchestrator.core.backlog import Backlog
-from orchestrator.core.estimates import Estimates
-from orchestrator.core.records import Record
+from orchestrator.core.custody.records import Record
+from orchestrator.core.estimates.estimates import Estimates
+from orchestrator.core.scheduler.accounts import Bill
+from orchestrator.core.scheduler.backlog import Backlog
 from orchestrator.policies import ORDERINGS
 from orchestrator.wire.messages import Task
 

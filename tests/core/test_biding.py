@@ -8,7 +8,7 @@ from statistics import fmean, quantiles
 import pytest
 
 from orchestrator.core import events as e
-from orchestrator.core import reasons
+from orchestrator.core.answers import reasons
 from orchestrator.core.config import Config
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
 from orchestrator.wire.messages import Handler, Leave, Task

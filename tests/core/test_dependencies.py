@@ -8,10 +8,10 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core import dependencies
 from orchestrator.core.config import Config
 from orchestrator.core.desk import Desk
-from orchestrator.core.registry import Instance
+from orchestrator.core.registry import dependencies
+from orchestrator.core.registry.registry import Instance
 from orchestrator.wire.facts import Joined
 from orchestrator.wire.messages import Announce, Dependency
 

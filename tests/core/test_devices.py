@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.devices import Shelf, rising
+from orchestrator.core.resources.devices import Shelf, rising
 from orchestrator.resources import demand_of
 from orchestrator.wire.messages import Range
 from tests.core.script import Script

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core import estimates as module
-from orchestrator.core.estimates import Estimates
-from orchestrator.core.histories import FULL, History
-from orchestrator.core.records import Record
+from orchestrator.core.custody.records import Record
+from orchestrator.core.estimates import estimates as module
+from orchestrator.core.estimates.estimates import Estimates
+from orchestrator.core.estimates.histories import FULL, History
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S
 from orchestrator.wire.messages import Task
 

@@ -16,10 +16,10 @@ import pytest
 
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
-from orchestrator.core import reasons
-from orchestrator.core.ahead import LOOK_MAX, ahead
+from orchestrator.core.answers import reasons
+from orchestrator.core.answers.ahead import LOOK_MAX, ahead
+from orchestrator.core.answers.forecasts import start
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.forecasts import start
 from orchestrator.vocabulary import NS_PER_S, Attempt, ns
 from orchestrator.wire.messages import Announce, Control, Handler, Held, Need, Note, Notes, Report, Reports, Submit, Task
 from tests.stopwatch import cost

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.governing import Policies
+from orchestrator.core.scheduler.governing import Policies
 from orchestrator.policies import BUILT_IN, BadPolicy
 from orchestrator.vocabulary import NS_PER_S
 from orchestrator.wire.messages import Control, Submit, Task

@@ -10,7 +10,7 @@ from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.keys import digest_of
+from orchestrator.core.tasks.keys import digest_of
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.facts import Accepted, Carried, Claim, Ended, Entry, Hold, Tombstone
 from orchestrator.wire.messages import Edge, Result, Submit, Task

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from orchestrator.core import coordinator as module
-from orchestrator.core.ahead import ahead
+from orchestrator.core.answers.ahead import ahead
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, Read, SessionOpened, TimePassed
 from orchestrator.vocabulary import NS_PER_S, Attempt

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core import lifecycle, records, registry
+from orchestrator.core import lifecycle
+from orchestrator.core.custody import records
 from orchestrator.core.lifecycle import INSTANCE, TASK, InstanceState, InstanceStep, TaskState, TaskStep
+from orchestrator.core.registry import registry
 from tests.core.dice import story, tell
 from tests.core.script import play
 

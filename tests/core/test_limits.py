@@ -15,7 +15,7 @@ from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.limits import Limits, Shares, spec_of
+from orchestrator.core.resources.limits import Limits, Shares, spec_of
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt, Nanos
 from orchestrator.wire.facts import Asked, Entry
 from orchestrator.wire.messages import Announce, Control, Handler, Held, Report, Reports, Submit, Task

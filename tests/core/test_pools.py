@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from orchestrator.core.choices import EQUALS_COMPARED_MAX, PoolChoice
-from orchestrator.core.estimates import Estimates
-from orchestrator.core.pools import Pool
-from orchestrator.core.records import Record
-from orchestrator.core.registry import Instance
+from orchestrator.core.custody.records import Record
+from orchestrator.core.estimates.estimates import Estimates
+from orchestrator.core.registry.pools import Pool
+from orchestrator.core.registry.registry import Instance
+from orchestrator.core.scheduler.choices import EQUALS_COMPARED_MAX, PoolChoice
 from orchestrator.policies import ALLOCATIONS
 from orchestrator.resources import demand_of, give_back, take
 from orchestrator.wire.messages import Announce, Handler, Task

@@ -11,12 +11,12 @@ from random import Random
 
 import pytest
 
-from orchestrator.core import reasons
+from orchestrator.core.answers import reasons
+from orchestrator.core.answers.misses import misses
+from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
-from orchestrator.core.misses import misses
-from orchestrator.core.placing import able, refusal
-from orchestrator.core.records import Record
-from orchestrator.core.registry import Instance
+from orchestrator.core.registry.registry import Instance
+from orchestrator.core.scheduler.placing import able, refusal
 from orchestrator.resources import demand_of
 from orchestrator.wire.messages import Announce, Handler
 from tests.core.dice import story

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from orchestrator.core import reasons
+from orchestrator.core.answers import reasons
 from orchestrator.core.config import Config
-from orchestrator.core.reserving import Reservation
+from orchestrator.core.scheduler.reserving import Reservation
 from orchestrator.policies import ORDERINGS
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
 from orchestrator.wire.messages import Handler, Task

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.config import Config
-from orchestrator.core.sizes import fact_bytes
+from orchestrator.core.custody.sizes import fact_bytes
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire.codec import MAX_ENTRY_BYTES, encode_entry
 from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry, Failed, Failure, Hold, Tombstone

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from orchestrator.core import speeds as module
-from orchestrator.core.speeds import Speeds
+from orchestrator.core.estimates import speeds as module
+from orchestrator.core.estimates.speeds import Speeds
 
 
 def taught(runs: int, noise: float, slow: float, of_slow: int, type_: str = "s.h") -> Speeds:

@@ -8,11 +8,13 @@ from random import Random
 import pytest
 
 from orchestrator.core import commands as c
-from orchestrator.core import credence, door, invariants
 from orchestrator.core import events as e
+from orchestrator.core import invariants
 from orchestrator.core.config import Config
+from orchestrator.core.custody.memory import UNKNOWN_MAX
 from orchestrator.core.desk import REFUSALS_AT_ONCE
-from orchestrator.core.memory import UNKNOWN_MAX
+from orchestrator.core.registry import credence
+from orchestrator.core.tasks import door
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.messages import Announce, Beat, Handler, Held, Holding, Leave, Note, Notes, Report, Reports, Submit, Task
 from tests.hostile.facts import Strange

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core.draws import Lots, Ring
+from orchestrator.core.scheduler.draws import Lots, Ring
 from orchestrator.policies import PLACEMENTS, Placement
 from orchestrator.policies.guard import GuardedPatience
 from orchestrator.policies.placement import SEEN_MAX, Candidate, Choice, Fastest, Fits, Full, Outlook

@@ -20,16 +20,16 @@ from time import process_time
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from orchestrator.core import keeping, leadership, memory
 from orchestrator.core import rules as core
-from orchestrator.core.custody import Custody
+from orchestrator.core.custody import keeping, leadership, memory
+from orchestrator.core.custody.custody import Custody
+from orchestrator.core.custody.keeping import Keeping
+from orchestrator.core.custody.past import Reminding
+from orchestrator.core.custody.records import Record
+from orchestrator.core.custody.ripening import Ripening
 from orchestrator.core.desk import Desk
-from orchestrator.core.families import Families
-from orchestrator.core.keeping import Keeping
-from orchestrator.core.past import Reminding
-from orchestrator.core.records import Record
-from orchestrator.core.ripening import Ripening
-from orchestrator.core.sharing import Sharing
+from orchestrator.core.resources.sharing import Sharing
+from orchestrator.core.tasks.families import Families
 from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
 from orchestrator.wire.facts import AnyFact, Tombstone

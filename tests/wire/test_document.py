@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.operators import OPERATIONS
+from orchestrator.core.answers.operators import OPERATIONS
 from orchestrator.wire import document
 from orchestrator.wire.asyncapi import CHANNELS
 from orchestrator.wire.codec import KINDS

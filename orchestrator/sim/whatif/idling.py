@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.core.desk import Desk
-from orchestrator.core.placing import able
+from orchestrator.core.scheduler.placing import able
 
 if TYPE_CHECKING:
     from orchestrator.sim.whatif.world import World

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.registry import QUEUE_PREFIX
+from orchestrator.core.registry.registry import QUEUE_PREFIX
 from orchestrator.sim.timeline import Alarm, dice
 from orchestrator.sim.whatif.question import FOREVER_NS
 from orchestrator.wire.facts import Ended

@@ -14,14 +14,14 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from orchestrator.core import biding
+from orchestrator.core.scheduler import biding
 from orchestrator.policies.by_size import DynamicPriority
 from orchestrator.policies.ordering import Extremes
 from orchestrator.sim.whatif.books import NEVER
 from orchestrator.vocabulary import Attempt, Nanos, ns
 
 if TYPE_CHECKING:
-    from orchestrator.core.registry import Holding, Instance
+    from orchestrator.core.registry.registry import Holding, Instance
     from orchestrator.sim.whatif.machines import Machine
     from orchestrator.sim.whatif.world import World
 

@@ -1,0 +1,1 @@
+"""What the ledger says, who may write it, and how it is kept short: the books every coordinator has alike."""

@@ -1,0 +1,227 @@
+"""The ledger is gone, and we remember it: what lived is written again.
+
+Law: what is written again are facts that were *read* from the ledger that is gone (R15): its books up to a place, whoever led. So
+of two memories one contains the other, and whoever remembers most must have the last word: who led last goes first, others wait a
+while for that one; who finds that less was written again than it remembers claims, and adds the rest. Facts are monotone, so two
+that write do no harm. It is written between a claim and the reign that it begins, so that the reign finds everything as if it had
+stood before the claim: who may hold work is asked (R2), its tasks wait for the answers (R3), what is owed is sent again (R7).
+
+What nobody remembers is lost: what was accepted by a leader that is dead, behind the place up to which anybody alive had read.
+Agents may still know ids of it; those are told (``miss``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from orchestrator.core import rules
+from orchestrator.core.custody.custody import Custody, Reign
+from orchestrator.core.custody.past import Memory, Reminding
+from orchestrator.core.custody.records import Grave, Owed, Record
+from orchestrator.core.custody.sizes import fact_bytes
+from orchestrator.core.desk import Desk, Flight
+from orchestrator.core.registry.offences import loud
+from orchestrator.core.tasks import claims
+from orchestrator.vocabulary import Incarnation, Nanos, TaskId
+from orchestrator.wire.facts import AnyFact, Asked, Checkpointed, Ended, Failed, Restored, Served, Tombstone
+
+UNKNOWN_MAX = 1_000
+"""Lost tasks of which the ids are kept; the others are counted."""
+
+
+def remember(desk: Desk) -> list[Memory]:
+    """What this desk knows of the ledger that is lost, and remembered of others before."""
+    books = desk.custody
+    led = books.reign is not None and books.reign.offset == desk.claim
+    return [*desk.past.memories, Memory(books, led)] if books.next_offset else desk.past.memories
+
+
+def is_another(desk: Desk, offset: int) -> bool:
+    """Whether this ledger is not the one that we were reading, though it has grown past our place: the entry that we read last must
+    come first. If the next place comes instead, a note of the stream's own stands at ours. (Where ours was cut off, with the whole
+    segment that it ended, the note would stand at the next.)"""
+    past, expected = desk.past, desk.custody.next_offset
+    met, past.met = past.met, True
+    return not met and expected > 1 and offset == expected
+
+
+def pending(desk: Desk) -> bool:
+    """Whether we remember what nobody has written again."""
+    desk.past.memories = [one for one in desk.past.memories if rules.r15_knows_more(one.extent, desk.custody.restored_to)]
+    return bool(desk.past.memories)
+
+
+def due(desk: Desk, now: Nanos) -> bool:
+    """Whether it is our turn to say it."""
+    return pending(desk) and rules.r15_may_remind(now, desk.past.opened_ns, _led(desk), desk.config.remind_ns)
+
+
+def due_ns(desk: Desk) -> Nanos | None:
+    """When it will be, at the latest; none: never."""
+    return desk.past.opened_ns + desk.config.remind_ns // (10 if _led(desk) else 1) if desk.past.memories else None
+
+
+def _led(desk: Desk) -> bool:
+    return any(one.led for one in desk.past.memories)
+
+
+def begin(desk: Desk, reign: Reign) -> None:
+    """Our claim is read: before we lead we write what is missing here."""
+    desk.past.reminding = reminding = Reminding(reign, iter(()))
+    reminding.todo = _all(desk, reminding)
+
+
+def go_on(desk: Desk, now: Nanos) -> None:
+    """The next append of it, if none is under way."""
+    reminding = desk.past.reminding
+    if reminding is None or desk.flight is not None:
+        return
+    facts: list[AnyFact] = []
+    size = 0
+    for fact in reminding.todo:
+        facts.append(fact)
+        size += fact_bytes(fact)
+        if size >= desk.config.append_bytes_max:
+            break
+    else:
+        facts.append(_finished(desk, now, reminding))
+    desk.number += 1
+    desk.flight = Flight(desk.number)
+    desk.appended_ns = now
+    desk.append(facts)
+
+
+def _finished(desk: Desk, now: Nanos, reminding: Reminding) -> Restored:
+    most = max(desk.past.memories, key=lambda one: one.extent)
+    return Restored(desk.name, desk.nonce, now, *most.extent, reminding.live, reminding.ended, most.led)
+
+
+def miss(desk: Desk, task: TaskId, who: Incarnation) -> None:
+    """An agent speaks of a task of an earlier reign that nobody knows: what was known of it is lost."""
+    past = desk.past
+    if task in past.unknown:
+        return
+    past.unknown_count += 1
+    if len(past.unknown) < UNKNOWN_MAX:
+        past.unknown[task] = who
+    elif not loud(past.unknown_count):
+        return
+    desk.note("unknown_task", task=task, incarnation=who, count=past.unknown_count)
+
+
+# --- what is missing ------------------------------------------------------------------------------------------------------
+
+
+def _all(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
+    """Every memory's facts that the ledger does not have. Who knows most speaks first: it knows how the tasks of others went on."""
+    memories = sorted(desk.past.memories, key=lambda memory: memory.extent, reverse=True)
+    yield from _who_may_hold(memories, desk.custody)
+    for one in memories:
+        yield from _missing(one.books, desk.custody, reminding)
+
+
+def _who_may_hold(memories: list[Memory], books: Custody) -> Iterator[AnyFact]:
+    """This stands first: should we fall silent in the middle, whoever leads asks them before it moves anything."""
+    found = {name: joined for one in memories for name, (joined, _) in one.books.joined.items()}
+    yield from (joined for name, joined in found.items() if name not in books.joined)
+
+
+def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[AnyFact]:
+    yield from (Served(service) for service in old.served if service not in books.served)
+    for scope, (will, _) in old.policies.items():
+        if scope not in books.policies:
+            yield Asked("policy", will.at_ns, by=will.by, value={scope: will.value[scope]})
+    yield from (will for name, (will, _) in old.limits.items() if name not in books.limits)
+    yield from (will for task, (will, _) in old.wills.items() if task not in books.wills and not _known(task, books))
+    for task, grave in list(old.graves.items()):
+        if task in reminding.said:
+            continue
+        if task not in books.graves:
+            reminding.said[task] = None
+            reminding.ended += 1
+            yield from _ended(task, grave, old)
+        elif (owed := old.owed.get(task)) is not None:  # an agent has said it again, to whoever did not know who waits for it
+            reminding.said[task] = None
+            yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in owed.queues)
+    for record in _parents_first(old):
+        if record.id in reminding.said:
+            continue
+        reminding.said[record.id] = None
+        if record.id in books.graves:
+            yield from _named(record, ())
+            continue
+        known = books.live.get(record.id)
+        if known is not None:
+            yield from _further(record, known)
+        else:
+            reminding.live += 1
+            fact = claims.again(old, record)
+            yield replace(fact, accepted=fact.accepted - old.next_offset)  # it came before all that this ledger will ever say
+
+
+def _parents_first(old: Custody) -> Iterator[Record]:
+    """What lives, in the order in which it came, but no child before its parents: should we fall silent in between, whoever leads
+    would take these for forgotten (R13)."""
+    done: set[TaskId] = set()
+    for first in sorted(old.live.values(), key=lambda one: (one.accepted, one.index)):
+        todo = [first]
+        while todo:
+            record = todo[-1]
+            missing = [old.live[edge.task] for edge in record.task.after if edge.task in old.live and edge.task not in done]
+            if missing:
+                todo += missing
+                continue
+            todo.pop()
+            if record.id not in done:
+                done.add(record.id)
+                yield record
+
+
+def _known(task: TaskId, books: Custody) -> bool:
+    return task in books.live or task in books.graves
+
+
+def _ended(task: TaskId, grave: Grave, old: Custody) -> Iterator[AnyFact]:
+    """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7)."""
+    owed: Owed | None = old.owed.get(task)
+    hold, heirs = old.keys.said(task), task in old.graveyard.pinned
+    if owed is None:
+        result = grave.result
+        if result is None:
+            yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
+        else:
+            yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, result.value, result.error, hold, heirs)
+        return
+    said, queues = owed.result, list(owed.queues)
+    yield Ended(
+        task, grave.outcome, grave.at_ns, None, said.value, said.error, said.instance, said.started_ns, said.accepted_ns,
+        queues[0] if queues else "", grave.print, heirs, said.first, hold,
+    )  # fmt: skip
+    for queue in queues[1:]:
+        yield Asked("redirect", grave.at_ns, task, value=queue)
+
+
+def _further(record: Record, known: Record) -> Iterator[AnyFact]:
+    """A living task that the ledger has, as it was earlier: what happened to it since."""
+    task = record.id
+    told = {failure.attempt for failure in known.failures}
+    for one in record.failures:
+        if one.attempt not in told:
+            yield Failed(task, one.attempt, one.cause, one.error, one.at_ns, one.instance, record.retries, record.not_before_ns)  # type: ignore[arg-type]
+    if record.checkpoint_of is not None and not known.has_saved(record.checkpoint_of, record.checkpoint_nth):
+        assert record.checkpoint is not None, "a checkpoint is saved with whose it is"
+        yield Checkpointed(task, record.checkpoint_of, record.checkpoint, record.checkpoint_nth, record.ran_ns)
+    if record.cancelled and not known.cancelled:
+        yield Asked("cancel", record.at_ns, task)
+    if record.priority != known.priority:
+        yield Asked("priority", record.at_ns, task, value=record.priority)
+    yield from _named(record, (known.reply_to, *known.former))
+
+
+def _named(record: Record, known: tuple[str, ...]) -> Iterator[AnyFact]:
+    """To where its result goes, but for the queues that the ledger knows."""
+    for queue in (*reversed(record.former), record.reply_to):
+        if queue and queue not in known:
+            yield Asked("redirect", record.at_ns, record.id, value=queue)

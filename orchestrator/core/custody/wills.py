@@ -1,0 +1,47 @@
+"""Wills in the books: what operators and producers want, as far as the ledger has it.
+
+Law: a will is a fact like others, and ledger order alone settles which of two counts. What it asks of a task that is not known
+yet is remembered until the task comes, or the dedup window has passed.
+"""
+
+from __future__ import annotations
+
+from orchestrator.core.custody.custody import Custody
+from orchestrator.core.custody.records import Record
+from orchestrator.wire.facts import Asked
+
+
+def asked(custody: Custody, fact: Asked, offset: int) -> Record | None:
+    """A will was read; gives the record of the task it is about, if that lives."""
+    if fact.what == "policy":
+        for scope, spec in fact.value.items():
+            if spec:
+                custody.policies[scope] = (fact, offset)
+            else:  # as the default: nothing to keep
+                custody.policies.pop(scope, None)
+        return None
+    if fact.what == "limit":
+        _limited(custody, fact, offset)
+        return None
+    record = custody.live.get(fact.task)
+    if record is None:
+        if fact.what == "cancel" and fact.task not in custody.graves:
+            custody.wills[fact.task] = (fact, offset)
+        return None
+    if fact.what == "cancel":
+        record.cancelled = True
+        if fact.task in custody.wills:
+            custody.wills[fact.task] = (fact, offset)
+    elif fact.what == "priority":
+        record.priority = fact.value
+    elif fact.what == "redirect":
+        record.answer_to(fact.value)
+    return record
+
+
+def _limited(custody: Custody, fact: Asked, offset: int) -> None:
+    """A limit is set, changed or removed. Of one revision the later word counts: two leaders may have said it at once."""
+    name, revision = fact.value["name"], fact.value["revision"]
+    known = custody.limits.get(name)
+    if known is None or revision >= known[0].value["revision"]:
+        custody.limits[name] = (fact, offset)

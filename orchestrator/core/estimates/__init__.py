@@ -1,0 +1,1 @@
+"""How long things take: learned from what ended, by kind of task and by instance."""

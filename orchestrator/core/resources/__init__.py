@@ -1,0 +1,1 @@
+"""What can be given: single devices, elastic shares, and limits that belong to the cluster."""

@@ -1,0 +1,1 @@
+"""Who goes next, and where: the backlog in order, and the search for an instance."""
