@@ -39,6 +39,7 @@ class AgentProcess(Process):
         self.jobs = Jobs(self.name, self.timeline, self.laws, self.post, self.permit, self.kill)
         self._incarnation = ""
         self._opening = 0
+        self._opens = False
 
     # --- its life ---------------------------------------------------------------------------------------------------------
 
@@ -54,6 +55,7 @@ class AgentProcess(Process):
         if self.connection is not None:
             self.connection.die(self.chance)
             self.connection = None
+        self._opens = False
 
     def pause(self) -> None:
         super().pause()
@@ -128,10 +130,14 @@ class AgentProcess(Process):
                 self.jobs.stop(command)
             case wc.Connect():
                 self._opening += 1
+                self._opens = True
                 after_ns = round(NS_PER_MS * self.chance.uniform(5, 50)) + self._slow_ns("slow_link", 6)
                 self.timeline.after(after_ns, partial(self._open, self.lives, self._opening))
             case wc.CloseConnection(reason=reason):
                 self._opening += 1
+                if not self._opens and self.connection is None:
+                    return  # it was lost in this very turn, and that is told: a connection ends once
+                self._opens = False
                 if self.connection is not None:
                     self.connection.close()
                     self.connection = None
@@ -180,8 +186,10 @@ class AgentProcess(Process):
         if self.host.paused:
             self.timeline.after(NS_PER_S // 10, partial(self._open, life, opening))
         elif not self.broker.up or self.host.cut:
+            self._opens = False
             self.post(we.Disconnected("the broker cannot be reached"))
         else:
+            self._opens = False
             self._incarnation = f"inc.{self.name}.{self.lives}.{opening}"
             self.connection = Connection(self.timeline, self.faults, self.host, self._lost)
             self.broker.enter(self.connection)

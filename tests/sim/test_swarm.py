@@ -16,6 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    701_005: "a world that was wrong: who gave up a connection in the turn in which it was lost was told of that twice",
     300_906: "what a child needed was forgotten by who began to read in the middle, and met others that needed it too, and ended",
     310_570: "the same law, wrong again: it may be given what a later one with its key returned",
     301_191: "a law that was wrong: what was answered from the cache, and comes again when the cache has lost that, runs",
