@@ -38,9 +38,9 @@ def r2_may_receive(instance: Instance, epoch: int) -> bool:
     return instance.joined and instance.answered == epoch
 
 
-def r2_is_first(now: Nanos, first_ns: Nanos, lease_ns: Nanos) -> bool:
-    """Whether this reign is the first of its ledger (begun then), and agents may still obey an equal epoch of one before it."""
-    return bool(first_ns) and now - first_ns <= lease_ns
+def r2_is_young(now: Nanos, since_ns: Nanos, lease_ns: Nanos) -> bool:
+    """Whether we lead only since then, and agents may still obey an equal epoch of a reign that a ledger has lost."""
+    return bool(since_ns) and now - since_ns <= lease_ns
 
 
 def r3_may_go(record: Record, claim: int, unanswered: Collection[str], fenced: Collection[str]) -> bool:

@@ -26,8 +26,8 @@ MUTANTS: dict[str, Broken] = {
     "R1: the last end counts": ("r1_first_end", lambda grave: True, "r1_first_end"),
     "R2: any answer will do": ("r2_may_receive", lambda instance, epoch: instance.joined, "r2_joined"),
     "R2: an epoch of a lost ledger is ours": (
-        "r2_is_first",
-        lambda now, first_ns, lease_ns: False,
+        "r2_is_young",
+        lambda now, since_ns, lease_ns: False,
         "ledger_deleted_with_everybody",
     ),
     "R3: nobody is waited for": ("r3_all_may_go", lambda unanswered: True, "takeover"),

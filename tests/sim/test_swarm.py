@@ -43,6 +43,8 @@ LOST = {
     5_048: "of a key's tasks another one was first in the ledger made anew: who followed the old first followed one that follows",
     1_324: "two instances were said to hold the same attempt: it was believed of both",
     5_050: "what a former self had finished was taken for forged when its heir reported it, for a lie stood beside it",
+    700_892: "a claim was lost, and the next stood in its place: two reigns had one number, and a true report seemed forged",
+    700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
 """The same, where it may be: an operator deletes it, or the power goes."""
 

@@ -34,6 +34,7 @@ def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
     desk.number = 0
     desk.read_ns = desk.stirred_ns = desk.past.opened_ns = now
     desk.past.token_held = desk.past.met = False
+    desk.past.since_ns = 0
     desk.blocked = desk.looking = False
     desk.intake_open = True
 
@@ -74,12 +75,10 @@ def _floor(desk: Desk) -> int:
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
     """A claim was read: ours begins our reign, a later one ends it."""
-    first = desk.custody.epoch == 0
     reign = desk.custody.claim(fact, offset)
     if desk.phase == "away":
         return
-    if fact.nonce != desk.nonce or first:
-        desk.past.first_ns = now if first else 0
+    desk.past.since_ns = (desk.past.since_ns or now) if fact.nonce == desk.nonce else 0
     if fact.nonce == desk.nonce:
         if memory.pending(desk):
             memory.begin(desk, reign)
@@ -144,9 +143,10 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
 
 
 def counts_anew(desk: Desk, now: Nanos) -> bool:
-    """An agent obeys our epoch, and we never told it: there was such a reign in a ledger that is gone, whose attempts are called as
-    ours would be. Claim above it. Only a ledger's first reign can be so mistaken, and agents beat sooner than a lease."""
-    if not rules.r2_is_first(now, desk.past.first_ns, desk.config.lease_ns):
+    """An agent obeys our epoch, and we never told it, or speaks of attempts of it that we never gave: there was such a reign in a
+    ledger that is gone, or has lost its end, whose attempts are called as ours would be. Claim above it. Agents speak sooner than a
+    lease; after that it is a lie."""
+    if not rules.r2_is_young(now, desk.past.since_ns, desk.config.lease_ns):
         return False
     desk.floor, desk.reclaim = max(desk.floor, desk.epoch), True
     return True

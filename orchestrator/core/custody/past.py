@@ -52,8 +52,8 @@ class Past:
     """In this session the ledger was known again, or is read from where we know nothing."""
     unsure: bool = False
     """A living task came up that stood before our claim, and that agents were not asked about: ask again before anything moves."""
-    first_ns: Nanos = 0
-    """When the ledger's first reign began, if it is ours; else 0."""
+    since_ns: Nanos = 0
+    """When the first of our reigns that nobody else's has interrupted began; 0: who led last is another."""
     unknown: dict[TaskId, Incarnation] = field(default_factory=dict)
     """Tasks of which nobody knows anything but that an agent had an attempt of them, and which: they are lost."""
     unknown_count: int = 0

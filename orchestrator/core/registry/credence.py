@@ -92,6 +92,14 @@ def is_unintroduced(desk: Desk, said: Reports, event: Arrived) -> bool:
     return False
 
 
+def is_of_namesake(desk: Desk, said: Reports, event: Arrived) -> bool:
+    """Whether this speaks of attempts that are called as if we had given them, and we did not (another reign did, or nobody)."""
+    words: list[Report | Checkpoint] = [*said.items, *said.checkpoints]
+    return any(
+        one.attempt.epoch == desk.epoch and not may_know(desk, one.task, one.attempt, said.incarnation, event) for one in words
+    )
+
+
 def introduced(desk: Desk, incarnation: Incarnation) -> None:
     """It has said who it is: what it reported before is judged now."""
     said = [one for one in desk.early if isinstance(one[1].message, Reports) and one[1].message.incarnation == incarnation]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from orchestrator.core import rules
 from orchestrator.core.custody import leadership, memory
 from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
@@ -44,6 +45,10 @@ def reported(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance = desk.registry.instances.get(said.incarnation)
     if instance is not None and not credence.is_own(desk, instance, event, REPORTS):
         desk.settle(event.handle)
+        return
+    young = rules.r2_is_young(now, desk.past.since_ns, desk.config.lease_ns)
+    if young and credence.is_of_namesake(desk, said, event) and leadership.counts_anew(desk, now):
+        desk.early.append((now, event))  # what it says is true of a reign before the one that we now claim, and judged then
         return
     heeded = said.incarnation == desk.mark
     for checkpoint in said.checkpoints:
