@@ -182,3 +182,30 @@ def test_a_more_urgent_one_takes_the_reservation_over() -> None:
     fleet.run()
     began = {name: (runs[0].began_ns - START_NS) // NS_PER_S for name, runs in fleet.started.items()}
     assert began == {"runs": 0, "small": 0, "urgent": 0, "big": 10, "more": 20, "late": 21}, "big is over in time"
+
+
+def test_nobody_waits_for_a_place_that_waits_for_them() -> None:
+    """Who says how long it runs stands in its lane by what was expected when it came. When the place is kept for the first, less is
+    expected of it than then; so the second, which comes later, stands before it, though behind what is kept for it.
+    """
+    spans = {f"w{n}": (1.0, 9.0)[n % 2] for n in range(10)} | {"small": 20.0, "behind": 1.0}
+    spans |= dict.fromkeys(("x0", "x1", "x2", "first", "second"), 3.0)
+    fleet = Fleet({name: round(span * NS_PER_S) for name, span in spans.items()}.__getitem__, {"ordering": "srtf"}, Config())
+    fleet.instance("a", HANDLERS, {"slots": 2})
+
+    def later(after_s: float, *tasks: Task) -> None:
+        fleet.at(START_NS + round(after_s * NS_PER_S), lambda: fleet.submit(*tasks) or [])  # type: ignore[func-returns-value]
+
+    def large(name: str, tenant: str, says_s: int | None) -> Task:
+        return Task(name, "s.work", need={"slots": 2}, tenant=tenant, estimate_ns=None if says_s is None else says_s * NS_PER_S)
+
+    fleet.submit(*(large(f"w{n}", "boasts", None) for n in range(10)))
+    later(60, *(large(name, "boasts", 30_000) for name in ("x0", "x1", "x2", "first")))
+    later(67, Task("small", "s.other", estimate_ns=20 * NS_PER_S))
+    later(70, Task("behind", "s.other", tenant="late", estimate_ns=90_000 * NS_PER_S))
+    later(71, large("second", "other", 18_000))
+    fleet.run(until_ns=START_NS + 72 * NS_PER_S)
+    assert list(fleet.machine.desk.backlog.queues["s"].reservations) == ["second"]
+    fleet.run()
+    began = {name: (fleet.started[name][0].began_ns - START_NS) / 1e9 for name in fleet.done}
+    assert [began[name] for name in ("small", "second", "first", "behind")] == [69.0, 89.0, 92.0, 95.0]

@@ -33,6 +33,7 @@ FOUND = {
     35: "asked again in the message that brought its first assignment, an agent said it held nothing; the task ran twice",
     100_086: "without cost two tasks that had overrun their estimates took turns for ever: 58,000 preemptions, and nothing moved",
     67: "the same, with an agent that had one instance and another reign",
+    701_594: "what was kept for a task held back one that stood before it in its own lane, by an older estimate: neither started",
 }
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 

@@ -12,7 +12,8 @@ for are a set that only shrinks.
 **Bound.** A head that has a reservation waits no longer than until the last of these has ended: attempts that ran on its instance
 when it was reserved, and those that were let in before the reserved moment because they were expected to end before it. With true
 estimates this is the reserved moment; with wrong ones it is their real ends; estimates that nobody has let nobody in. It holds
-until the instance goes, or tasks that go *before* it in the order take its place: those the ordering answers for.
+until the instance goes, or tasks that go *before* it in the order take its place: those the ordering answers for. Where it would
+hold back one of these in its own lane, it ends.
 
 A reservation costs nothing as long as no class is blocked, or nothing behind one could start. (EASY backfilling, Lifka 1995, with
 resource vectors, one instance per reservation, and looking at heads of demand classes instead of every waiting task.)
@@ -92,9 +93,18 @@ class Reservation:
         return room
 
     def stands(self, pool: Pool) -> bool:
-        """Whether its task still waits for it, the instance is there, and the task will fit."""
+        """Whether its task still waits for it, the instance is there, the task will fit, and it bars nobody it waits behind."""
         there = self.instance.state == "ready" and self.instance.incarnation in pool.members
-        return there and self.entry.ticket == self.record.ticket and min(self.room().values(), default=0) >= 0
+        waits = self.entry.ticket == self.record.ticket and not self._bars_its_own()
+        return there and waits and min(self.room().values(), default=0) >= 0
+
+    def _bars_its_own(self) -> bool:
+        """Whether it holds back one behind whom its task stands: in a lane each stands by what was expected of it when it came, and
+        this reservation by what was expected when it was made. Neither would ever start.
+        """
+        lane = self.record.place
+        head = lane.head() if lane is not None else None
+        return head is not None and head.record is not self.record and self.entry < head
 
 
 def tidy(queue: Queue, pool: Pool) -> None:
