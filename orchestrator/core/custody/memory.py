@@ -141,7 +141,7 @@ def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[Any
         if task not in books.graves:
             reminding.said[task] = None
             reminding.ended += 1
-            yield from _ended(task, grave, old)
+            yield from _ended(task, grave, old, books.live.get(task))
         elif (owed := old.owed.get(task)) is not None:  # an agent has said it again, to whoever did not know who waits for it
             reminding.said[task] = None
             yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in owed.queues)
@@ -183,18 +183,21 @@ def _known(task: TaskId, books: Custody) -> bool:
     return task in books.live or task in books.graves
 
 
-def _ended(task: TaskId, grave: Grave, old: Custody) -> Iterator[AnyFact]:
-    """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7)."""
+def _ended(task: TaskId, grave: Grave, old: Custody, known: Record | None) -> Iterator[AnyFact]:
+    """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7), to who waited
+    and to who waits in a ledger that has it alive (it may have been submitted there again; who has heard it hears it twice)."""
     owed: Owed | None = old.owed.get(task)
+    said = owed.result if owed is not None else grave.result
+    queues = list(owed.queues) if owed is not None else []
+    if known is not None:
+        queues += [queue for queue in (known.reply_to, *known.former) if queue and queue not in queues]
     hold, heirs = old.keys.said(task), task in old.graveyard.pinned
-    if owed is None:
-        result = grave.result
-        if result is None:
-            yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
-        else:
-            yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, result.value, result.error, hold, heirs)
+    if said is None:
+        yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
         return
-    said, queues = owed.result, list(owed.queues)
+    if owed is None and not queues:
+        yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, said.value, said.error, hold, heirs)
+        return
     yield Ended(
         task, grave.outcome, grave.at_ns, None, said.value, said.error, said.instance, said.started_ns, said.accepted_ns,
         queues[0] if queues else "", grave.print, heirs, said.first, hold,
