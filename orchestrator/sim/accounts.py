@@ -73,6 +73,7 @@ class Accounts:
         lost = [told for told in self.history if told[0] >= end]
         left.writing = Writing()
         left.gone = lose(self.gone, self.number, lost, left.epoch, readers, left._says)
+        left.gone.cancelled |= self.cancelled.keys()
         return left
 
     def lately_born(self, end: int) -> list[str]:
@@ -217,7 +218,7 @@ class Accounts:
             return fault
         if fact.outcome == "done" and fact.value != f"{name}|{fact.attempt}".encode():
             return f"{name} ended as done with {fact.value!r}, which is not what attempt {fact.attempt} returned"
-        if fact.outcome == "cancelled" and name not in self.cancelled:
+        if fact.outcome == "cancelled" and name not in self.cancelled and name not in self.gone.cancelled:
             return f"{name} ended as cancelled, and nobody asked for that"
         if fact.outcome == "expired":
             deadline_ns = self.tasks[name].deadline_ns

@@ -44,6 +44,8 @@ class Gone:
     """Of tasks that somebody asked for anew, to where their results go."""
     again: set[str] = field(default_factory=set)
     """Tasks that were accepted anew, or ended otherwise, because what was said of them before was lost."""
+    cancelled: set[str] = field(default_factory=set)
+    """Tasks that somebody asked to cancel: who had read that, and does not know yet that it was lost, may say their end."""
 
     def written(self, task: str, *, ended: bool) -> None:
         """The ledger speaks of this task again."""
