@@ -73,6 +73,13 @@ def test_every_word_takes_the_delay() -> None:
     assert laws.check(books, 10 * NS_PER_MS)["little_error"] < 0.05
 
 
+def test_submissions_under_way_together_all_arrive() -> None:
+    """One is taken in while another is still on its way: that one is not forgotten."""
+    starts = [start for start, _ in times(ran(trace((0, 1), (0.005, 1), (0.012, 1)), delay_ns=10 * NS_PER_MS)).values()]
+    assert len(starts) == 3
+    assert starts[0] == pytest.approx(0.020)
+
+
 def test_a_machine_that_fails_loses_what_it_does_and_comes_back_as_another() -> None:
     """The task is tried again; three losses end it. Books stay true: what was lost is told as waste."""
     asked = synthetic("s", 300, "poisson", "exp", 1.0, Random(11))

@@ -39,6 +39,10 @@ class Leader:
         """Something for its next step, in this moment."""
         self.inbox.append(event)
 
+    def submit(self, event: e.Event) -> None:
+        """A submission, for a step of its own."""
+        self.submitted.append(event)
+
     def step(self) -> None:
         """Take what came, do what follows."""
         world = self.world

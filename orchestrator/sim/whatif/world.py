@@ -142,9 +142,9 @@ class World:
         """A submission to the coordinator."""
         event = e.Arrived(submission)
         if self._delay_ns:
-            self.timeline.after(self._delay_ns, partial(self.leader.submitted.append, event))
+            self.timeline.after(self._delay_ns, partial(self.leader.submit, event))
         else:
-            self.leader.submitted.append(event)
+            self.leader.submit(event)
 
     def to_machine(self, incarnation: str, orders: Orders) -> None:
         """Orders to a machine; if it is gone they go nowhere, and the coordinator is about to hear of it."""
