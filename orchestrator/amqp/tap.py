@@ -102,6 +102,7 @@ class Tap(asyncio.StreamReaderProtocol):
         on_lost: Callable[[str], None],
         on_blocked: Callable[[bool, str], None],
         on_bug: Callable[[Exception], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reader = asyncio.StreamReader(loop=loop)
         super().__init__(self.reader, loop=loop)
@@ -109,7 +110,7 @@ class Tap(asyncio.StreamReaderProtocol):
         self.close_code = 0
         self.close_text = ""
         self._loop = loop
-        self._clock = time.monotonic
+        self._clock = clock
         self._on_lost = on_lost
         self._on_blocked = on_blocked
         self._on_bug = on_bug

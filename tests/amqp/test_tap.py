@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pamqp.commands as spec
@@ -47,11 +50,17 @@ class Ear:
 class Told:
     """A tap outside of any connection, what it told its link, and what it let through."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
         self.lost: list[str] = []
         self.alarms: list[tuple[bool, str]] = []
         self.bugs: list[Exception] = []
-        self.tap = Tap(loop, on_lost=self.lost.append, on_blocked=lambda *alarm: self.alarms.append(alarm), on_bug=self.bugs.append)
+        self.tap = Tap(
+            loop,
+            on_lost=self.lost.append,
+            on_blocked=lambda *alarm: self.alarms.append(alarm),
+            on_bug=self.bugs.append,
+            clock=clock,
+        )
 
     async def through(self) -> bytes:
         """What the library reads."""
@@ -72,9 +81,15 @@ def message(channel: int, tag: int, body: bytes, pieces: int = 1) -> bytes:
     return out
 
 
-@given(cuts=st.lists(st.integers(0, 2_000), max_size=12), data=st.data())
-def test_messages_are_whole_and_in_order_however_the_socket_tears_them(cuts: list[int], data: st.DataObject) -> None:
-    """Messages of two channels, heartbeats and answers to requests in between: each reaches whom it is for, in order."""
+TURNS = 10
+"""Of the loop: more than all frames of an example take, if every turn is over as soon as it may be."""
+
+
+@given(cuts=st.lists(st.integers(0, 2_000), max_size=12), busy=st.booleans(), data=st.data())
+def test_messages_are_whole_and_in_order_however_the_socket_tears_them(cuts: list[int], busy: bool, data: st.DataObject) -> None:
+    """Messages of two channels, heartbeats and answers to requests in between: each reaches whom it is for, in order.
+
+    On a busy machine a turn is over whenever one looks at the clock, and what was read meanwhile waits for the next."""
     stream, rest = b"", b""
     expected: dict[int, list[tuple[Any, ...]]] = {1: [], 2: []}
     for tag in range(1, data.draw(st.integers(1, 9)) + 1):
@@ -90,7 +105,7 @@ def test_messages_are_whole_and_in_order_however_the_socket_tears_them(cuts: lis
             stream += marshal(Heartbeat(), 0)
     loop = asyncio.new_event_loop()
     try:
-        told = Told(loop)
+        told = Told(loop, clock=itertools.count().__next__ if busy else lambda: 0.0)
         ears = {1: Ear(), 2: Ear()}
         told.tap.channels.update(ears)
         at = 0
@@ -99,6 +114,10 @@ def test_messages_are_whole_and_in_order_however_the_socket_tears_them(cuts: lis
             if cut > at:
                 told.tap.data_received(stream[at:cut])
                 at = cut
+                if data.draw(st.booleans()):
+                    loop.run_until_complete(asyncio.sleep(0))
+        for _ in range(TURNS):
+            loop.run_until_complete(asyncio.sleep(0))
         assert {number: ear.heard for number, ear in ears.items()} == expected
         assert loop.run_until_complete(told.through()).replace(frames.HEARTBEAT_FRAME, b"") == rest
         assert not told.bugs
