@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import structlog
 
+from orchestrator.paper import Paper
 from orchestrator.throttle import Throttle
 
 
@@ -144,16 +145,18 @@ def configure(style: Literal["console", "json"], level: str, **bound: Any) -> Te
     number = logging.getLevelNamesMapping()[level.upper()]
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     renderer: Any = console if style == "console" else structlog.processors.JSONRenderer()
+    paper = Paper()
     processors = [
+        paper,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         renderer,
     ]
     if style == "console":
-        processors.pop(2)
+        processors.remove(structlog.processors.format_exc_info)
     logger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        paper,
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
     ).bind(**bound)

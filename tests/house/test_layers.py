@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator.resources": {"orchestrator.vocabulary", "orchestrator.wire.messages"},
     "orchestrator.graphs": {"orchestrator.vocabulary", "orchestrator.wire.messages"},
     "orchestrator.throttle": set(),
+    "orchestrator.paper": set(),
     "orchestrator.heap": set(),
     "orchestrator.shards": {"orchestrator.vocabulary", "orchestrator.wire"},
     "orchestrator.policies": {"orchestrator.vocabulary", "orchestrator.resources", "orchestrator.policies"},
@@ -55,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator.live": {
         "orchestrator.throttle",
+        "orchestrator.paper",
         "orchestrator.heap",
         "orchestrator.vocabulary",
         "orchestrator.shards",
@@ -78,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workers.core": {"orchestrator.vocabulary", "orchestrator.wire.messages", "workers.core"},
     "workers": {
         "orchestrator.throttle",
+        "orchestrator.paper",
         "orchestrator.heap",
         "orchestrator.vocabulary",
         "orchestrator.shards",

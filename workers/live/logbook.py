@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import structlog
 
+from orchestrator.paper import Paper
 from orchestrator.throttle import Throttle
 
 Style: TypeAlias = Literal["console", "json"]
@@ -117,9 +118,11 @@ def logbook(style: Style, level: Level, **bound: Any) -> Logbook:
         # plain tracebacks: the pretty ones load a library of 15 MB, and our lines have none
         plain = structlog.dev.plain_traceback
         render = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    paper = Paper()
     logger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        paper,
         processors=[
+            paper,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             render,
