@@ -57,7 +57,9 @@ class Connection:
             await library.connect()
         except BaseException as error:
             tap.abort()
-            if was_cancelled(error):
+            if was_cancelled():
+                raise asyncio.CancelledError from error  # the library may say instead what else broke in that moment
+            if not isinstance(error, Exception | asyncio.CancelledError):
                 raise
             # Whatever it says: a socket that ends within the greeting leaves the library's own tasks with all kinds of
             # exceptions (StopAsyncIteration; a cancellation that nobody asked for), and each means that it did not open.
@@ -85,12 +87,10 @@ class Connection:
         await self.library.close()
 
 
-def was_cancelled(error: BaseException) -> bool:
+def was_cancelled() -> bool:
     """Whether we ourselves were told to stop, rather than one of the library's own tasks, which cancels those who wait for it."""
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return not isinstance(error, Exception)
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def shown(url: str) -> str:

@@ -56,7 +56,7 @@ async def asking(broken: asyncio.Future[Broken], timeout_s: float, subject: Subj
             "See whether the broker is overloaded or starting."
         ) from error
     except asyncio.CancelledError as error:
-        if was_cancelled(error) or not await _is_over(broken):
+        if was_cancelled() or not await _is_over(broken):
             raise
         raise LinkLost(broken.result(), subject.what) from error  # not we were cancelled: the library's own tasks
     except (AMQPError, RuntimeError, StopAsyncIteration) as error:

@@ -329,3 +329,24 @@ async def test_a_run_that_swallows_a_cancellation_still_ends(amqp_url: str) -> N
     done, _ = await asyncio.wait((kept,), timeout=10)
     assert done
     assert kept.cancelled()
+
+
+async def test_who_is_told_to_stop_while_the_door_is_slammed_stops() -> None:
+    """Whoever answers hangs up in the moment of the cancellation, or close to it. What the library says of that is no reason to knock
+    again: it would be for ever."""
+
+    async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(slam, "127.0.0.1", 0) as server:
+        url = f"amqp://nobody:nothing@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        for turns in range(400):
+            opening = asyncio.ensure_future(Link.open(url, name="knocking"))
+            for _ in range(turns % 40):
+                await asyncio.sleep(0)
+            if opening.done():
+                assert isinstance(opening.exception(), CannotConnect)
+            else:
+                opening.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await opening
