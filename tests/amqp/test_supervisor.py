@@ -332,8 +332,8 @@ async def test_a_run_that_swallows_a_cancellation_still_ends(amqp_url: str) -> N
 
 
 async def test_who_is_told_to_stop_while_the_door_is_slammed_stops() -> None:
-    """Whoever answers hangs up in the moment of the cancellation, or close to it. What the library says of that is no reason to knock
-    again: it would be for ever."""
+    """Whoever answers hangs up in the moment of the cancellation, or close to it. What the library says of that is no reason to
+    knock again: it would be for ever."""
 
     async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
