@@ -42,7 +42,7 @@ def test_a_policy_of_another_version_in_the_ledger() -> None:
     stage.pump()
     specs = {"ordering": "priority", "placement": "random", "allocation": "msa"}
     assert node.machine.desk.policies.specs == specs
-    assert [key for row in node.machine.desk.keeping._lasting if row.kind == "policy" for key in row.keys] == [
+    assert [key for row in node.machine.desk.keeping.lasting.rows if row.kind == "policy" for key in row.keys] == [
         "ordering",
         "placement",
     ]

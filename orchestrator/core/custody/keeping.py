@@ -41,7 +41,8 @@ MARKS = 256
 """So many places a cap, at least, of which it is known which offset was how many bytes back."""
 
 
-PASSING: frozenset[Kind] = frozenset({"task", "grave"})
+SPARE_KEYS = 1_000
+"""So many more than live may be noted, and half as many more, before what is void among them is dropped."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +54,55 @@ class Row:
     position: int
     kind: Kind
     keys: list[str]
+
+
+class Rows:
+    """Rows in reading order. The first is always of something that lives, or there is none; what is void behind it is bounded.
+
+    What ends in another order than it began has rows of its own: one task that waits for days must keep those of nothing but tasks.
+    """
+
+    def __init__(self) -> None:
+        self.rows: deque[Row] = deque()
+        self.count = 0
+        """Of their keys."""
+
+    def add(self, offset: int, position: int, kind: Kind, keys: list[str]) -> None:
+        """Full records of all these stand there."""
+        self.count += len(keys)
+        last = self.rows[-1] if self.rows else None
+        if last is not None and last.offset == offset and last.kind == kind:
+            last.keys += keys
+        else:
+            self.rows.append(Row(offset, position, kind, keys))
+
+    def oldest(self, custody: Custody, living: int) -> Row | None:
+        """The first. ``living``: how many keys can be valid."""
+        rows = self.rows
+        while rows and not self._lives(rows[0], custody):
+            rows.popleft()
+        if self.count > living + living // 2 + SPARE_KEYS:
+            self._sweep(custody)
+        return self.rows[0] if self.rows else None
+
+    def _lives(self, row: Row, custody: Custody) -> bool:
+        """Whether anything in it is still valid; what is not, at its end, is dropped."""
+        keys, owed = row.keys, custody.owed
+        known = custody.live if row.kind == "task" else custody.graves if row.kind == "grave" else None
+        while keys:
+            key = keys[-1]
+            if (known is None or key in known or key in owed) and _valid(row, key, custody):  # the quick look first
+                return True
+            keys.pop()
+            self.count -= 1
+        return False
+
+    def _sweep(self, custody: Custody) -> None:
+        """Drop all that is void."""
+        for row in self.rows:
+            row.keys = [key for key in row.keys if _valid(row, key, custody)]
+        self.rows = deque(row for row in self.rows if row.keys)
+        self.count = sum(len(row.keys) for row in self.rows)
 
 
 class Keeping:
@@ -73,12 +123,8 @@ class Keeping:
         """The oldest offset that it has, when last looked at; -1: not yet."""
         self._marks: deque[tuple[int, int]] = deque()
         """Offsets that were read, and the bytes before them."""
-        self._rows: deque[Row] = deque()
-        """Of tasks, alive and over: they come and go, and the first are the first to go."""
-        self._lasting: deque[Row] = deque()
-        """Of what stays: one such row must not keep all that came after it and is long void."""
-        self._count = 0
-        """Of their keys."""
+        self.tasks, self.graves, self.lasting = Rows(), Rows(), Rows()
+        """Of what lives, of what has ended, and of all else."""
         self._carrying: set[tuple[Kind, str]] = set()
 
     @property
@@ -121,24 +167,14 @@ class Keeping:
 
     def row(self, offset: int, kind: Kind, key: str) -> None:
         """A full record of this thing stands at ``offset``."""
-        if self._carrying:
-            self._carrying.discard((kind, key))
-        self._count += 1
-        rows = self._rows if kind in PASSING else self._lasting
-        last = rows[-1] if rows else None
-        if last is not None and last.offset == offset and last.kind == kind:
-            last.keys.append(key)
-        else:
-            rows.append(Row(offset, self.position, kind, [key]))
+        self.rows(offset, kind, [key])
 
     def rows(self, offset: int, kind: Kind, keys: list[str]) -> None:
-        """Full records of all these stand there."""
-        first, *others = keys
-        self.row(offset, kind, first)
+        """Full records of all these stand there. The list is ours from now on."""
         if self._carrying:
-            self._carrying.difference_update([(kind, key) for key in others])
-        self._count += len(others)
-        (self._rows if kind in PASSING else self._lasting)[-1].keys += others
+            self._carrying.difference_update([(kind, key) for key in keys])
+        rows = self.tasks if kind == "task" else self.graves if kind == "grave" else self.lasting
+        rows.add(offset, self.position, kind, keys)
 
     def replay_from(self, custody: Custody) -> int:
         """The offset from which a reader has everything that still lives."""
@@ -149,8 +185,8 @@ class Keeping:
     def calm(self) -> bool:
         """Whether even the first row is well within the ledger: then there is room, and nothing to carry. The quick look first."""
         edge, first = self.position - self._most // 2, self._first
-        for rows in (self._rows, self._lasting):  # noqa: SIM110 - asked several times a step: half as dear as all()
-            if rows and (rows[0].position < edge or rows[0].offset < first):
+        for one in (self.tasks, self.graves, self.lasting):  # asked several times a step: half as dear as all()
+            if (rows := one.rows) and (rows[0].position < edge or rows[0].offset < first):
                 return False
         return True
 
@@ -192,7 +228,7 @@ class Keeping:
 
     def _before(self, edge: int) -> Iterator[tuple[Row, str]]:
         """What stands before this position, or is cut off, oldest first."""
-        for row in merge(self._rows, self._lasting, key=_place):
+        for row in merge(self.graves.rows, self.tasks.rows, self.lasting.rows, key=_place):
             if row.position >= edge and row.offset >= self._first:
                 return
             for key in row.keys:
@@ -203,32 +239,12 @@ class Keeping:
         self._carrying.clear()
 
     def _oldest(self, custody: Custody) -> Row | None:
-        for rows in (self._rows, self._lasting):
-            while rows and not self._lives(rows[0], custody):
-                rows.popleft()
-        living = len(custody.live) + len(custody.graves) + len(custody.joined) + len(custody.owed)
-        if self._count > 4 * living + 1000:
-            self._sweep(custody)
-        return min((rows[0] for rows in (self._rows, self._lasting) if rows), key=_place, default=None)
-
-    def _lives(self, row: Row, custody: Custody) -> bool:
-        """Whether anything in it is still valid; what is not, at its end, is dropped."""
-        keys, owed = row.keys, custody.owed
-        known = custody.live if row.kind == "task" else custody.graves if row.kind == "grave" else None
-        while keys:
-            key = keys[-1]
-            if (known is None or key in known or key in owed) and _valid(row, key, custody):  # the quick look first
-                return True
-            keys.pop()
-            self._count -= 1
-        return False
-
-    def _sweep(self, custody: Custody) -> None:
-        """Drop all that is void."""
-        for row in (*self._rows, *self._lasting):
-            row.keys = [key for key in row.keys if _valid(row, key, custody)]
-        self._rows, self._lasting = (deque(row for row in rows if row.keys) for rows in (self._rows, self._lasting))
-        self._count = sum(len(row.keys) for row in (*self._rows, *self._lasting))
+        owed = len(custody.owed)
+        task = self.tasks.oldest(custody, len(custody.live) + owed)
+        grave = self.graves.oldest(custody, len(custody.graves) + owed)
+        rest = len(custody.joined) + len(custody.served) + len(custody.wills) + len(custody.policies) + len(custody.limits) + 1
+        oldest = self.lasting.oldest(custody, rest)
+        return min((row for row in (task, grave, oldest) if row is not None), key=_place, default=None)
 
 
 def _place(row: Row) -> int:
