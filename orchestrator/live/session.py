@@ -49,7 +49,7 @@ from orchestrator.wire.codec import (
     pack,
 )
 from orchestrator.wire.facts import Entry
-from orchestrator.wire.messages import Announce, Beat, Control, Held, Leave, Notes, Reports, Results, Submit
+from orchestrator.wire.messages import Reports, Results
 
 INTAKE_PREFETCH = 200
 """Submissions on their way to us unsettled, per intake queue: messages, each up to thousands of tasks."""
@@ -63,7 +63,9 @@ CONTROL_PREFETCH = 8
 """Questions: each may cost a look at ten thousand tasks."""
 RUBBISH_SINGLY = 20
 """So many messages of a sort that are none are told one by one: as many as are kept for people (``Offence.room``)."""
-REGISTRY_HEARS = (Announce, Beat, Held, Notes, Leave)
+SUBMISSIONS, REPORTS, QUESTIONS = frozenset({"submit"}), frozenset({"reports"}), frozenset({"control"})
+SOFT_WORDS = frozenset({"announce", "beat", "held", "notes", "leave"})
+"""The kinds that each queue hears. Who may write to one must not speak through it as if it were another."""
 TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
@@ -87,9 +89,9 @@ class Session:
         """The entry we appended last, to be recognised without decoding when it is read back."""
         self.intake: dict[str, Consumer] = {}
         self._registry: Consumer | None = None
-        self._rubbish: dict[tuple[str, str | None], Garbled] = {}
-        """What came since the last step and is no message, by queue and user."""
-        self._rubbish_told: Counter[tuple[str, str | None]] = Counter()
+        self._rubbish: dict[tuple[str, str | None, str], Garbled] = {}
+        """What came since the last step and is no message, or none for its queue: by queue, user and which of both."""
+        self._rubbish_told: Counter[tuple[str, str | None, str]] = Counter()
         self._unreadable = 0
         """Messages in the ledger that are no entries."""
         self._stands = False
@@ -206,39 +208,40 @@ class Session:
         self._telemetry.say("ledger_gap", {"expected": gap.expected, "found": gap.found})
 
     def _soft(self, delivery: Delivery) -> None:
-        self._arrived(delivery, None, topology.KEY_REGISTRY, REGISTRY_HEARS)
+        self._arrived(delivery, None, topology.KEY_REGISTRY, SOFT_WORDS)
 
-    def _firm(self, queue: str, hears: tuple[type, ...], delivery: Delivery) -> None:
+    def _firm(self, queue: str, hears: frozenset[str], delivery: Delivery) -> None:
         self._arrived(delivery, delivery.receipt, queue, hears)
 
-    def _work(self, queue: str, kind: type, prefetch: int) -> tuple[Callable[[Delivery], None], int]:
+    def _work(self, queue: str, hears: frozenset[str], prefetch: int) -> tuple[Callable[[Delivery], None], int]:
         """How to take in submissions or reports: into what, and so many at once."""
-        return partial(self._firm, queue, (kind,)), LATE_PREFETCH if self._settings.settle_after_s else prefetch
+        return partial(self._firm, queue, hears), LATE_PREFETCH if self._settings.settle_after_s else prefetch
 
-    def _arrived(self, delivery: Delivery, handle: Receipt | None, queue: str, hears: tuple[type, ...]) -> None:
-        """Make an event of it. Each queue is for some kinds of message: who may write to one must not speak through it as if it
-        were another."""
+    def _arrived(self, delivery: Delivery, handle: Receipt | None, queue: str, hears: frozenset[str]) -> None:
+        """Make an event of it."""
         if delivery.flaw is not None:
             self._wake(_garbled(delivery, handle, queue, f"its envelope: {delivery.flaw}"))
             return
-        message = decode(delivery.body, brief=True)
+        message = decode(delivery.body, brief=True, hears=hears)
         if isinstance(message, Malformed):
-            self._rubbish_came(delivery, handle, queue, message)
-        elif type(message) in hears:
-            self._wake(Arrived(message, handle, delivery.reply_to or "", delivery.user_id or ""))
+            self._rubbish_came(delivery, handle, queue, message, hears)
         else:
-            self._wake(_garbled(delivery, handle, queue, f"a {type(message).__name__} is not for this queue", "misplaced"))
+            self._wake(Arrived(message, handle, delivery.reply_to or "", delivery.user_id or ""))
 
-    def _rubbish_came(self, delivery: Delivery, handle: Receipt | None, queue: str, message: Malformed) -> None:
-        """No message. In a queue and of a user the first are told one by one, for people to find what is wrong. From then on the
-        first of a turn stands for the others, unless somebody is to be told: of thousands it is not even put into words."""
-        sort = queue, delivery.user_id
+    def _rubbish_came(
+        self, delivery: Delivery, handle: Receipt | None, queue: str, message: Malformed, hears: frozenset[str]
+    ) -> None:
+        """No message, or none for this queue. In a queue and of a user the first are told one by one, for people to find what is
+        wrong. From then on the first of a turn stands for the others, unless somebody is to be told: of thousands it is not even
+        put into words."""
+        what: Literal["malformed", "misplaced"] = "misplaced" if message.reason == "misplaced" else "malformed"
+        sort = queue, delivery.user_id, what
         if not message.tasks and (first := self._rubbish.get(sort)) is not None:
             first.more.append(handle)
             return
-        whole = decode(delivery.body)
+        whole = decode(delivery.body, hears=hears)
         assert isinstance(whole, Malformed), "what is no message is none when it is looked at again"
-        event = _garbled(delivery, handle, queue, str(whole), tasks=whole.tasks, digest=whole.digest)
+        event = _garbled(delivery, handle, queue, str(whole), what, tasks=whole.tasks, digest=whole.digest)
         self._rubbish_told[sort] += 1
         if not message.tasks and self._rubbish_told[sort] > RUBBISH_SINGLY:
             self._rubbish[sort] = event
@@ -320,7 +323,7 @@ class Session:
     async def _take_in(self, queue: str) -> None:
         if queue in self.intake:
             return  # a second claim of the same session
-        sink, prefetch = self._work(queue, Submit, INTAKE_PREFETCH)
+        sink, prefetch = self._work(queue, SUBMISSIONS, INTAKE_PREFETCH)
         consumer = await self.link.consume(queue, sink, prefetch=prefetch, gather=True, body_bytes_max=MAX_BODY_BYTES)
         self.intake[queue] = consumer
         if not self._flowing:
@@ -342,8 +345,8 @@ class Session:
         if self._leading:
             return
         self._leading = True
-        reports = self._work(topology.REPORTS, Reports, REPORTS_PREFETCH)
-        control = partial(self._firm, topology.CONTROL, (Control,)), CONTROL_PREFETCH
+        reports = self._work(topology.REPORTS, REPORTS, REPORTS_PREFETCH)
+        control = partial(self._firm, topology.CONTROL, QUESTIONS), CONTROL_PREFETCH
         for queue, (sink, prefetch) in ((topology.REPORTS, reports), (topology.CONTROL, control)):
             await self.link.consume(queue, sink, prefetch=prefetch, gather=True, body_bytes_max=MAX_BODY_BYTES)
         await self._take_in(topology.TASKS)

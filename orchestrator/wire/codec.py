@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -79,6 +80,9 @@ MAX_LONG_BODY_BYTES: Final = 8 * MAX_VALUE_BYTES
 """Kinds that may be longer: an assignment brings arguments, a checkpoint *and* the values of its parents (4 MiB of those at
 most); ``held`` and ``answer`` are long lists."""
 
+MAX_QUESTION_BYTES: Final = 16_384
+"""A ``control``: a question with its arguments. Its open value is built before it can be judged."""
+
 MAX_ENTRY_BYTES: Final = 15 * 1024 * 1024
 """A ledger entry. RabbitMQ 4 refuses messages over 16 MiB by default; 1 MiB of that is left as a margin."""
 
@@ -101,7 +105,7 @@ KINDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in Message.__s
 
 # --- what cannot be read ----------------------------------------------------------------------------------------------
 
-Reason: TypeAlias = Literal["size", "bytes", "version", "kind", "shape"]
+Reason: TypeAlias = Literal["size", "bytes", "version", "kind", "misplaced", "shape"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,8 @@ class Malformed:
     """A body that is no message: what is wrong with it, and enough of it to find its sender's mistake.
 
     ``reason``: ``size`` (too long), ``bytes`` (not msgpack, cut short, too deep, trailing bytes), ``version`` (one that
-    we do not speak), ``kind`` (none, or unknown), ``shape`` (a field is missing, of the wrong type or over a limit).
+    we do not speak), ``kind`` (none, or unknown), ``misplaced`` (one that is not heard there), ``shape`` (a field is missing, of
+    the wrong type or over a limit).
     """
 
     reason: Reason
@@ -160,10 +165,13 @@ def encode(message: AnyMessage) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(body: bytes, *, max_bytes: int | None = None, brief: bool = False) -> AnyMessage | Malformed:
+def decode(
+    body: bytes, *, max_bytes: int | None = None, brief: bool = False, hears: Container[str] | None = None
+) -> AnyMessage | Malformed:
     """The message in ``body``, or why there is none. ``max_bytes`` replaces the limit that goes with the kind.
 
     ``brief``: of what is ``Malformed`` only its reason, size and tasks are told, for whoever has to look through thousands.
+    ``hears``: the kinds that are heard there; of others nothing is built: an answer may hold five megabytes of lists.
     """
     most = MAX_LONG_BODY_BYTES if max_bytes is None else max_bytes
     if len(body) > most:
@@ -176,6 +184,10 @@ def decode(body: bytes, *, max_bytes: int | None = None, brief: bool = False) ->
             return _malformed("version", body, f"version {head.v} of the protocol; this peer speaks version {VERSION}")
         if kind not in KINDS:
             return _malformed("kind", body, f"kind {kind!r} is unknown" if kind else "kind is missing")
+        if hears is not None and kind not in hears:
+            if brief:
+                return Malformed("misplaced", "", "", b"", len(body))
+            return _malformed("misplaced", body, f"{kind} is not for this queue")
         if max_bytes is None and len(body) > max_bytes_of(kind):
             return _too_long(body, max_bytes_of(kind), kind)
         if kind in OPEN_KINDS:
@@ -197,6 +209,8 @@ def _judge_reports(message: Reports) -> None:
 
 def max_bytes_of(kind: str) -> int:
     """The longest body of that kind that ``decode`` reads when it is not told otherwise."""
+    if kind == "control":
+        return MAX_QUESTION_BYTES
     return MAX_LONG_BODY_BYTES if kind in LONG_KINDS else MAX_BODY_BYTES
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from itertools import count
 from random import Random
+from typing import Literal
 
 from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
+from orchestrator.live.session import QUESTIONS, REPORTS, SOFT_WORDS, SUBMISSIONS
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
 from orchestrator.wire.codec import Malformed, decode
 from orchestrator.wire.facts import Entry
@@ -21,11 +23,9 @@ from orchestrator.wire.messages import (
     Announce,
     AnyMessage,
     Beat,
-    Control,
     Handler,
     Held,
     Holding,
-    Leave,
     Note,
     Notes,
     Orders,
@@ -40,13 +40,9 @@ from tests.hostile.corpus import Corpus, Known, Place
 
 WHERE: dict[Place, str] = {"intake": "thumbs", "reports": "reports", "registry": "registry", "control": "control"}
 """Routing keys of what coordinators read."""
-HEARS: dict[Place, tuple[type, ...]] = {
-    "intake": (Submit,),
-    "reports": (Reports,),
-    "registry": (Announce, Beat, Held, Leave, Notes),
-    "control": (Control,),
-}
-"""What each queue is for."""
+HEARS: dict[Place, frozenset[str]] = {
+    "intake": SUBMISSIONS, "reports": REPORTS, "registry": SOFT_WORDS, "control": QUESTIONS
+}  # fmt: skip
 DURABLE = ("intake", "reports", "control")
 AGENT_USER, ROGUE_USER = "agents", "rogue"
 
@@ -199,9 +195,8 @@ class Siege:
 
 def arrival(body: bytes, place: Place, handle: object, user: str) -> e.Event:
     """As ``live.session`` makes an event of a delivery."""
-    message = decode(body)
+    message = decode(body, hears=HEARS[place])
     if isinstance(message, Malformed):
-        return e.Garbled(WHERE[place], str(message), message.sample, handle, "nobody", message.tasks, user, message.digest)
-    if type(message) not in HEARS[place]:
-        return e.Garbled(WHERE[place], "not for this queue", body[:1024], handle, "nobody", (), user, "", "misplaced")
+        what: Literal["malformed", "misplaced"] = "misplaced" if message.reason == "misplaced" else "malformed"
+        return e.Garbled(WHERE[place], str(message), message.sample, handle, "nobody", message.tasks, user, message.digest, what)
     return e.Arrived(message, handle, "nobody", user)

@@ -19,7 +19,19 @@ from orchestrator.wire import codec
 from orchestrator.wire.codec import Malformed, decode, decode_entry, encode, encode_entry
 from orchestrator.wire.examples import EXAMPLES
 from orchestrator.wire.facts import Accepted, AnyFact, Entry
-from orchestrator.wire.messages import Answer, AnyMessage, Assignment, Message, Orders, Report, Reports, Submit, Task
+from orchestrator.wire.messages import (
+    Answer,
+    AnyMessage,
+    Assignment,
+    Control,
+    Leave,
+    Message,
+    Orders,
+    Report,
+    Reports,
+    Submit,
+    Task,
+)
 from tests.stopwatch import cost
 from tests.wire import anything
 from tests.wire.hostile import CORPUS, Hostile
@@ -207,6 +219,29 @@ def test_size_is_judged_by_kind() -> None:
     mib = codec.MAX_VALUE_BYTES
     orders = Orders("a", 1, 1, assign=[Assignment("t", 1, "h", bytes(mib), {}, checkpoint=bytes(mib))])
     assert decode(encode(orders)) == orders
+
+
+def test_what_is_not_heard_there_is_not_built() -> None:
+    """Of a message for somebody else nothing is made but its kind, whatever is in it: this answer is five megabytes of lists."""
+    lists = next(case.body for case in CORPUS if case.name == "1 MiB of small lists in an open value")
+    tracemalloc.start()
+    heard = decode(lists, brief=True, hears={"reports"})
+    assert tracemalloc.get_traced_memory()[1] < 20_000
+    tracemalloc.stop()
+    assert isinstance(heard, Malformed)
+    assert heard.reason == "misplaced"
+    whole = decode(encode(Leave("i")), hears={"reports", "submit"})
+    assert isinstance(whole, Malformed)
+    assert str(whole) == "misplaced: leave is not for this queue"
+    assert decode(encode(Leave("i")), hears={"leave"}) == Leave("i")
+
+
+def test_a_question_is_short() -> None:
+    """Whoever may ask may not make us build what he likes."""
+    assert isinstance(decode(encode(Control("q", "tasks", {"of": ["x"] * 8_000}))), Control)
+    long = decode(encode(Control("q", "tasks", {"of": [[]] * 20_000})))
+    assert isinstance(long, Malformed)
+    assert long.reason == "size"
 
 
 def test_size_is_judged_before_anything_else() -> None:

@@ -43,6 +43,8 @@ from workers.jobs import Permit
 from workers.live.logbook import Logbook
 from workers.mailbox import Mailbox
 
+HEARS = frozenset({"orders", "echo"})
+"""The kinds of message that are for agents."""
 HEARTBEAT_S = 5
 SAME_TROUBLE_NS = 60 * NS_PER_S
 """A broker that is away is tried every few seconds, and spoken of once a minute."""
@@ -292,16 +294,13 @@ class Shell:
     def _delivered(self, link: Link, delivery: Delivery) -> None:
         if link is not self._link:
             return  # before the core has heard of it, or after
-        message = Malformed("bytes", delivery.flaw, "", b"", 0) if delivery.flaw else decode(delivery.body, brief=True)
+        message = Malformed("bytes", delivery.flaw, "", b"", 0) if delivery.flaw else decode(delivery.body, brief=True, hears=HEARS)
         if isinstance(message, Orders):
             self.post(Ordered(message))
         elif isinstance(message, Echo):
             self.post(Echoed(message))
         elif not self._logbook.leaves_out("malformed"):
-            if isinstance(message, Malformed):
-                detail = delivery.flaw or str(decode(delivery.body))
-            else:
-                detail = f"a {type(message).__name__} is not for agents"
+            detail = delivery.flaw or str(decode(delivery.body, hears=HEARS))
             self._logbook.say("malformed", detail=detail, exchange=delivery.exchange, user=delivery.user_id)
 
     def _blocked(self, blocked: bool, reason: str) -> None:
