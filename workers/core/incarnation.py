@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
-from orchestrator.vocabulary import Attempt, Nanos
+from orchestrator.vocabulary import Attempt, Nanos, TaskId
 from orchestrator.wire.messages import MOST_BEFORE, Beat, Echo, Held, Notes, Orders, Reports
 from workers.core import rules
 from workers.core.commands import Publish
@@ -19,6 +19,9 @@ from workers.core.work import Work
 
 SYNC = "sync"
 """Stands for the task in the refusal of a sync, which concerns no task."""
+
+REFUSED_MAX = 64
+"""So many epochs that are not obeyed hear it between two beats: who says more of them at a time is no leader."""
 
 
 class Former:
@@ -66,6 +69,8 @@ class Incarnation:
         self.window = Window()
         self.beat_ns = now_ns
         """When the next beat is due."""
+        self._refused: set[int] = set()
+        """Epochs that are not obeyed and heard it since the last beat."""
         self._profile = profile
         self._limits = limits
         self._random = random
@@ -85,10 +90,10 @@ class Incarnation:
             self._follow(now_ns, orders)
         elif orders.sync:
             self._out.tell("epoch_refused", orders.epoch)
-            self._work.refuse(SYNC, Attempt(orders.epoch, 0), self.highest_epoch, "epoch")
+            self._disobey(SYNC, Attempt(orders.epoch, 0))
         if not rules.obeys(orders.epoch, self.epoch):
-            for item in orders.assign:
-                self._work.refuse(item.task, Attempt(orders.epoch, item.n), self.highest_epoch, "epoch")
+            for item in orders.assign[:1]:
+                self._disobey(item.task, Attempt(orders.epoch, item.n))
             return False
         self.drained = max(self.drained, orders.seq)
         if orders.notice:
@@ -108,6 +113,14 @@ class Incarnation:
         if synced:
             self._answer(now_ns)
         return orders.drain
+
+    def _disobey(self, task: TaskId, attempt: Attempt) -> None:
+        """Whoever is not obeyed hears which epoch is, once between two beats: all that he had to know. A word for each of his
+        assignments would be thousands for one message of anybody's; what he believes of them our answer to his sync puts right.
+        """
+        if attempt.epoch not in self._refused and len(self._refused) < REFUSED_MAX:
+            self._refused.add(attempt.epoch)
+            self._work.refuse(task, attempt, self.highest_epoch, "epoch")
 
     def _follow(self, now_ns: Nanos, orders: Orders) -> None:
         """R2: obey this epoch from now on."""
@@ -154,6 +167,7 @@ class Incarnation:
     def _beat(self, now_ns: Nanos, draining: bool) -> None:
         jitter = self._limits.beat_jitter * (2 * self._random.random() - 1)
         self.beat_ns = now_ns + round(self._limits.beat_ns * (1 + jitter))
+        self._refused.clear()
         if not self.epoch:
             self._out.do(Publish(self._profile.announcement(self.name)))
         elif now_ns < self.permit_until_ns():  # a leader lives who could have released them

@@ -7,6 +7,7 @@ from orchestrator.wire.messages import Announce, Assignment, Beat, Error, Held, 
 from tests.workers.core.stage import LEASE_NS, MS, Stage
 from workers.core.commands import CloseConnection, Connect, Finish
 from workers.core.events import JobDone, JobFailed, JobLate, JobStopped, TimePassed
+from workers.core.incarnation import REFUSED_MAX
 
 
 def fresh() -> Stage:
@@ -59,6 +60,28 @@ def test_the_answer_to_a_sync_counts_what_the_same_orders_assigned() -> None:
     assert [item.attempt for item in held.attempts] == [Attempt(1, 1)]
 
 
+def test_who_is_not_obeyed_hears_it_once_between_two_beats() -> None:
+    """However much he orders: a word for each would be thousands for one message. Of more epochs than can be some hear nothing."""
+    stage = fresh()
+    stage.sync(4)
+    stage.flush()
+    stage.forget()
+    for turn in range(3):
+        for _ in range(5):
+            stage.orders(3, sync=True, assign=[Assignment(f"t{n}", n, "resize", b"\x80", {"slots": 1}) for n in range(300)])
+            stage.flush()
+        assert stage.notes() == [("refused", 0, "epoch")] * (turn + 1)
+        stage.wait(3 * NS_PER_S // 2)
+    for epoch in range(5, 1_005):
+        stage.assign(epoch, 1)
+        stage.flush()
+    assert len(stage.notes()) == 3 + REFUSED_MAX
+    stage.wait(3 * NS_PER_S // 2)
+    stage.assign(3, 7)
+    stage.flush()
+    assert stage.notes()[-1] == ("refused", 7, "epoch")
+
+
 def test_orders_of_a_lower_or_foreign_epoch_do_nothing() -> None:
     """A deposed leader's assignments are refused, with the epoch that is obeyed; its other orders are not even answered."""
     stage = fresh()
@@ -92,7 +115,7 @@ def test_a_lower_leader_is_refused_even_by_a_new_incarnation() -> None:
     assert stage.started() == []
     assert not stage.all_said(Held)
     notes = [note for message in stage.all_said(Notes) for note in message.items]
-    assert [(note.what, note.epoch) for note in notes] == [("refused", 6)] * 2
+    assert [(note.what, note.epoch) for note in notes] == [("refused", 6)], "once says it all"
     stage.sync(6)
     assert stage.agent.phase == "serving"
 
