@@ -88,16 +88,16 @@ class Link:
         """Open a session. ``name`` is what operators see of it, with the connection's role behind, and, where agents consume, their
         ``incarnation``: so the broker's word on how that connection ended is known for theirs (``deaths``).
 
-        ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the
-        opening and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins and ends. With
-        ``on_returned`` the link can ``tell``. Raises CannotConnect.
+        ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the opening of each
+        connection, which takes four round trips, and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins
+        and ends. With ``on_returned`` the link can ``tell``. Raises CannotConnect.
         """
         link = cls(name, timeout_s, on_blocked, on_returned)
         link.shard = shard
         try:
-            async with asyncio.timeout(timeout_s):
-                for role in connections:
-                    shown_as = f"{name} ({role}) {incarnation if role == 'consume' else ''}".rstrip()
+            for role in connections:
+                shown_as = f"{name} ({role}) {incarnation if role == 'consume' else ''}".rstrip()
+                async with asyncio.timeout(timeout_s):
                     await link._connect(role, shown_as, url, heartbeat_s, ssl_context)
         except TimeoutError as error:
             await link.close()

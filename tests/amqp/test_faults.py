@@ -7,6 +7,7 @@ import itertools
 import ssl
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,6 +16,7 @@ from orchestrator.amqp.errors import BrokenBy, CannotConnect, Fault, NoAnswer
 from orchestrator.amqp.topology import TASKS, intake, intake_queue
 from tests.amqp.conftest import BASE, Basket
 from tests.amqp.proxy import Proxy
+from tests.chaos.door import Door
 
 GPU = intake_queue("gpu")
 BASIC_CANCEL = bytes((0, 60, 0, 30))
@@ -152,3 +154,16 @@ async def test_tls_carries_a_session_and_refuses_a_stranger(amqp_url: str, certi
         with pytest.raises(CannotConnect, match="certificate") as caught:
             await Link.open(proxy.url, name="test")
         assert caught.value.fault is Fault.TLS
+
+
+async def test_who_is_far_away_comes_in(amqp_url: str) -> None:
+    """Each connection has its time: three, opened one after the other over a slow network, take longer than one may."""
+    target = urlsplit(amqp_url)
+    assert target.port is not None
+    async with Door([target.port]) as door:
+        door.delay_s = 0.25
+        url = amqp_url.replace(f":{target.port}/", f":{door.port}/")
+        began = asyncio.get_running_loop().time()
+        link = await Link.open(url, name="far", connections=("consume", "publish", "beats"), timeout_s=4.0)
+        assert asyncio.get_running_loop().time() - began > 4.0, "the network was not slow enough to show it"
+        await link.close()
