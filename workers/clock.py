@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from orchestrator.vocabulary import Nanos
 
+_OFFSET_NS = "WORKERS_UNIX_OFFSET_NS"
 _BOOT: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -18,6 +20,15 @@ def steady_ns() -> Nanos:
     return time.monotonic_ns() if _BOOT is None else time.clock_gettime_ns(_BOOT)
 
 
+_OFFSET: Nanos = int(os.environ.get(_OFFSET_NS, 0)) or time.time_ns() - steady_ns()
+
+
 def unix_ns() -> Nanos:
-    """Unix time, for people and for deadlines."""
-    return time.time_ns()
+    """Unix time, for people and for deadlines: as it was when the agent started, and moved on with the steady clock. A correction
+    of the system's clock in the middle of an attempt would be taken for its run time."""
+    return _OFFSET + steady_ns()
+
+
+def handed_on() -> dict[str, str]:
+    """What the environment of a child process must say, so that its Unix time is ours."""
+    return {_OFFSET_NS: str(_OFFSET)}

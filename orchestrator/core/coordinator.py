@@ -317,8 +317,11 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
     match reason:
         case "due":
             record = desk.custody.live.get(whom)
-            if record is not None and record.state == "deferred" and record.not_before_ns <= now:
-                settle_down(desk, now, record)
+            if record is None or record.state != "deferred":
+                return
+            waited = 0 < n == len(record.failures)
+            if waited or record.not_before_ns <= now:
+                settle_down(desk, now, record, waited=waited)
         case "deadline":
             record = desk.custody.live.get(whom)
             if record is not None and record.state in ("waiting", "blocked", "deferred"):

@@ -32,6 +32,11 @@ CATALOGUE: Mapping[str, Line] = {
     "assigned": Line(DEBUG, "task assigned"),
     "ended": Line(DEBUG, "task ended"),
     "retry": Line(INFO, "an attempt failed; the task is tried again after the wait"),
+    "hasty": Line(
+        WARNING,
+        "an instance takes a deadline for over that is not: its clock is ahead of ours, which alone decides from now on; see that "
+        "both hosts keep the time (NTP)",
+    ),
     "refused": Line(INFO, "an agent refused an assignment; the task waits again"),
     "reserved": Line(INFO, "an instance is kept for a task that fits nowhere now: what would delay it does not start there"),
     "preempting": Line(INFO, "a running task is asked to make room for a more urgent one"),

@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire import codec
-from workers.clock import steady_ns, unix_ns
+from workers.clock import handed_on, steady_ns, unix_ns
 from workers.core.events import JobDone, JobFailed, JobLate, JobStarted, JobStopped
 from workers.jobs.calling import JobEvent, Say
 from workers.jobs.frames import AskToStop, Ready, Run, read, to_agent, write
@@ -162,7 +162,7 @@ class _Worker:
             [sys.executable, "-m", "workers.jobs.child", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            env=os.environ | handed_on() | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         )
         with self._lock:
             self._process = process

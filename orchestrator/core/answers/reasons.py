@@ -129,7 +129,7 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
         return Reason("doubtful", "its instance is gone; what that means for it is being written to the ledger")
     if record.state == "deferred":
         tries = f" after {len(record.failures)} attempts" if record.failures else ""
-        return Reason("deferred", f"it is not due for another {seconds(record.not_before_ns - now):.1f} s{tries}")
+        return Reason("deferred", f"it is not due for another {seconds(record.due_ns(now) - now):.1f} s{tries}")
     if record.place is not None and record.place.aside:
         return _aside(desk, record)
     if limits := desk.sharing.reasons(record.place.shares, now) if record.place is not None else []:

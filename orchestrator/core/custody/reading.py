@@ -220,7 +220,7 @@ def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
     if news and desk.leading and record.id not in desk.verdicts:
         desk.note(
             "retry", task=record.id, attempt=str(fact.attempt), cause=fact.cause, error=fact.error.message[:200],
-            tries=len(record.failures), wait_s=max(0, record.not_before_ns - now) / 1e9,
+            tries=len(record.failures), wait_s=max(0, record.due_ns(now) - now) / 1e9,
         )  # fmt: skip
 
 

@@ -171,6 +171,15 @@ class Record(Struct, eq=False):
         """Whether the ledger has the ``nth`` checkpoint of the attempt, or one that replaces it."""
         return not nth or (self.checkpoint_of is not None and (self.checkpoint_of, self.checkpoint_nth) >= (attempt, nth))
 
+    def due_ns(self, now: Nanos) -> Nanos:
+        """When it may be tried again: as the ledger says, and no later than so long after now as its writer waited. His clock may
+        have been hours ahead of ours.
+        """
+        last_ns = max((failure.at_ns for failure in self.failures), default=0)
+        if last_ns <= now:
+            return self.not_before_ns
+        return min(self.not_before_ns, now + max(0, self.not_before_ns - last_ns))
+
     def answer_to(self, queue: str) -> None:
         """A producer waits there now."""
         known = (name for name in (self.reply_to, *self.former) if name and name != queue)

@@ -229,7 +229,7 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
             desk.note("refused", task=note.task, attempt=str(note.attempt), instance=instance.name, why=note.text)
             instance.full = instance.full or note.text == "full"  # or it would be offered the same task again at once, in a circle
             if note.text == "expired" and record is not None:
-                desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+                _too_late(desk, now, instance, record)
         elif holding.stopping == "timeout" and record is not None:
             error = Error("timeout", "the attempt ran past its timeout and was stopped by the coordinator")
             report = Report(record.id, note.attempt, "failed", error=error)
@@ -238,6 +238,17 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
         if note.what == "stopped":
             preempting.yielded(desk, now, instance, note.attempt, holding)
         vacate(desk, now, instance, note.attempt, note.saved)
+
+
+def _too_late(desk: Desk, now: Nanos, instance: Instance, record: Record) -> None:
+    """It says that the task's deadline has passed. If we do not think so, its clock is ahead of ours, and ours decides: it is told
+    no deadline any more, or it would be offered the same task again at once, in a circle."""
+    deadline_ns = record.task.deadline_ns
+    if deadline_ns is None or deadline_ns <= now:
+        desk.propose_end(record, Ended(record.id, "expired", now, error=EXPIRED))
+    elif not instance.hasty:
+        instance.hasty = True
+        desk.note("hasty", instance=instance.name, task=record.id, left_s=(deadline_ns - now) / 1e9)
 
 
 def _started(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: Holding) -> None:

@@ -95,6 +95,8 @@ class Instance:
     """An operator wants it to leave, whatever state it is in."""
     full: bool = False
     """It refused work because too much of it is unreleased: nothing more before its next beat."""
+    hasty: bool = False
+    """Its clock is ahead of ours, so it is told no deadlines: we keep them."""
     started: bool = False
     """Everything it needed to start has been there."""
     circle: tuple[Service, ...] = ()

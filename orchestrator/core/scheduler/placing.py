@@ -260,7 +260,8 @@ class Look:
             billing.charge(desk, now, instance, record, holding)
         record.assigned(attempt, instance.incarnation, now)
         handler = instance.handlers[group.handler]
-        book.assign.append(assignment(record, attempt, handler, group.told, parents, holding.devices))
+        deadline_ns = None if instance.hasty else record.task.deadline_ns
+        book.assign.append(assignment(record, attempt, handler, group.told, parents, holding.devices, deadline_ns))
         self.pool.touch(instance)
         desk.counts["assigned"] += 1
         if "assigned" not in desk.unheard:
@@ -288,13 +289,19 @@ class Look:
 
 
 def assignment(
-    record: Record, attempt: Attempt, handler: Handler, grant: Amounts, parents: list[Parent], devices: dict[str, list[str]]
+    record: Record,
+    attempt: Attempt,
+    handler: Handler,
+    grant: Amounts,
+    parents: list[Parent],
+    devices: dict[str, list[str]],
+    deadline_ns: Nanos | None,
 ) -> Assignment:
     """What its agent is told."""
     task = record.task
     return Assignment(
         task.id, attempt.n, handler.name, task.args, grant, record.number,
-        handler.timeout_ns if task.timeout_ns is None else task.timeout_ns, task.deadline_ns, record.checkpoint, task.tenant,
+        handler.timeout_ns if task.timeout_ns is None else task.timeout_ns, deadline_ns, record.checkpoint, task.tenant,
         parents, devices, min(record.ran_ns, LONGEST_NS),
     )  # fmt: skip
 

@@ -26,8 +26,8 @@ UNSEEN_WAIT_MAX_NS = 60 * NS_PER_S
 death a task waits a second, then twice as long each time, up to this."""
 
 
-def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
-    """Put a task with no live attempt where it belongs."""
+def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False) -> None:
+    """Put a task with no live attempt where it belongs. ``waited``: as long as it had to between two tries."""
     if desk.doubtful:
         desk.doubtful.pop(record.id, None)
     record.awaits = None
@@ -46,10 +46,10 @@ def settle_down(desk: Desk, now: Nanos, record: Record) -> None:
         return
     if record.state == "blocked":
         record.follow("unblock")
-    if record.not_before_ns > now:
+    if record.not_before_ns > now and not waited:
         if record.state != "deferred":
             record.follow("defer")
-        desk.timers.at(record.not_before_ns, "due", record.id)
+        desk.timers.at(record.due_ns(now), "due", record.id, len(record.failures))
         return
     if record.state != "waiting":
         record.follow("due" if record.state == "deferred" else "vacate")
