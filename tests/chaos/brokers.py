@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.chaos import faults
 from tests.chaos.nodes import found
 from tests.chaos.play import LEASE_S, Scene
+
+FAR_S = 0.75
+"""Each way."""
 
 
 async def broker_restarted(scene: Scene) -> None:
@@ -39,6 +45,58 @@ async def slow_net(scene: Scene) -> None:
 
 async def thin_net(scene: Scene) -> None:
     await faults.thin_net(scene.town, 5 if scene.short else 30)
+    scene.taken_back()
+
+
+@contextmanager
+def all_stay_what_they_are(scene: Scene) -> Iterator[None]:
+    """Nobody is given up, nobody has to come in anew, and who leads leads on."""
+
+    def all_said() -> dict[str, tuple[int, ...]]:
+        town = scene.town
+        words = ("window_missed", "connected", "joined", "leading", "session")
+        return {one.name: tuple(map(one.last, words)) for one in (*town.coordinators, *town.workers)}
+
+    before = all_said()
+    yield
+    after = all_said()
+    assert before == after, f"not what they were: {[name for name in before if before[name] != after[name]]}"
+
+
+async def far_net(scene: Scene) -> None:
+    """A beat and its echo take four ways and fit into a lease of 5 s: nothing comes of it but waiting. Whoever comes in
+    anew meanwhile comes in."""
+    seconds = 8 if scene.short else 20
+    with all_stay_what_they_are(scene):
+        await faults.slow_net(scene.town, seconds, FAR_S)
+    victim, began_ns = scene.victim(), time.monotonic_ns()
+    back = asyncio.ensure_future(scene.comes_back(victim, began_ns))
+    far = asyncio.ensure_future(faults.slow_net(scene.town, 60, FAR_S))
+    await faults.reset(scene.town, victim)
+    await asyncio.wait((back, far), return_when=asyncio.FIRST_COMPLETED)
+    held = back.done()
+    far.cancel()
+    await back
+    scene.taken_back()
+    assert held, f"{victim.name} did not come back while each way took {FAR_S} s"
+
+
+async def crumbs(scene: Scene) -> None:
+    """All that is said and heard, and the greeting of one that comes in anew."""
+    seconds = 3 if scene.short else 15
+    with all_stay_what_they_are(scene):
+        await faults.crumbs(scene.town, seconds)
+    victim, began_ns = scene.victim(), time.monotonic_ns()
+    torn = asyncio.ensure_future(faults.crumbs(scene.town, seconds))
+    await faults.reset(scene.town, victim)
+    await scene.comes_back(victim, began_ns)
+    scene.figures["still torn"] = not torn.done()
+    await torn
+
+
+async def full_disk(scene: Scene) -> None:
+    """Whatever the broker does then, it confirms nothing that it has not got."""
+    scene.figures |= await faults.full_disk(scene.town, 4 if scene.short else 15)
     scene.taken_back()
 
 

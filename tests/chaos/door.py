@@ -32,6 +32,8 @@ class Door:
         """Each way."""
         self.bytes_per_s = 0.0
         """Of each connection, each way; 0: as many as come."""
+        self.crumb_bytes = 0
+        """So many at a time, each in a packet of its own; 0: as they come."""
         self._shut: set[str] = set()
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
@@ -142,8 +144,13 @@ class Door:
             if (wait_s := due - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             await self._passable(wire)
-            if not writer.is_closing():
-                writer.write(data)
-                if self.bytes_per_s:
-                    await asyncio.sleep(len(data) / self.bytes_per_s)
+            step = self.crumb_bytes or len(data)
+            for at in range(0, len(data), step):
+                if writer.is_closing():
+                    break
+                writer.write(data[at : at + step])
+                if self.crumb_bytes:
+                    await asyncio.sleep(0)  # whoever reads has a turn
+            if self.bytes_per_s and not writer.is_closing():
+                await asyncio.sleep(len(data) / self.bytes_per_s)
             late.task_done()

@@ -6,11 +6,13 @@ Law: a fault does one thing and takes it back if it is one that passes. What is 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Sequence
 from random import Random
 
+from tests.chaos.clocks import Clock
 from tests.chaos.door import Door
 from tests.chaos.town import Actor, Town
 
@@ -96,9 +98,11 @@ async def slow_net(town: Town, seconds: float, delay_s: float = 0.2) -> None:
     """Every byte takes longer, both ways. Another continent, a saturated link."""
     for door in _all_doors(town):
         door.delay_s = delay_s
-    await asyncio.sleep(seconds)
-    for door in _all_doors(town):
-        door.delay_s = 0.0
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        for door in _all_doors(town):
+            door.delay_s = 0.0
 
 
 async def thin_net(town: Town, seconds: float, bytes_per_s: float = 32_000) -> None:
@@ -108,6 +112,50 @@ async def thin_net(town: Town, seconds: float, bytes_per_s: float = 32_000) -> N
     await asyncio.sleep(seconds)
     for door in _all_doors(town):
         door.bytes_per_s = 0.0
+
+
+async def crumbs(town: Town, seconds: float) -> None:
+    """Every byte travels alone, both ways. A link or a proxy that tears frames wherever it likes."""
+    for door in _all_doors(town):
+        door.crumb_bytes = 1
+    await asyncio.sleep(seconds)
+    for door in _all_doors(town):
+        door.crumb_bytes = 0
+
+
+async def full_disk(town: Town, seconds: float) -> dict[str, object]:
+    """Not a byte can be written where the broker's data lies. If it dies of that it is started again once there is room.
+
+    Gives how much room there was before, and what became of the broker.
+    """
+    disk = town.nodes.disk
+    assert disk is not None, "a town with a disk of its own"
+    room = disk.fill()
+    await asyncio.sleep(seconds)
+    disk.free()
+    died = not town.nodes.lives(0)
+    if died:
+        await town.nodes.start(0)
+    return {"room_mb": room >> 20, "broker": "died" if died else "lived"}
+
+
+async def start_unheard(actor: Actor) -> None:
+    """With its log on a full disk: each line that it writes fails, for the kernel's `/dev/full` has no room (ENOSPC)."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        await actor.start(full)
+    finally:
+        os.close(full)
+
+
+async def jump(clock: Clock | None, *ahead_s: float, stays_s: float) -> None:
+    """A wall clock is set to so much ahead of the right time (or behind), stays there for a while, and so on; in the end it is
+    right. An administrator, a machine without a battery, a virtual machine that was restored."""
+    assert clock is not None
+    for one in ahead_s:
+        clock.set(one)
+        await asyncio.sleep(stays_s)
+    clock.set(0)
 
 
 async def memory_alarm(town: Town, seconds: float) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shlex
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +22,9 @@ from orchestrator.live.embedded.handshake import Answer, knock
 from orchestrator.live.embedded.local import LocalNode, start_port_mapper
 from orchestrator.live.embedded.memory import Identity, free_ports, private_directory
 from orchestrator.live.embedded.processes import Keeper, kill_now
+from tests.chaos.clocks import Clock
 from tests.chaos.console import Console
+from tests.chaos.disk import SmallDisk
 
 SERVES_WITHIN_S = 120.0
 STOPS_WITHIN_S = 60.0
@@ -40,10 +44,15 @@ def found(queue: str) -> str:
 
 
 class Nodes:
-    """``count`` nodes; use as a context manager. Numbers begin at 0."""
+    """``count`` nodes; use as a context manager. Numbers begin at 0.
 
-    def __init__(self, folder: Path, count: int = 1) -> None:
+    ``clock``: theirs. ``disk_mb``: the data of node 0 lies on a disk of its own, so large; CannotInject where there can be none.
+    """
+
+    def __init__(self, folder: Path, count: int = 1, clock: Clock | None = None, disk_mb: int = 0) -> None:
         self.count = count
+        self.clock = clock
+        self.disk: SmallDisk | None = None
         self._folder = private_directory(folder)
         ports = free_ports(2 * count + 1)
         shared = {"user": "town", "password": secrets.token_hex(16), "cookie": secrets.token_hex(16), "epmd_port": ports.pop()}
@@ -55,17 +64,33 @@ class Nodes:
         ]
         found = distribution.find()
         more = CLUSTER if count > 1 else ""
+        self._guise = replace(found, home=private_directory(folder / "guise"))
         self._nodes = [
-            LocalNode(found, private_directory(folder / f"node{n}"), one, port_mapper=False, more=more)
+            LocalNode(self._guise, private_directory(folder / f"node{n}"), one, port_mapper=False, more=more)
             for n, one in enumerate(self._identities)
         ]
         self._distribution = found
+        if disk_mb:
+            where = private_directory(folder / "node0" / "data")
+            self.disk = SmallDisk(where, disk_mb)
         _, environment = self._nodes[0].ctl()
         self._console = Console(found.erlang / "erl", f"console{self._identities[0].mark}@localhost", environment)
         self._mapper: subprocess.Popen[bytes] | None = None
         self._keeper: Keeper | None = None
 
+    def _dress(self) -> None:
+        """What is started as the server is the server, where our disk is and with our clock."""
+        private_directory(self._guise.home / "sbin")
+        clock = [f"{name}={value}" for name, value in (self.clock.environment if self.clock else {}).items()]
+        before = {self._guise.server: [*(self.disk.enter if self.disk else []), "env", *clock], self._guise.ctl: []}
+        for script, real in ((self._guise.server, self._distribution.server), (self._guise.ctl, self._distribution.ctl)):
+            script.write_text(f'#!/bin/sh\nexec {shlex.join([*before[script], str(real)])} "$@"\n')
+            script.chmod(0o700)
+
     async def __aenter__(self) -> Self:
+        if self.disk is not None:
+            await self.disk.__aenter__()
+        self._dress()
         self._keeper = Keeper()
         _, environment = self._nodes[0].ctl()
         with (self._folder / "epmd.log").open("wb") as console:
@@ -96,6 +121,8 @@ class Nodes:
             kill_now(self._mapper)
         if self._keeper is not None:
             self._keeper.dismiss()
+        if self.disk is not None:
+            await self.disk.__aexit__(None, None, None)
 
     # --- what it is -------------------------------------------------------------------------------------------------------
 
@@ -163,6 +190,10 @@ class Nodes:
         async with asyncio.timeout(SERVES_WITHIN_S):
             while await knock(me.amqp_port, me.user, me.password) is not Answer.WELCOME:
                 assert not await one.ended(timeout_s=0.1), f"node {node} did not start: {one.last_words()}"
+
+    def lives(self, node: int) -> bool:
+        """Whether its process runs."""
+        return self._nodes[node].pid is not None
 
     async def kill(self, node: int) -> None:
         """SIGKILL."""

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from tests.chaos import witness
+from tests.chaos.clocks import CannotInject
 from tests.chaos.town import Actor, Load, Town
 
 LEASE_S = 5.0
@@ -65,6 +66,8 @@ class Scenario:
     imitates: str
     strike: Strike
     nodes: int = 1
+    disk_mb: int = 0
+    """The broker's data lies on a disk of its own, so large."""
     silence_s: float = 3.0
     """The longest time without any effect that is still as promised, from when a fault that lasts was taken back."""
     loses: bool = False
@@ -98,6 +101,8 @@ class Verdict:
     moved_s: float | None = None
     took_s: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
+    missing: str = ""
+    """Why this machine does not let the fault be injected: then nothing is known of it, and nothing has held."""
     story: str = ""
     """What the processes said last, if something is not as promised."""
     faults: list[str] = field(default_factory=list)
@@ -137,6 +142,8 @@ async def _played(town: Town, scenario: Scenario, verdict: Verdict, began: float
         try:
             await scenario.strike(scene)
             await scene.works_again()
+        except CannotInject as why:
+            verdict.missing = str(why)
         except (AssertionError, TimeoutError) as fault:
             verdict.faults.append(f"{type(fault).__name__}: {str(fault) or 'it does not work again'}")
         over_ns = scene.over_ns or from_ns

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.chaos import brokers, faults, mistakes
+from tests.chaos import brokers, faults, hosts, mistakes
 from tests.chaos.play import LEASE_S, Scenario, Scene
 from tests.chaos.town import Actor
 
@@ -219,6 +219,15 @@ ONE_NODE = [
     Scenario("disk alarm", "a broker without disk, for longer than the lease", brokers.disk_alarm, silence_s=75, short=False),
     Scenario("slow net", "200 ms more, each way", brokers.slow_net),
     Scenario("thin net", "a link of 256 kbit/s for each connection", brokers.thin_net, silence_s=10, short=False),
+    Scenario("far net", "three quarters of a second more, each way", brokers.far_net, silence_s=15, short=False),
+    Scenario("crumbs", "a link that lets every byte travel alone", brokers.crumbs, rate=10.0, silence_s=10),
+    Scenario("clocks jump", "wall clocks that are set forth and back by hours", hosts.clocks_jump, short=False),
+    Scenario("clocks differ", "hosts that begin hours ahead or behind", hosts.clocks_differ, silence_s=10, short=False),
+    Scenario(
+        "broker's clock jumps", "its clock is set forth and back by days", hosts.broker_clock_jumps, silence_s=15, short=False
+    ),
+    Scenario("producer's clock off", "a producer hours ahead, or behind", hosts.producer_clock_off, short=False),
+    Scenario("logs full", "a disk that is full under our own log", hosts.logs_full, silence_s=15),
     Scenario("reset storm", "a network that comes apart", brokers.reset_storm, silence_s=10),
     Scenario(
         "intake deleted",
@@ -285,6 +294,11 @@ ONE_NODE = [
     ),
     Scenario("reports unbound", "an operator unbinds the queue of reports", mistakes.reports_unbound, silence_s=10, short=False),
 ]
+
+SMALL_DISK = [
+    Scenario("full disk", "a disk that is really full under the broker", brokers.full_disk, disk_mb=320, silence_s=30, short=False),
+]
+"""One node on a disk of its own."""
 
 THREE_NODES = [
     Scenario("node killed: ledger", "a crash of the node that leads the ledger", brokers.ledger_node_killed, 3, silence_s=15),

@@ -42,6 +42,15 @@ async def hold(seconds: float, context: Context) -> None:
     await asyncio.sleep(seconds)
 
 
+@service.task("stumble", retries=1, backoff=2.0)
+async def stumble(context: Context) -> None:
+    """Fails once."""
+    tell("start", context.task, context.attempt)
+    if context.number == 1:
+        raise RuntimeError("the first time")
+    tell("end", context.task, context.attempt)
+
+
 @service.task("poison", retries=5, backoff=0.1)
 async def poison(context: Context) -> None:
     """Kills its worker, a moment after it was seen to start."""

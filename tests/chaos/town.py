@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from orchestrator.client import Client, Handle, OrchestratorError
+from tests.chaos.clocks import Clock, Clocks
 from tests.chaos.door import Door
 from tests.chaos.nodes import Nodes
 from tests.chaos.witness import Harm
@@ -33,6 +34,13 @@ PATIENCE_S = 300.0
 FOR_EVER_NS = 1 << 62
 QUIET_VHOST = "quiet"
 """A virtual host without an event exchange."""
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """The log of one that is not heard."""
+    return
+    yield b""
+
 
 Kind = Literal["coordinator", "worker"]
 
@@ -50,6 +58,8 @@ class Actor:
         self.lives = 0
         self._town = town
         self._environment = environment
+        self.clock: Clock | None = None
+        """Its own, where there can be one."""
         self._reader: asyncio.Task[None] | None = None
 
     @property
@@ -62,19 +72,19 @@ class Actor:
     def alive(self) -> bool:
         return self.process is not None and self.process.returncode is None
 
-    async def start(self) -> None:
-        """Begin a life; returns before it is ready."""
+    async def start(self, log: int = asyncio.subprocess.PIPE) -> None:
+        """Begin a life; returns before it is ready. ``log``: a descriptor to write it to, instead of where we hear it."""
         command = ["-m", "orchestrator", "coordinator"] if self.kind == "coordinator" else ["-m", "workers", "run", SERVICE]
+        environment = self._environment | (self.clock.environment if self.clock else {})
         self.lives += 1
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, *command, env=self._environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, limit=1 << 22,
+            sys.executable, *command, env=environment, cwd=ROOT, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL, stderr=log, limit=1 << 22,
         )  # fmt: skip
         self._reader = asyncio.ensure_future(self._listen(self.process))
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        async for line in process.stderr:
+        async for line in process.stderr or nothing():
             try:
                 word: dict[str, Any] = json.loads(line)
             except ValueError:
@@ -132,12 +142,21 @@ class Town:
     """Use as a context manager. ``events``: whether the broker tells of lost connections."""
 
     def __init__(
-        self, folder: Path, *, nodes: int = 1, coordinators: int = 2, workers: int = 3, events: bool = True, doors: bool = True
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *,
+        nodes: int = 1,
+        coordinators: int = 2,
+        workers: int = 3,
+        events: bool = True,
+        doors: bool = True,
+        disk_mb: int = 0,
+    ) -> None:
         self.folder = folder
         self.witness = folder / "witness"
         self.witness.touch()
-        self.nodes = Nodes(folder / "nodes", nodes)
+        self.clocks = Clocks(folder)
+        self.nodes = Nodes(folder / "nodes", nodes, self.clocks.clock("nodes"), disk_mb)
         self.coordinators: list[Actor] = []
         self.workers: list[Actor] = []
         self.harms: list[Harm] = []
@@ -175,6 +194,11 @@ class Town:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._stack.aclose()
 
+    @property
+    def url(self) -> str:
+        """Of the broker, for one more."""
+        return self._url(self.nodes.port(0))
+
     def _url(self, port: int) -> str:
         url = self.nodes.url(port)
         return url if self._events else url.replace("%2F", QUIET_VHOST)
@@ -194,7 +218,9 @@ class Town:
             "ORCHESTRATOR_REPLICATED": str(self.nodes.count > 1).lower(), "WORKERS_INSTANCE": f"{kind}{n}",
             "WITNESS": str(self.witness), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
-        return Actor(self, kind, f"{kind}{n}", door, environment)
+        actor = Actor(self, kind, f"{kind}{n}", door, environment)
+        actor.clock = self.clocks.clock(actor.name)
+        return actor
 
     async def _end_actors(self) -> None:
         living = [one for one in (*self.coordinators, *self.workers) if one.alive]
