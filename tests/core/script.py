@@ -54,6 +54,7 @@ from tests.core.stage import START_NS, Evidence, Stage
 from tests.core.wording import answered, delivery, edge, fact, fate, need, order, outcome
 
 NOTED = (
+    "hasty",
     "unyielding",
     "checkpoint_missing",
     "missing",
