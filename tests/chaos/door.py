@@ -35,6 +35,7 @@ class Door:
         self.crumb_bytes = 0
         """So many at a time, each in a packet of its own; 0: as they come."""
         self._shut: set[str] = set()
+        self._hears = False
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._wires: set[Wire] = set()
@@ -53,13 +54,15 @@ class Door:
             for writer in wire.writers:
                 writer.transport.abort()
 
-    async def shut(self, role: str = "") -> None:
+    async def shut(self, role: str = "", *, hears: bool = False) -> None:
         """Nothing passes any more, and nobody is told: a pulled cable. What is sent meanwhile waits, as TCP would have it.
 
-        ``role``: only on this of a session's connections (``consume``, ``publish``, ``beats``).
+        ``role``: only on this of a session's connections (``consume``, ``publish``, ``beats``). ``hears``: only what the process
+        says does not pass; it hears all.
         """
         async with self._changed:
             self._shut.add(role)
+            self._hears = hears
 
     async def unshut(self) -> None:
         """The cable is back."""
@@ -79,8 +82,9 @@ class Door:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _passable(self, wire: Wire) -> None:
-        if not self._shut:
+    async def _passable(self, wire: Wire, *, heard: bool = False) -> None:
+        """Until what is said on this wire passes (``heard``: what its process hears)."""
+        if not self._shut or (heard and self._hears):
             return
         async with self._changed:
             await self._changed.wait_for(lambda: not self._shut & {"", wire.role})
@@ -122,7 +126,7 @@ class Door:
         self, wire: Wire, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, introduces: bool = False
     ) -> None:
         late: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        carrier = asyncio.ensure_future(self._carry(wire, late, writer))
+        carrier = asyncio.ensure_future(self._carry(wire, late, writer, heard=not introduces))
         loop = asyncio.get_running_loop()
         try:
             while data := await reader.read(CHUNK):
@@ -134,16 +138,20 @@ class Door:
             pass  # reset: so is the other side, below
         finally:
             carrier.cancel()
-            await self._passable(wire)  # who is behind a shut door does not hear that somebody has gone either
+            await self._passable(
+                wire, heard=not introduces
+            )  # who is behind a shut door does not hear that somebody has gone either
             writer.close()
 
-    async def _carry(self, wire: Wire, late: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, wire: Wire, late: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, *, heard: bool
+    ) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due, data = await late.get()
             if (wait_s := due - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
-            await self._passable(wire)
+            await self._passable(wire, heard=heard)
             step = self.crumb_bytes or len(data)
             for at in range(0, len(data), step):
                 if writer.is_closing():

@@ -38,11 +38,12 @@ async def pause(town: Town, actors: Sequence[Actor], seconds: float) -> None:
         town.harm(actor, "paused", began, time.monotonic_ns())
 
 
-async def unplug(town: Town, actors: Sequence[Actor], seconds: float, role: str = "") -> None:
-    """Nothing passes for a while, and nobody is told. A cable, a switch, a firewall. ``role``: only on that connection of each."""
+async def unplug(town: Town, actors: Sequence[Actor], seconds: float, role: str = "", *, hears: bool = False) -> None:
+    """Nothing passes for a while, and nobody is told. A cable, a switch, a firewall. ``role``: only on that connection of each.
+    ``hears``: one way only, a route or a rule that is wrong on one side."""
     began = time.monotonic_ns()
     for door in _doors(actors):
-        await door.shut(role)
+        await door.shut(role, hears=hears)
     await asyncio.sleep(seconds)
     for door in _doors(actors):
         await door.unshut()
@@ -65,6 +66,14 @@ def _doors(actors: Sequence[Actor]) -> list[Door]:
 def _all_doors(town: Town) -> list[Door]:
     assert town.producer_door is not None
     return [*_doors([*town.coordinators, *town.workers]), town.producer_door]
+
+
+async def unplug_producer(town: Town, seconds: float) -> None:
+    """As ``unplug``, of whom nobody runs for."""
+    assert town.producer_door is not None
+    await town.producer_door.shut()
+    await asyncio.sleep(seconds)
+    await town.producer_door.unshut()
 
 
 async def reset(town: Town, actor: Actor) -> None:
@@ -267,6 +276,18 @@ async def restart_node(town: Town, node: int, *, brutal: bool, down_s: float = 0
     await (town.nodes.kill(node) if brutal else town.nodes.stop(node))
     await asyncio.sleep(down_s)
     await town.nodes.start(node)
+
+
+async def stutter_node(town: Town, node: int, stalls_s: float = 1.5, every_s: float = 2.5) -> None:
+    """A broker node stalls again and again, until this is cancelled. A disk that is slow, a neighbour that takes the processor."""
+    try:
+        while True:
+            town.nodes.pause(node)
+            await asyncio.sleep(stalls_s)
+            town.nodes.resume(node)
+            await asyncio.sleep(every_s - stalls_s)
+    finally:
+        town.nodes.resume(node)
 
 
 async def freeze_node(town: Town, node: int, seconds: float) -> None:

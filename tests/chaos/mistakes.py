@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from tests.chaos import faults
@@ -122,6 +123,26 @@ async def _unbind(scene: Scene, exchange: str, queue: str, key: str) -> None:
     source, target = (f'rabbit_misc:r(<<"/">>, {kind}, <<"{name}">>)' for kind, name in (("exchange", exchange), ("queue", queue)))
     await scene.town.nodes.eval(f'rabbit_binding:remove({{binding, {source}, <<"{key}">>, {target}, []}}, <<"operator">>).')
     await scene.go_on(SHOWS_S)
+
+
+async def _ages_while_the_leader_naps(scene: Scene, pattern: str) -> None:
+    """A policy that throws away what nobody has taken within a millisecond; and for four seconds nobody takes more than the
+    leader has asked for."""
+    ages = asyncio.ensure_future(faults.policy(scene.town, pattern, [("message-ttl", 1)], 5))
+    await scene.go_on(1)
+    await faults.pause(scene.town, [scene.town.leader], 4.0)
+    await ages
+    scene.taken_back()
+
+
+async def intake_expires(scene: Scene) -> None:
+    """Submissions that are confirmed and not yet read are the operator's to throw away."""
+    await _ages_while_the_leader_naps(scene, "^orchestrator[.]tasks")
+
+
+async def reports_expire(scene: Scene) -> None:
+    """Agents keep what nobody has taken, and say it again."""
+    await _ages_while_the_leader_naps(scene, "^orchestrator[.]reports$")
 
 
 async def intake_bounded(scene: Scene) -> None:

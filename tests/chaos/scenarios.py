@@ -173,6 +173,37 @@ async def _leader_mute(scene: Scene) -> None:
     await scene.go_on(1)
 
 
+async def _worker_unheard(scene: Scene) -> None:
+    """What it says arrives nowhere, and it hears everything: no echo of its beats, so it stops itself."""
+    victim, began_ns = scene.victim(), time.monotonic_ns()
+    await faults.unplug(scene.town, [victim], LEASE_S * 2, hears=True)
+    await scene.comes_back(victim, began_ns)
+    await scene.go_on(1)
+
+
+async def _leader_unheard(scene: Scene) -> None:
+    await faults.unplug(scene.town, [scene.town.leader], 18.0, hears=True)
+    await scene.go_on(1)
+
+
+async def _producer_unplugged(scene: Scene) -> None:
+    """It gives nothing up: what it could not hand over it hands over then, and what ended meanwhile it hears."""
+    await faults.unplug_producer(scene.town, LEASE_S * (1 if scene.short else 4))
+    scene.taken_back()
+    await scene.go_on(1)
+
+
+async def _restarted_on_a_slow_broker(scene: Scene) -> None:
+    """Acknowledgements that a leader sends as it goes may be lost on a broker that stalls: nothing runs twice for that."""
+    slow = asyncio.ensure_future(faults.stutter_node(scene.town, 0))
+    try:
+        await faults.restart(scene.town, scene.town.coordinators)
+    finally:
+        slow.cancel()
+        await asyncio.wait([slow])
+    scene.taken_back()
+
+
 async def _coordinators_restarted(scene: Scene) -> None:
     await faults.restart(scene.town, scene.town.coordinators)
     await scene.go_on(1)
@@ -210,6 +241,16 @@ ONE_NODE = [
     Scenario("leader unplugged", "a coordinator that is cut off for 18 s", _leader_unplugged, silence_s=20, short=False),
     Scenario("leader deaf", "a coordinator that does not read the ledger for 18 s", _leader_deaf, silence_s=20, short=False),
     Scenario("leader mute", "a coordinator whose words arrive nowhere for 18 s", _leader_mute, silence_s=20, short=False),
+    Scenario("leader unheard", "a route that is wrong one way, for 18 s", _leader_unheard, silence_s=20, short=False),
+    Scenario("worker unheard", "the same for a worker, twice its lease", _worker_unheard, short=False),
+    Scenario("producer unplugged", "a producer that is cut off", _producer_unplugged, silence_s=10, short=False),
+    Scenario(
+        "restarted, slow broker",
+        "an update of the orchestrator on a broker that stalls",
+        _restarted_on_a_slow_broker,
+        silence_s=10,
+        short=False,
+    ),
     Scenario("coordinators restarted", "an update of the orchestrator", _coordinators_restarted, short=False),
     Scenario("leader and worker killed", "a machine that had both", _both_killed),
     Scenario("broker restarted", "an update of the broker", brokers.broker_restarted, silence_s=15),
@@ -241,6 +282,8 @@ ONE_NODE = [
     Scenario("reports purged", "an operator purges it", mistakes.reports_purged),
     # Whose sessions break again and again within seconds waits up to 5 s before it comes in anew: so do those of several rounds.
     Scenario("ledger deleted", "an operator deletes the ledger", mistakes.ledger_deleted, silence_s=10, short=False),
+    Scenario("intake expires", "a policy that ages submissions", mistakes.intake_expires, loses=True, silence_s=5, short=False),
+    Scenario("reports expire", "a policy that ages reports", mistakes.reports_expire, silence_s=5, short=False),
     Scenario("intake bounded", "a policy that bounds what may wait", mistakes.intake_bounded, silence_s=5, short=False),
     Scenario("reports bounded", "a policy that drops reports", mistakes.reports_bounded, silence_s=5, short=False),
     Scenario("token deleted", "an operator deletes the leader's token", mistakes.token_deleted, silence_s=10, short=False),
