@@ -99,7 +99,7 @@ _ADVICE = {
     Fault.REFUSED: "Start the broker, or correct host and port.",
     Fault.UNREACHABLE: "Check the host's name, the network and its firewalls.",
     Fault.TIMEOUT: "See whether the broker is overloaded, starting, or behind a firewall that drops packets.",
-    Fault.TLS: "Check the certificates, the authority's file and the host name they were made for.",
+    Fault.TLS: "Check the certificates, the authority's file, the host name they were made for, and that the port speaks TLS.",
     Fault.AUTH: "Correct the user or password; `rabbitmqctl authenticate_user` tells which is wrong. "
     "(The user guest may connect from the broker's own host only.)",
     Fault.VHOST: "Create it (`rabbitmqctl add_vhost`), give the user permissions in it, or correct the address's path.",
@@ -114,10 +114,9 @@ class CannotConnect(LinkError):
         self.fault = fault
         self.address = address
         self.detail = detail
-        super().__init__(
-            f"Cannot open a session with the broker at {address}: {fault.value} ({detail}). "
-            f"Nothing is sent or received until one opens. {_ADVICE[fault]}"
-        )
+        self.what = f"Cannot open a session with the broker at {address}: {fault.value} ({detail})."
+        self.do = _ADVICE[fault]
+        super().__init__(f"{self.what} Nothing is sent or received until one opens. {self.do}")
 
 
 class LinkLost(LinkError):

@@ -288,6 +288,9 @@ class Link:
     async def unbind(self, exchange: str, queue: str, key: str = "") -> None:
         await self._requests().unbind(self._binding(exchange, queue, key))
 
+    async def reaches(self, exchange: str, key: str, body: bytes) -> bool:
+        return await self._requests("publish").reaches(within(self.shard, exchange), key, body)
+
     async def stat(self, queue: str) -> QueueStat:
         return await self._requests().stat(within(self.shard, queue))
 
@@ -303,15 +306,14 @@ class Link:
     def _binding(self, exchange: str, queue: str, key: str) -> Binding:
         return Binding(within(self.shard, exchange), within(self.shard, queue), key)
 
-    def _requests(self) -> Requests:
-        # over the connection that consumes where there is one: exclusive queues belong there, and alarms do not stop it
-        return Requests(self._any(), self._broken, self._timeout_s)
+    def _requests(self, role: Role = "consume") -> Requests:
+        # over that connection where there is one: exclusive queues belong where we consume, and alarms do not stop it
+        return Requests(self._connections.get(role) or self._any(), self._broken, self._timeout_s)
 
     def _connection(self, role: Role) -> Connection:
-        connection = self._connections.get(role)
-        if connection is None:
+        if role not in self._connections:
             raise ValueError(f"link {self.name!r} was opened without a connection to {role}")
-        return connection
+        return self._connections[role]
 
     def _any(self) -> Connection:
         return self._connections.get("consume") or next(iter(self._connections.values()))

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import AMQPConnectionError, AMQPError
+from aiormq.exceptions import AMQPConnectionError, AMQPError, PublishError
 
 from orchestrator.amqp.channels import ConsumeChannel
 from orchestrator.amqp.connection import Connection, was_cancelled
@@ -136,6 +136,21 @@ class Requests:
         """Unbind; unbinding what is not bound is harmless."""
         async with self._channel(Subject(f"Unbinding the queue {_path(binding)}", binding.queue)) as channel:
             await channel.queue_unbind(binding.queue, binding.exchange, binding.key)
+
+    async def reaches(self, exchange: str, key: str, body: bytes) -> bool:
+        """Whether what is published there with this key finds a queue; nothing else tells of bindings. The body is published, not
+        persistent. Raises Missing: there is no such exchange."""
+        subject = Subject(f"Publishing to {exchange}", exchange)
+        async with asking(self._broken, self._timeout_s, subject):
+            channel = await self._connection.confirming_channel()
+            try:
+                await channel.basic_publish(body, exchange=exchange, routing_key=key, mandatory=True)
+                return True
+            except PublishError:
+                return False
+            finally:
+                if not channel.is_closed:
+                    await channel.close()
 
     async def stat(self, queue: str) -> QueueStat:
         """How full a queue is. Raises Missing, or QueueLocked: exclusive to another connection, which lives."""

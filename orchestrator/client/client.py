@@ -48,6 +48,7 @@ class Client:
         close_within: Span = 5,
         unconfirmed_max: int = 10_000,
         limits: Limits | None = None,
+        connect_within: Span | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         """``url``: ``amqp://user:password@host:port/vhost`` (``amqps://`` for TLS). ``name``: what operators see of
@@ -55,7 +56,8 @@ class Client:
 
         ``accept_within``: how long a submission may wait for the broker's confirm; then it raises SubmitTimeout.
         ``close_within``: how long closing may wait for confirms. ``unconfirmed_max``: so many tasks may be
-        unconfirmed; who submits more waits.
+        unconfirmed; who submits more waits. ``connect_within``: opening raises CannotConnect if the broker was not reached by
+        then. Without it only what no waiting cures is raised (a wrong password); else it is tried for ever, behind.
         """
         self._close_within_ns = span_ns(close_within, "close_within")
         self._shell = Shell(
@@ -64,6 +66,7 @@ class Client:
             accept_within_ns=span_ns(accept_within, "accept_within"),
             unconfirmed_max=unconfirmed_max,
             limits=limits or Limits(),
+            connect_within_s=None if connect_within is None else span_ns(connect_within, "connect_within") / 1e9,
             ssl_context=ssl_context,
         )
         self._templates: dict[str, Template] = {}

@@ -11,8 +11,8 @@ leaves at once, alone.
 **What is certain.** A message that was confirmed is accepted. One whose answer was lost may or may not be, and *the*
 cure is to say it again: a task with the same id and content is taken once, however often it arrives. So a new session
 (which also means a new reply queue) submits every task again that is not answered: first those nobody confirmed, then
-those whose result is still owed. A result is proof of acceptance too, and may overtake the confirm: they travel on
-different connections.
+those whose result is still owed. So does a session whose reply queue had lost its binding for a while. A result is
+proof of acceptance too, and may overtake the confirm: they travel on different connections.
 
 **What is promised to callers.** Each task gets exactly one of ``Confirmed`` and ``GaveUp``; each confirmed one whose
 results are wanted exactly one of ``Deliver`` and ``Abandoned``. Results that nobody waits for (said twice, or given
@@ -47,6 +47,7 @@ from orchestrator.client.events import (
     Published,
     Submitted,
     Tick,
+    Unbound,
     Verdict,
     Withdrawn,
 )
@@ -109,6 +110,7 @@ class Producer:
             Submitted: self._submitted,
             Withdrawn: self._withdrawn,
             Opened: self._opened,
+            Unbound: self._unbound,
             Ended: self._ended,
             Blocked: self._blocked,
             Published: self._published,
@@ -184,6 +186,15 @@ class Producer:
         self._ground()
         self._footing.heed(event)
         self.rule = event.rule
+        self._say_again()
+
+    def _unbound(self, now: Nanos, event: Unbound) -> None:
+        """As if the session were new: results came back, and nobody knows whose."""
+        if self._footing.is_open:
+            self._ground()
+            self._say_again()
+
+    def _say_again(self) -> None:
         waiting = dict.fromkeys(self._owed.values())
         for accepted in (False, True):
             for held in waiting:

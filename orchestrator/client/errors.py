@@ -121,7 +121,7 @@ class AskRefused(OrchestratorError):
 
 _WHY = {
     Cause.AWAY: "there is no connection to the broker",
-    Cause.NO_COORDINATOR: "no coordinator has ever run on this broker: its exchanges do not exist",
+    Cause.NO_COORDINATOR: "no coordinator has ever run in this virtual host of the broker: its exchanges do not exist",
     Cause.BLOCKED: "the broker has an alarm and takes no messages",
     Cause.UNROUTED: "the message came back: no queue is bound where it should go",
     Cause.BACKLOG_FULL: "the backlog of this service has reached its limit and the broker refuses more",
@@ -133,7 +133,7 @@ _WHY = {
 
 _DO = {
     Cause.AWAY: "Check that the broker runs and that this process can reach it.",
-    Cause.NO_COORDINATOR: "Start one with `orchestrator coordinator`, or `orchestrator up` for everything.",
+    Cause.NO_COORDINATOR: "Start one with `orchestrator coordinator`, or correct the virtual host (the address's path).",
     Cause.BLOCKED: "Free memory or disk on the broker (`rabbitmqctl status` names the alarm).",
     Cause.UNROUTED: "Start a coordinator: it declares the queues that are missing.",
     Cause.BACKLOG_FULL: "Submit less, or later, or run more workers (`orchestrator services` lists them).",
@@ -220,6 +220,8 @@ def not_answered(op: str, within_s: float, problem: Problem) -> OrchestratorErro
     else:
         why, do = _why(problem), _DO[problem.cause]
     means = "Whether it was carried out is unknown." if problem.may_run else "Nothing was done."
+    if problem.cause in (Cause.AWAY, Cause.NO_COORDINATOR):
+        return NoCoordinator(f"Nobody could be asked within {within_s:g} s: {why}. {means} {do}", problem)
     return NoCoordinator(f"No coordinator answered {op!r} within {within_s:g} s: {why}. {means} {do}", problem)
 
 

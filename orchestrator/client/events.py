@@ -111,6 +111,10 @@ class Opened(Struct, frozen=True):
     """By which tasks find their shard from now on; those that were sent before stay in theirs."""
 
 
+class Unbound(Struct, frozen=True):
+    """Our reply queue had lost its binding, and has it again: what was for us meanwhile came back to the coordinator."""
+
+
 class Ended(Struct, frozen=True):
     """The session is over, or could not be had. Said again whenever the reason changes."""
 
@@ -152,7 +156,7 @@ class Close(Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    Submitted | Withdrawn | Asked | Dropped | Opened | Ended | Blocked | Published | Arrived | Answered | Tick | Close
+    Submitted | Withdrawn | Asked | Dropped | Opened | Unbound | Ended | Blocked | Published | Arrived | Answered | Tick | Close
 )
 
 

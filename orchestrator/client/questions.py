@@ -30,6 +30,7 @@ from orchestrator.client.events import (
     Published,
     Reply,
     Say,
+    Unbound,
     Verdict,
 )
 from orchestrator.client.footing import Footing
@@ -74,6 +75,7 @@ class Questions:
             Asked: self._asked,
             Dropped: self._dropped,
             Opened: self._opened,
+            Unbound: self._unbound,
             Ended: self._ended,
             Blocked: self._blocked,
             Published: self._published,
@@ -112,6 +114,9 @@ class Questions:
         self._ground()
         self._footing.heed(event)
 
+    def _unbound(self, now: Nanos, event: Unbound) -> None:
+        self._ground()
+
     def _ended(self, now: Nanos, event: Ended) -> None:
         self._footing.heed(event)
         self._ground()
@@ -145,7 +150,7 @@ class Questions:
             self._give_up(each)
 
     def _ground(self) -> None:
-        """The reply queue is gone, so whoever was asked cannot answer: ask again."""
+        """The reply queue is gone, or was not bound, so whoever was asked cannot answer: ask again."""
         for each in list(self._open.values()):
             if each.number or each.said:
                 each.number, each.said, each.doubt = 0, False, True

@@ -3,6 +3,11 @@
 Law: it opens, looks whether what it needs is there, publishes what it is told, and reports; it decides nothing and
 keeps nothing from one session to the next. Each session has a reply queue of its own, exclusive to it and never used
 again.
+
+An operator may delete what binds that queue (the exchange of results, or the binding), and nobody is told of that. So
+while somebody waits for a result or an answer, an empty ``Results`` is sent that way now and then, to ourselves: if it
+comes back the queue is bound again, and it is told that it was not. Who may not publish there binds it each time, and
+asks anew in the next session only.
 """
 
 from __future__ import annotations
@@ -11,13 +16,14 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator.amqp import Delivery, Link, topology
 from orchestrator.amqp import Published as Fate
-from orchestrator.amqp.errors import AccessRefused, CannotConnect, LinkError, Missing
+from orchestrator.amqp.errors import AccessRefused, CannotConnect, LinkError, Missing, NoAnswer
 from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
 from orchestrator.amqp.topology import Exchange, Topology, within
@@ -42,13 +48,20 @@ LOOK_FIRST_S = 0.1
 LOOK_MOST_S = 1.0
 """How often to look whether a coordinator has declared it by now."""
 
+BOUND_S = 5.0
+"""How often to look whether our queue is bound still. It costs the broker a channel and a message."""
+PROBE = codec.encode(Results([]))
+
 
 class Sessions:
-    """The supervisor of one client's sessions. ``tell`` is called with every event, from the loop."""
+    """The supervisor of one client's sessions. ``tell`` is called with every event, from the loop; ``waits`` says whether anybody
+    waits for what comes through the reply queue. ``connect_within_s``: how long it is tried to reach the broker for the first time;
+    None: for ever, behind whoever began."""
 
     def __init__(
-        self, url: str, *, name: str, nonce: str, dice: Random, tell: Callable[[Event], None], ssl_context: ssl.SSLContext | None
-    ) -> None:
+        self, url: str, *, name: str, nonce: str, dice: Random, tell: Callable[[Event], None],
+        waits: Callable[[], bool], connect_within_s: float | None, ssl_context: ssl.SSLContext | None,
+    ) -> None:  # fmt: skip
         self.strays = 0
         """Messages in our queue that are neither results nor answers, or cannot be read. They are ignored."""
         self.crash: BaseException | None = None
@@ -57,6 +70,9 @@ class Sessions:
         self._nonce = nonce
         self._dice = dice
         self._tell = tell
+        self._waits = waits
+        self._connect_within_s = connect_within_s
+        self._began = 0.0
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._refusal: CannotConnect | None = None
@@ -64,9 +80,10 @@ class Sessions:
         self._reply_to = ""
 
     async def start(self) -> None:
-        """Begin. Returns when the first try is over, well or not; later ones go on behind. Raises CannotConnect if no
-        waiting helps.
+        """Begin. Returns when the first try is over, well or not (or one that went well, where it has a time limit); later ones go
+        on behind. Raises CannotConnect if no waiting helps, or the time is up.
         """
+        self._began = asyncio.get_running_loop().time()
         keeping = keep_session(self._open_link, self._session, rng=self._dice, on_event=self._heed)
         self._keeper = asyncio.create_task(keeping, name="orchestrator client: sessions")
         self._keeper.add_done_callback(self._ended)
@@ -111,12 +128,34 @@ class Sessions:
         self._tell(events.Opened(rule))
         self._tried.set()
         try:
-            await asyncio.get_running_loop().create_future()
+            await self._stay_bound(link, reply_to, rule)
         finally:
             self._link = None
             why = link.broken
             reason = why.result().reason if why.done() and not why.cancelled() else ""
             self._tell(events.Ended(Cause.AWAY, reason))
+
+    async def _stay_bound(self, link: Link, reply_to: str, rule: Rule) -> NoReturn:
+        """Have results find us, as long as anybody waits for one."""
+        may_look = True
+        while True:
+            await asyncio.sleep(BOUND_S)
+            lost = False
+            for shard in rule.names if self._waits() and not link.blocked else ():
+                exchange = within(shard, topology.RESULTS)
+                with suppress(Missing, AccessRefused, NoAnswer):  # nobody has made the exchange again yet; a slow broker
+                    try:
+                        if may_look and await link.reaches(exchange, reply_to, PROBE):
+                            continue
+                    except AccessRefused:
+                        may_look = False
+                    await link.bind(exchange, reply_to, reply_to)
+                    lost |= may_look
+            if lost:
+                log.warning(
+                    "Results did not find us: %s was not bound, it is so again. All that is waited for is asked for anew.", reply_to
+                )
+                self._tell(events.Unbound())
 
     async def _until_declared(self, link: Link, nonce: str) -> Rule:
         """Our own queue, once the exchanges are there that it is bound to: those of every shard; and the rule."""
@@ -144,11 +183,20 @@ class Sessions:
             case SessionEnded():
                 log.warning("%s", event)
             case OpenFailed(error):
-                log.warning("%s", event)
-                if event.operator_must_act and not self._tried.is_set():
-                    self._refusal = error
                 self._tell(events.Ended(Cause.AWAY, f"{error.address}: {error.fault.value}, {error.detail}"))
-                self._tried.set()
+                if self._is_hopeless(event):
+                    self._refusal = error  # whoever opens the client hears it
+                else:
+                    log.warning("%s", event)
+                if self._refusal is not None or self._connect_within_s is None:
+                    self._tried.set()
+
+    def _is_hopeless(self, failed: OpenFailed) -> bool:
+        """Whether nobody should wait for the first session any more."""
+        if self._tried.is_set():
+            return False
+        over_at = self._began + (self._connect_within_s or float("inf"))
+        return failed.operator_must_act or asyncio.get_running_loop().time() + failed.retry_in_s > over_at
 
     def _ended(self, keeper: asyncio.Task[None]) -> None:
         if not keeper.cancelled() and (crash := keeper.exception()) is not None:

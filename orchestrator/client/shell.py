@@ -56,12 +56,16 @@ class Shell:
         accept_within_ns: Nanos,
         unconfirmed_max: int,
         limits: Limits,
+        connect_within_s: float | None,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
         dice = random.Random(secrets.randbits(64))
         prefix = secrets.token_hex(8)
         self.producer = Producer(dice, limits)
-        self.sessions = Sessions(url, name=name, nonce=prefix, dice=dice, tell=self._step, ssl_context=ssl_context)
+        self.sessions = Sessions(
+            url, name=name, nonce=prefix, dice=dice, tell=self._step, waits=lambda: bool(self._handles or self._asked),
+            connect_within_s=connect_within_s, ssl_context=ssl_context,
+        )  # fmt: skip
         self._questions = Questions()
         self._accept_within_ns = accept_within_ns
         self._prefix = prefix
@@ -84,8 +88,8 @@ class Shell:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Begin, as ``Sessions.start``. Raises CannotConnect if no waiting helps, ClientMisused if it was opened
-        before.
+        """Begin, as ``Sessions.start``. Raises CannotConnect if no waiting helps or its time is up, ClientMisused if it was
+        opened before.
         """
         if self._loop is not None:
             raise ClientMisused("This client was opened before. Make a new Client for each `async with`.")

@@ -31,6 +31,7 @@ from orchestrator.client.events import (
     Published,
     Submitted,
     Tick,
+    Unbound,
     Verdict,
     Withdrawn,
 )
@@ -87,6 +88,13 @@ class World:
         self._lose()
         self.open = self.alarm = False
         return self.do(Ended(cause))
+
+    def unbound(self, taken: Iterable[int] = ()) -> list[Command]:
+        """Results could not find it for a while; of the messages under way those in ``taken`` arrive."""
+        for number in taken:
+            self._take(self.under_way[number])
+        self._lose()
+        return self.do(Unbound())
 
     def blocked(self, reason: str | None) -> list[Command]:
         self.alarm = reason is not None

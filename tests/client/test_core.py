@@ -108,6 +108,28 @@ def test_accepted_tasks_are_said_again_to_the_new_reply_queue_after_the_unconfir
     assert sent(world.opened()) == [["open", "owed"]]
 
 
+def test_what_may_have_been_answered_while_results_could_not_find_us_is_said_again(world: World) -> None:
+    """In the same session, what is under way too: it may have been accepted and be over. What its old message becomes is nobody's
+    affair any more."""
+    world.submit(task("owed"), task("answered"))
+    world.answer(1, Verdict.CONFIRMED)
+    world.results("answered")
+    world.submit(task("flying"))
+    assert sent(world.unbound(taken=[2])) == [["flying", "owed"]]
+    assert world.do(Published(2, Verdict.NACKED)) == []
+    world.answer(3, Verdict.CONFIRMED)
+    world.results("flying", "owed")
+    assert sent(world.unbound()) == []
+
+
+def test_who_has_no_session_asks_nobody_anew(world: World) -> None:
+    """The next one will."""
+    world.submit(task("t1"))
+    world.ended()
+    assert world.unbound() == []
+    assert sent(world.opened()) == [["t1"]]
+
+
 def test_a_confirmed_task_without_reply_is_over(world: World) -> None:
     """Fire and forget ends with the confirm: nothing is kept, nothing is said again."""
     world.submit(task("t1"), reply=False)

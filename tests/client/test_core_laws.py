@@ -63,6 +63,10 @@ class Weather(RuleBasedStateMachine):
     def session_opens(self) -> None:
         self.world.opened()
 
+    @rule(data=st.data())
+    def unbound(self, data: st.DataObject) -> None:
+        self.world.unbound([number for number in self.world.under_way if data.draw(st.booleans())])
+
     @precondition(lambda self: self.world.open)
     @rule(reason=st.sampled_from(["low on memory", None]))
     def alarm(self, reason: str | None) -> None:

@@ -21,6 +21,7 @@ from orchestrator.client.events import (
     Reply,
     Say,
     Tick,
+    Unbound,
     Verdict,
 )
 from orchestrator.client.questions import LOST_MOST, Questions
@@ -50,6 +51,15 @@ def test_a_question_leaves_at_once_and_its_answer_is_told_once() -> None:
     assert machine.step(3, Published(-1, Verdict.CONFIRMED)) == []
     assert machine.step(4, Answered(Answer("q1", True, 7))) == []
     assert machine.next_deadline() is None
+
+
+def test_a_question_whose_answer_could_not_find_us_is_asked_anew() -> None:
+    """It was taken, and the answer had no way to us."""
+    machine = opened()
+    machine.step(0, ask())
+    machine.step(1, Published(-1, Verdict.CONFIRMED))
+    assert machine.step(2, Unbound()) == [Say(-2, Control("q1", "ping"), 5 * NS_PER_S)]
+    assert machine.step(3, Answered(Answer("q1", True, 7))) == [Reply(Answer("q1", True, 7))]
 
 
 def test_a_question_nobody_could_hear_is_said_again() -> None:
