@@ -309,7 +309,11 @@ def _clock(off_s: float) -> Check:
 
 def _split(fault: Exception) -> tuple[str, str]:
     """What happened, and the rest: what it means and what to do."""
+    from orchestrator.amqp.errors import CannotConnect
+
     text, _ = explain(fault)
+    if isinstance(fault, CannotConnect):
+        return fault.what, text.removeprefix(fault.what).strip()
     what, dot, rest = text.partition(". ")
     return (what, rest) if dot else (text.rstrip("."), "")
 

@@ -23,9 +23,9 @@ class Fault(Exception):
         self.code = code
 
 
-def explain(fault: Exception) -> tuple[str, int]:
-    """The sentences to show for an error, and the exit code."""
-    from orchestrator.amqp.errors import LinkError
+def explain(fault: Exception, named_by: str = "") -> tuple[str, int]:
+    """The sentences to show for an error, and the exit code. ``named_by``: who named the broker."""
+    from orchestrator.amqp.errors import CannotConnect, LinkError
     from orchestrator.client.errors import AskRefused, OrchestratorError
     from orchestrator.live.embedded.errors import EmbeddedBrokerError
     from orchestrator.live.settings import SettingsError
@@ -39,6 +39,9 @@ def explain(fault: Exception) -> tuple[str, int]:
             return str(fault), BAD_USAGE
         case AskRefused():
             return str(fault), BAD_USAGE if fault.error.kind in _USAGE_KINDS else FAILED
+        case CannotConnect():
+            source = f" (The address was {named_by}.)" if named_by else ""
+            return f"{fault.what} Nothing was submitted, asked or changed. {fault.do}{source}", FAILED
         case OrchestratorError() | LinkError() | EmbeddedBrokerError() | UnreadableRule():
             return str(fault), FAILED
         case OSError(filename=str() as name):

@@ -166,6 +166,7 @@ def _carry_out(call: Call, body: Callable[..., int | None], words: dict[str, Any
     except Exception as fault:  # the outermost door: nothing goes on after it, a person reads it
         if call.debug:
             raise
-        text, code = explain(fault)
+        named_by = call.found.source if "found" in vars(call) else ""  # it has been looked for
+        text, code = explain(fault, named_by)
         complain(text)
         return code

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.cli.faults import BAD_USAGE, Fault
+from orchestrator.cli.where import CONNECT_WITHIN_S
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,12 +23,12 @@ Answers: TypeAlias = "dict[str, Any | OrchestratorError]"
 
 
 async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any], within_s: float) -> Answers:
-    """What each shard answers, or why it does not. Raises OrchestratorError, Fault."""
+    """What each shard answers, or why it does not. Raises OrchestratorError, CannotConnect, Fault."""
     import asyncio
 
     from orchestrator.client import Client, OrchestratorError
 
-    async with Client(url) as client:
+    async with Client(url, connect_within=CONNECT_WITHIN_S) as client:
 
         async def ask(name: str, op: str) -> Any:
             try:

@@ -16,6 +16,7 @@ from orchestrator.cli.act import kinds_of
 from orchestrator.cli.asked import Wished, fitted
 from orchestrator.cli.faults import BAD_USAGE, Fault
 from orchestrator.cli.frame import ANSWER_WITHIN_S, Call, command
+from orchestrator.cli.where import CONNECT_WITHIN_S
 from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ async def _played(url: str, trace: Trace, told: Mapping[str, Any], here: int, of
 
     offers = pace.offers(trace)
     plan = pace.plan(trace, told["speed"], told["estimates"], f"replay-{secrets.token_hex(6)}")
-    async with Client(url, name="orchestrator replay") as client, AsyncExitStack() as stack:
+    async with Client(url, name="orchestrator replay", connect_within=CONNECT_WITHIN_S) as client, AsyncExitStack() as stack:
         if here:
             await stack.enter_async_context(Sleepers(url, offers, here, offered))
         there = await ready(client, list(offers), told["instances"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.frame import ANSWER_WITHIN_S, Call, command
+from orchestrator.cli.where import CONNECT_WITHIN_S
 from orchestrator.cli.words import Unclear, arguments, duration_s, needs
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def submit(
     url = call.found.url
 
     async def submitted() -> dict[str, Any]:
-        async with Client(url, name="orchestrator submit") as client:
+        async with Client(url, name="orchestrator submit", connect_within=CONNECT_WITHIN_S) as client:
             handle = await client.task(type, **options).submit(**given)
             if wait:
                 _tell_that_it_waits(call, "task", handle.id)
@@ -176,7 +177,7 @@ def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, wait_ti
     url = call.found.url
 
     async def submitted() -> dict[str, Any]:
-        async with Client(url, name="orchestrator submit") as client:
+        async with Client(url, name="orchestrator submit", connect_within=CONNECT_WITHIN_S) as client:
             try:
                 handles = await client.submit_many(calls)
             except ValueError as fault:

@@ -13,6 +13,9 @@ from orchestrator.cli.faults import Fault
 if TYPE_CHECKING:
     from orchestrator.live.settings import Settings
 
+CONNECT_WITHIN_S = 2.5
+"""How long a broker that is not there, or is restarting, is waited for; who typed a wrong address should not wonder."""
+
 _START = "Start everything with `orchestrator up` in another terminal, or name a RabbitMQ of yours: --broker amqp://user:password@host:5672/"
 
 
@@ -34,7 +37,7 @@ def find_broker(settings: Settings) -> Found:
     note = settings.data_dir / UP_FILE
     url = running_url(settings.data_dir)
     if url is not None:
-        return Found(url, f"the `orchestrator up` that runs here ({note})")
+        return Found(url, f"given by the `orchestrator up` that runs here ({note})")
     if note.exists():
         raise Fault(
             f"The `orchestrator up` that ran with its data in {settings.data_dir} is gone, without having put its things away.",
