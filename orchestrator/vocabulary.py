@@ -57,8 +57,8 @@ _UNITS: dict[str, Nanos] = {
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|us|ns|s|m|h|d)")
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|ns|s|m|h|d))+\Z")
 
-TYPES_MAX = 10_000
-"""Task types of which the two words are remembered: one string for all their tasks."""
+TYPES_MAX = 1_000
+"""Task types of which the two words are remembered: one string for all their tasks. A flood invents more."""
 
 _NAME = re.compile(NAME_PATTERN)
 _ID = re.compile(ID_PATTERN)

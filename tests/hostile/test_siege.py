@@ -14,8 +14,9 @@ from orchestrator.core.config import Config
 from orchestrator.core.custody.memory import UNKNOWN_MAX
 from orchestrator.core.desk import REFUSALS_AT_ONCE
 from orchestrator.core.registry import credence
+from orchestrator.core.scheduler.backlog import DEMANDS_MAX
 from orchestrator.core.tasks import door
-from orchestrator.vocabulary import NS_PER_S, Attempt
+from orchestrator.vocabulary import NS_PER_S, TYPES_MAX, Attempt, handler_of, service_of
 from orchestrator.wire.messages import Announce, Beat, Handler, Held, Holding, Leave, Note, Notes, Report, Reports, Submit, Task
 from tests.hostile.facts import Strange
 from tests.hostile.siege import AGENT_USER, ROGUE_USER, Siege
@@ -326,6 +327,18 @@ def test_what_has_ended_does_not_wait_for_the_collector() -> None:
         assert gc.collect() < 40
     finally:
         gc.enable()
+
+
+def test_what_a_flood_invents_fills_no_table() -> None:
+    """Types and demands that are asked for once are not remembered by the thousand; those of real work are told apart as before."""
+    siege = Siege(19)
+    desk = siege.machine.desk
+    for first in range(0, 5_000, 100):
+        tasks = [Task(f"o{n}", f"thumbs.h{n}", need={"slots": 1 + n, "gpu": n / 7}) for n in range(first, first + 100)]
+        siege.step(e.Arrived(Submit(tasks), ("odd", first), "replies", ROGUE_USER))
+    assert len(desk.backlog._demands) <= DEMANDS_MAX
+    assert service_of.cache_info().currsize + handler_of.cache_info().currsize <= 2 * TYPES_MAX
+    assert {siege.results[name].outcome for name in siege.honest(20)} == {"done"}
 
 
 @pytest.mark.parametrize("waiting", [0, 5])

@@ -19,6 +19,10 @@ from orchestrator.resources import Demand, apart, demand_of
 from orchestrator.vocabulary import Service, TaskType, service_of
 from orchestrator.wire.messages import Need, Task
 
+DEMANDS_MAX = 1_000
+"""So many different demands are remembered as they were reckoned. Of more, a flood or a workload that computes them, each is
+reckoned anew: two microseconds."""
+
 
 def own_words(type_: TaskType) -> Hashable:
     """The kind of tasks of which each is expected something of its own: it says so, has run before, or is part of a workflow."""
@@ -197,8 +201,8 @@ class Backlog:
         key = repr(need) if need else ""
         found = self._demands.get(key)
         if found is None:
-            if len(self._demands) > 10_000:
-                self._demands.clear()  # ten thousand odd demands: a flood, not a workload
+            if len(self._demands) >= DEMANDS_MAX:
+                self._demands.clear()
             found = self._demands[key] = demand_of(self.limits.of_instances(need or {}))
         return found
 
