@@ -27,6 +27,7 @@ def main(
         float, typer.Option(min=1, help="Seconds before and after the flood. From 120 on memory must be flat.")
     ] = 130.0,
     decoy: Annotated[float, typer.Option(min=1, help="Seconds for which the same messages go to nobody, before the flood.")] = 30.0,
+    floor: Annotated[float, typer.Option(min=0, help="Seconds for which they go to readers who only acknowledge; 0: not.")] = 30.0,
     agents: Annotated[int, typer.Option(min=1, help="Honest agents.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
@@ -37,7 +38,9 @@ def main(
         def say(what: str, done: int, of: int) -> None:
             bar.update(line, description=what, completed=done, total=of)
 
-        plan = Plan(messages, decoy_s=decoy, quiet_s=quiet, dedup_s=60, rate=rate, window=window, agents=agents, seed=seed)
+        plan = Plan(
+            messages, decoy_s=decoy, floor_s=floor, quiet_s=quiet, dedup_s=60, rate=rate, window=window, agents=agents, seed=seed
+        )
         report = asyncio.run(run(Path(folder), plan, say=say))
     if as_json:
         print(json.dumps(report, indent=1))
@@ -45,7 +48,9 @@ def main(
         Console().print(report)
     before, machine, during = (report[phase]["tasks_per_s"] for phase in ("before", "machine", "during"))
     print(f"honest tasks/s: {before} alone, {machine} beside messages for nobody, {during} under the flood", file=sys.stderr)
-    for phase in ("machine", "during"):
+    if floor:
+        print(f"{report['floor']['tasks_per_s']} where readers only acknowledge: the broker's share", file=sys.stderr)
+    for phase in [name for name in ("machine", "floor", "during") if name in report]:
         print(f"µs of CPU time for one message ({phase}): {report[phase]['us_a_message']}", file=sys.stderr)
     print(f"MB before, during, after: {[report[phase]['rss_mb'] for phase in ('before', 'during', 'after')]}", file=sys.stderr)
     found = faults(report)

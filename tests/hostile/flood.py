@@ -5,6 +5,7 @@ to the echo and learn who is there.
 
 It rages when it is told to, by a JSON line (``Wave``), and says once a second, in such lines, how many it has sent. With ``decoy``
 the same messages go to a queue of its own that nobody reads: what honest work loses by that it loses to the machine being busy.
+With ``shard`` they go where somebody reads them and does no more (``floor``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from orchestrator.amqp import Delivery, Link, Published, topology
+from orchestrator.vocabulary import DEFAULT_SHARD
 from orchestrator.wire.codec import decode
 from orchestrator.wire.messages import Echo
 from tests.hostile.corpus import SQUATS, Corpus, Known, Place
@@ -59,6 +61,7 @@ class Wave(NamedTuple):
     seconds: float
     rate: float = 0.0
     decoy: bool = False
+    shard: str = DEFAULT_SHARD
 
 
 class Flood:
@@ -69,7 +72,8 @@ class Flood:
         self._dice = Random(seed)
         self._tasks = tasks
         self._reply_to = reply_to
-        self._incarnations: list[str] = []
+        self.incarnations: list[str] = []
+        """Those whom it has learned of."""
         self._epoch = 1
         self.landed: Counter[str] = Counter()
         """What the broker has taken, by aim."""
@@ -94,7 +98,7 @@ class Flood:
         def take(delivery: Delivery) -> None:
             message = decode(delivery.body)
             if isinstance(message, Echo) and message.heard:
-                self._incarnations, self._epoch = sorted(message.heard), message.epoch
+                self.incarnations, self._epoch = sorted(message.heard), message.epoch
                 heard.set()
 
         consumer = await self._link.consume(name, take, prefetch=10, no_ack=True)
@@ -104,7 +108,7 @@ class Flood:
 
     async def pool(self) -> dict[str, list[bytes]]:
         """Bodies for each aim."""
-        known = Known("honest", "echo", self._incarnations, [f"{self._tasks}{number}" for number in range(1, KNOWN)], self._epoch)
+        known = Known("honest", "echo", self.incarnations, [f"{self._tasks}{number}" for number in range(1, KNOWN)], self._epoch)
         corpus = Corpus(self._dice.getrandbits(32), known)
         share = POOL // len(AIMS)
         bodies: dict[str, list[bytes]] = {}
@@ -128,7 +132,7 @@ class Flood:
             case "control":
                 return topology.CONTROL, topology.KEY_CONTROL
             case "agent":
-                return topology.ORDERS, topology.agent_queue(self._dice.choice(self._incarnations))
+                return topology.ORDERS, topology.agent_queue(self._dice.choice(self.incarnations))
             case "echo":
                 return topology.ECHO, ""
             case "results":
@@ -187,13 +191,13 @@ async def main(url: str, seed: int, tasks: str, reply_to: str) -> None:
         await flood.learn()
         bodies = await flood.pool()
     os.nice(NICE)
-    say(ready=True)
+    say(ready=True, incarnations=flood.incarnations)
     while line := await asyncio.to_thread(sys.stdin.readline):
         wave = Wave(**json.loads(line))
         began, landed, connections = time.monotonic(), Counter[str](), 0
         while (done := landed.total()) < wave.messages and (left_s := began + wave.seconds - time.monotonic()) > 0:
             connections += 1
-            async with await Link.open(url, name="flood", heartbeat_s=60) as link:
+            async with await Link.open(url, name="flood", heartbeat_s=60, shard=wave.shard) as link:
                 await flood.enter(link)
                 await flood.rage(wave._replace(messages=wave.messages - done, seconds=left_s), bodies, done)
                 landed += flood.landed

@@ -3,7 +3,8 @@ measured in one piece.
 
 On a machine that is full, honest work loses to the flood's own process and to the broker that takes its messages, whoever they are
 for. That much is measured first, by the same messages sent to a queue that nobody reads (``machine``). What is held against us is
-what is lost beyond that.
+what is lost beyond that. How much of it is the broker's, who has to deliver them too, is shown and not judged: the same messages to
+queues like ours whose readers only acknowledge (``floor``).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from orchestrator.amqp import Link, topology
+from orchestrator.amqp import Link
 from orchestrator.client import Client
 from orchestrator.client.errors import OrchestratorError
 from orchestrator.live.embedded import EmbeddedBroker
+from orchestrator.vocabulary import DEFAULT_SHARD
 from tests.hostile.flood import Wave, squatted_max
+from tests.hostile.floor import FLOOR, READ
 from tests.hostile.load import Load
 from tests.hostile.town import ROOT, Town
 from tests.processes import cpu_s, resident_mb
@@ -63,7 +66,8 @@ class Meter:
 
     def _cpu_s(self) -> dict[str, float]:
         return self._town.cpu_s() | {
-            "broker": cpu_s(self._node.pid or 0), "flood": cpu_s(self._flood.pid), "producer": time.process_time()
+            "broker": cpu_s(self._node.pid or 0), "flood": cpu_s(self._flood.pid), "producer": time.process_time(),
+            "readers": cpu_s(self._flood.readers_pid),
         }  # fmt: skip
 
     async def rest(self, seconds: float) -> dict[str, Any]:
@@ -96,6 +100,8 @@ class Plan:
     """Its messages a second; 0: as fast as the broker takes them."""
     decoy_s: float = 10.0
     """So long the same messages go to nobody, before."""
+    floor_s: float = 0.0
+    """So long they go to readers who decide nothing; 0: not at all."""
     quiet_s: float = 10.0
     """So long honest work is alone, before and after."""
     dedup_s: float = 600.0
@@ -180,6 +186,9 @@ async def _measure(node: EmbeddedBroker, town: Town, client: Client, folder: Pat
                 report[phase] = meter.end(begun) | {"flood": flood.said}
                 report[phase]["us_a_message"] = costs_us(report["before"], report[phase])
                 await _drained(node.url, town, load)
+                if wave.decoy and plan.floor_s:
+                    report["floor"] = found = await _floor(node, town, load, plan, flood, meter, folder)
+                    found["us_a_message"] = costs_us(report["before"], found)
             report["after"] = await meter.rest(plan.quiet_s)
         finally:
             load.stop()
@@ -195,15 +204,31 @@ async def _measure(node: EmbeddedBroker, town: Town, client: Client, folder: Pat
     return report
 
 
+async def _floor(
+    node: EmbeddedBroker, town: Town, load: Load, plan: Plan, flood: Flooding, meter: Meter, folder: Path
+) -> dict[str, Any]:
+    """The same messages, to readers who acknowledge; until all of it is read."""
+    async with flood.readers(node.url, folder, load.reply_to):
+        begun = meter.begin()
+        async for _ in flood.wave(Wave(plan.messages, plan.floor_s, plan.flood_rate, shard=FLOOR)):
+            town.judge()
+        found = meter.end(begun) | {"flood": flood.said}
+        await _drained(node.url, town, load, FLOOR)
+    return found
+
+
 class Flooding:
-    """The flood's process."""
+    """The flood's process, and at times those of its readers who decide nothing."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
         self.pid = process.pid
+        self.readers_pid = 0
         self.said: dict[str, Any] = {}
         """Its last word."""
+        self.incarnations: list[str] = []
+        """Of agents, as far as it has learned of them."""
 
     async def hear(self) -> dict[str, Any]:
         """Its next word. Raises AssertionError if it has ended."""
@@ -220,6 +245,25 @@ class Flooding:
         while "done" not in (said := await self.hear()):
             yield said["sent"]
 
+    @asynccontextmanager
+    async def readers(self, url: str, folder: Path, reply_to: str) -> AsyncIterator[None]:
+        """Somebody reads all queues of the shard ``FLOOR``."""
+        with (folder / "readers.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.hostile.floor", url, reply_to, *self.incarnations,
+                stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
+            )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            assert await process.stdout.readline(), f"the readers ended early:\n{(folder / 'readers.log').read_text()}"
+            self.readers_pid = process.pid
+            yield
+        finally:
+            self.readers_pid = 0
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
 
 @asynccontextmanager
 async def _flooding(rogue: str, folder: Path, seed: int, load: Load) -> AsyncIterator[Flooding]:
@@ -232,7 +276,7 @@ async def _flooding(rogue: str, folder: Path, seed: int, load: Load) -> AsyncIte
         )  # fmt: skip
     flood = Flooding(process, path)
     try:
-        await flood.hear()
+        flood.incarnations = (await flood.hear())["incarnations"]
         yield flood
     finally:
         if process.returncode is None:
@@ -261,12 +305,11 @@ async def _rogue(node: EmbeddedBroker) -> str:
     return node.url.replace(node.url.partition("://")[2].partition("@")[0], "rogue:rogue", 1)
 
 
-async def _drained(url: str, town: Town, load: Load) -> None:
+async def _drained(url: str, town: Town, load: Load, shard: str = DEFAULT_SHARD) -> None:
     """Until what the flood left in the queues that coordinators read is read, and honest work has caught up."""
-    async with await Link.open(url, name="looking on", connections=("consume",)) as link, asyncio.timeout(120):
-        queues = (topology.TASKS, topology.intake_queue("honest"), topology.REPORTS, topology.CONTROL)
+    async with await Link.open(url, name="looking on", connections=("consume",), shard=shard) as link, asyncio.timeout(120):
         since = load.submitted
-        while load.oldest <= since or sum([(await link.stat(queue)).messages for queue in queues]):
+        while load.oldest <= since or sum([(await link.stat(queue)).messages for queue in READ]):
             town.judge()
             await asyncio.sleep(0.2)
 

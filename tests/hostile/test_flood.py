@@ -10,7 +10,7 @@ import pytest
 
 from tests.hostile.run import Plan, costs_us, faults, run
 
-PLAN = Plan(messages=60_000, seconds=8.0, decoy_s=4.0, quiet_s=3.0, rate=200.0)
+PLAN = Plan(messages=60_000, seconds=8.0, decoy_s=4.0, floor_s=3.0, quiet_s=3.0, rate=200.0)
 
 
 @pytest.mark.broker
@@ -23,6 +23,9 @@ async def test_honest_work_beside_a_flood(tmp_path: Path) -> None:
     """
     report = await run(tmp_path, PLAN)
     assert faults(report) == []
+    floor = report["floor"]
+    assert floor["flood"]["done"] > 1_000, "the readers who decide nothing were sent it too, and have read it"
+    assert floor["us_a_message"]["readers"] > 1
     words = report["words"]["coordinator"]
     assert (words["session"], words["leading"]) == (1, 1)
     assert words["offence"] < 200, "a line at the first, the tenth, the hundredth of each"
