@@ -10,6 +10,7 @@ import platform
 import secrets
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import typer
@@ -123,15 +124,13 @@ async def _events(link: Link) -> Check:
 
 async def _permission(link: Link) -> Check:
     from orchestrator.amqp.errors import BrokerRefused
-    from orchestrator.amqp.topology import Queue, Topology
+    from orchestrator.amqp.topology import results_inbox
 
-    name = f"orchestrator.doctor.{secrets.token_hex(8)}"
-    queue = Queue(name, exclusive=True, arguments={"x-queue-type": "classic"})
     try:
-        await link.declare(Topology(queues=(queue,)))
+        await link.declare(replace(results_inbox(f"doctor-{secrets.token_hex(8)}"), bindings=()))
     except BrokerRefused as fault:
         return Check("permission to declare", "fail", *_split(fault))
-    return Check("permission to declare", "ok", f"user {link.user} may declare queues orchestrator.*")
+    return Check("permission to declare", "ok", f"user {link.user} may declare queues of its own, orchestrator.results.*")
 
 
 async def _rule(link: Link) -> tuple[Rule, list[Check]]:
