@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -115,11 +116,13 @@ def load(spec: str) -> Service:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as trouble:
         if trouble.name is None or not (module_name == trouble.name or module_name.startswith(trouble.name + ".")):
-            raise  # the module is there; something that it imports is not: its author needs the traceback
+            raise _broken(module_name, trouble) from None  # the module is there; something that it imports is not
         raise ServiceError(
             f"There is no module {trouble.name!r}. It is looked for in {os.getcwd()} and where Python's packages are. "
             "Go to the directory that contains it, or set PYTHONPATH."
         ) from None
+    except Exception as trouble:  # whatever it is, it is its author's
+        raise _broken(module_name, trouble) from None
     found: Any = module
     for name in attribute.split("."):
         if not hasattr(found, name):
@@ -130,6 +133,18 @@ def load(spec: str) -> Service:
     if not isinstance(found, Service):
         raise ServiceError(f"{spec} is a {type(found).__name__}, not a Service. Make one with: workers.Service(NAME)")
     return found
+
+
+def _broken(module: str, trouble: Exception) -> ServiceError:
+    """For the author of a module that cannot be imported: the traceback from the module on, without what called it."""
+    frames = traceback.extract_tb(trouble.__traceback__)
+    theirs = [
+        n for n, frame in enumerate(frames) if not frame.filename.startswith("<frozen ") and frame.filename != importlib.__file__
+    ]
+    shown = frames[theirs[1] :] if len(theirs) > 1 else []  # the first is ours
+    story = "".join(["Traceback (most recent call last):\n", *traceback.format_list(shown)]) if shown else ""
+    what = "".join(traceback.format_exception_only(trouble))
+    return ServiceError(f"Module {module!r} could not be imported, so nothing was started. Correct it:\n{story}{what}".rstrip())
 
 
 def running_broker() -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from orchestrator.client import Client, Handle
 
+_SILENT_S = 3.0
+"""So long whoever waits for a task sees nothing before it is said what the task waits for: most have ended by then."""
+
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
@@ -124,9 +127,15 @@ def submit(
     async def submitted() -> dict[str, Any]:
         async with Client(url, name="orchestrator submit", connect_within=CONNECT_WITHIN_S) as client:
             handle = await client.task(type, **options).submit(**given)
-            if wait:
-                _tell_that_it_waits(call, "task", handle.id)
-            return await _ended(client, handle, patience_s) if wait else {"task": handle.id, "type": type, "accepted": True}
+            if not wait:
+                return {"task": handle.id, "type": type, "accepted": True}
+            _tell_that_it_waits(call, "task", handle.id)
+            why = None if call.json else asyncio.create_task(_say_why_it_waits(client, handle))
+            try:
+                return await _ended(client, handle, patience_s)
+            finally:
+                if why is not None:
+                    why.cancel()
 
     try:
         told = asyncio.run(submitted())
@@ -142,6 +151,22 @@ def _tell_that_it_waits(call: Call, kind: str, name: str) -> None:
     """So that whoever gives up waiting can ask for it."""
     if not call.json:
         print(f"{kind} {name} is accepted; Ctrl-C ends the waiting, not the {kind}", file=sys.stderr)
+
+
+async def _say_why_it_waits(client: Client, handle: Handle) -> None:
+    """Nobody sits before a silent screen: what a task that has not ended after a few seconds waits for."""
+    import asyncio
+
+    from orchestrator.cli.show import clean
+    from orchestrator.client import OrchestratorError
+
+    await asyncio.sleep(_SILENT_S)
+    try:
+        why = await client.ask("why", task=handle.id, shard=handle.shard, timeout_s=ANSWER_WITHIN_S)
+    except OrchestratorError as fault:
+        print(clean(str(fault)), file=sys.stderr)
+    else:
+        print(clean(f"it is {why['state']}: {why['reason']}"), file=sys.stderr)
 
 
 async def _ended(client: Client, handle: Handle, patience_s: float | None) -> dict[str, Any]:

@@ -24,6 +24,15 @@ def test_without_a_worker_why_says_which_service_is_missing(ask: Type) -> None:
     assert ask("services", "--json").json[0]["waiting"] == 1
 
 
+def test_who_waits_for_a_task_that_does_not_start_hears_why(ask: Type) -> None:
+    """After a moment, once, beside the result; and it goes on waiting."""
+    told = ask("submit", "thumbs.resize", "path=a.png", "--wait", "--wait-timeout", "6s")
+    assert told.code == 1
+    assert told.err.count("it is waiting: service 'thumbs' is missing") == 1
+    assert "has not ended within 6 s" in told.err
+    assert told.out == ""
+
+
 def test_submit_prints_the_id_alone_so_that_a_script_can_keep_it(ask: Type) -> None:
     """id=$(orchestrator submit …); the hint goes to stderr."""
     told = ask("submit", "thumbs.resize", "path=a.png")

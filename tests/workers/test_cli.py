@@ -68,12 +68,22 @@ def test_mistakes_are_told_without_a_traceback(arguments: list[str], words: str)
 
 
 def test_a_module_that_fails_to_import_shows_its_own_traceback(tmp_path: Path) -> None:
-    """That one is for its author."""
-    (tmp_path / "broken.py").write_text("import there_is_no_such_library\n")
-    done = workers("run", "broken:service", cwd=tmp_path)
-    assert "there_is_no_such_library" in done.stderr
-    assert "Traceback" in done.stderr
-    assert done.returncode == 1
+    """That one is for its author: it begins in his file, and none of what called it is in it."""
+    declare = "from workers import Service\nservice = Service('shop')\n"
+    for text, line, said in (
+        ("import there_is_no_such_library\n", 1, "ModuleNotFoundError: No module named 'there_is_no_such_library'"),
+        (declare + "@service.task('gpu', needs={'gpu': 1})\ndef gpu(): ...\n", 3, "unexpected keyword argument 'needs'"),
+        (declare + "@service.task(timeout='soon')\ndef late(): ...\n", 3, "timeout of shop.late"),
+        ("service = (\n", 1, "SyntaxError"),
+    ):
+        (tmp_path / "broken.py").write_text(text)
+        done = workers("run", "broken:service", cwd=tmp_path)
+        assert done.stderr.startswith("workers: Module 'broken' could not be imported, so nothing was started.")
+        assert f'broken.py", line {line}' in done.stderr
+        assert said in done.stderr
+        assert "typer" not in done.stderr
+        assert "importlib" not in done.stderr
+        assert done.returncode == 2
 
 
 def test_no_broker_known(tmp_path: Path) -> None:

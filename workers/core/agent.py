@@ -242,10 +242,10 @@ class Agent:
         unfinished = len(self.work.holdings)
         verdict = drain.verdict(now_ns, unfinished, quiet=self.work.outbox.quiet)
         if verdict == "soft":
-            self.work.stop_all(hard=False)
+            self.work.stop_all(now_ns, hard=False)
         elif verdict == "hard":
             self._out.tell("grace_over", unfinished)
-            self.work.stop_all(hard=True)
+            self.work.stop_all(now_ns, hard=True)
         elif verdict == "leave":
             self._leave(unfinished)
 

@@ -78,6 +78,7 @@ Word: TypeAlias = Literal[
     "full",  # an assignment was refused: too many unreleased reports
     "expired",  # an assignment came too late to start
     "timed_out",  # text: task and handler
+    "unheeding",  # text: task and handler
     "unknown_handler",  # text: task and handler
     "reports_unsent",  # number: reports in a publish that failed and is made again
     "reports_left",  # number: reports not released when the agent ended

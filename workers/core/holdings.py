@@ -28,7 +28,8 @@ class Job:
     """One unfinished attempt. Mutable; owned by ``Holdings``."""
 
     __slots__ = (
-        "assignment", "attempt", "cause", "hard", "held_bytes", "lane", "saved", "started_ns", "state", "stop_text", "timeout_ns",
+        "assignment", "attempt", "cause", "hard", "heed_by_ns", "held_bytes", "lane", "saved", "started_ns", "state", "stop_text",
+        "timeout_ns",
     )  # fmt: skip
 
     def __init__(self, attempt: Attempt, assignment: Assignment, lane: str, timeout_ns: Nanos | None) -> None:
@@ -42,6 +43,8 @@ class Job:
         self.cause: StopCause = ""
         """Why it was first told to stop."""
         self.hard = False
+        self.heed_by_ns: Nanos = 0
+        """When it should long have stopped, since it was told to; 0: it was not, or that has been pointed out."""
         self.stop_text = ""
         self.saved = 0
         """How many checkpoints it has said."""
@@ -151,7 +154,7 @@ class Holdings:
         """How much of a resource started attempts use."""
         return sum(job.assignment.grant.get(resource, 0.0) for job in self.jobs.values() if job.state != "waiting")
 
-    # --- timeouts ---------------------------------------------------------------------------------
+    # --- timeouts, of runs and of stops -----------------------------------------------------------
 
     def time_out_at(self, job: Job, at_ns: Nanos) -> None:
         """Have ``job`` among the timed out from ``at_ns`` on."""

@@ -109,7 +109,7 @@ class Incarnation:
             else:
                 self._work.assigned(now_ns, orders.epoch, item)
         for stop in orders.stop:
-            self._work.stop_ordered(stop)
+            self._work.stop_ordered(now_ns, stop)
         if synced:
             self._answer(now_ns)
         return orders.drain

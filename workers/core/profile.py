@@ -83,6 +83,8 @@ class Limits(Struct, frozen=True):
     """When this share of a grace period is over, what still runs is asked for a checkpoint."""
     stop_wait_ns: Nanos = 2 * NS_PER_S
     """How long a shutdown waits for handlers that were told to stop and have not."""
+    heed_ns: Nanos = 5 * NS_PER_S
+    """A handler that was told to stop and has not after so long is pointed out: nobody else can see why its place stays taken."""
     release_wait_ns: Nanos = 3 * NS_PER_S
     """How long a shutdown waits until its reports are released."""
     resend_ns: Nanos = 30 * NS_PER_S

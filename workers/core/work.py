@@ -79,7 +79,7 @@ class Work:
         """An assignment (or a sync) that is not done."""
         self.outbox.note(Note(task, attempt, "refused", text=why, epoch=obeyed))
 
-    def stop_ordered(self, stop: Stop) -> None:
+    def stop_ordered(self, now_ns: Nanos, stop: Stop) -> None:
         """A recall; always answered: at once, or when the attempt is over, or by its report."""
         job = self.holdings.get(stop.attempt)
         if stop.attempt in self.outbox.kept:
@@ -89,7 +89,7 @@ class Work:
         elif job.state == "waiting":
             self._drop(job, stop.reason)
         else:
-            self._stop(job, hard=not stop.preempt, cause="order", text=stop.reason)
+            self._stop(now_ns, job, hard=not stop.preempt, cause="order", text=stop.reason)
 
     def start(self, now_ns: Nanos, window: Window, epoch: int) -> None:
         """Start what waits, while the window is open and lanes have places."""
@@ -232,21 +232,24 @@ class Work:
     def _stopped(self, task: TaskId, attempt: Attempt, text: str, saved: int = 0) -> None:
         self.outbox.note(Note(task, attempt, "stopped", text=text, saved=saved))
 
-    def _stop(self, job: Job, hard: bool, cause: StopCause, text: str) -> None:
+    def _stop(self, now_ns: Nanos, job: Job, hard: bool, cause: StopCause, text: str) -> None:
         if job.state == "stopping":
-            if hard and not job.hard:
-                job.hard = True
-                self._out.do(StopJob(job.attempt, True, text))
-            return
-        self.holdings.to(job, "stopping")
-        job.cause, job.hard, job.stop_text = cause, hard, text
+            if job.hard or not hard:
+                return
+        else:
+            self.holdings.to(job, "stopping")
+            job.cause, job.stop_text = cause, text
+        job.hard = hard
+        if hard:
+            job.heed_by_ns = now_ns + self._limits.heed_ns
+            self.holdings.time_out_at(job, job.heed_by_ns)
         self._out.do(StopJob(job.attempt, hard, text))
 
-    def stop_all(self, hard: bool) -> None:
+    def stop_all(self, now_ns: Nanos, hard: bool) -> None:
         """The grace period of a drain is (nearly) over."""
         for job in self.holdings.all():
             if job.state in ("starting", "running", "stopping"):
-                self._stop(job, hard, "drain", "draining")
+                self._stop(now_ns, job, hard, "drain", "draining")
 
     def hand_back(self) -> int:
         """Unstarted work goes back. Returns how many attempts are left to finish."""
@@ -270,14 +273,15 @@ class Work:
         return count
 
     def heed_timeouts(self, now_ns: Nanos) -> None:
-        """What has run for too long is stopped; its end becomes a report."""
+        """What has run for too long is stopped; its end becomes a report. What does not heed that is pointed out, once."""
         for job in self.holdings.timed_out(now_ns):
             who = f"{job.assignment.task} {job.assignment.handler}"
-            self._out.tell("timed_out", text=who, attempt=job.attempt)
-            if job.state == "stopping":
-                self._stop(job, True, job.cause, "timeout")
-            else:
-                self._stop(job, True, "timeout", "timeout")
+            if not job.hard:
+                self._out.tell("timed_out", text=who, attempt=job.attempt)
+                self._stop(now_ns, job, True, "timeout", "timeout")
+            elif 0 < job.heed_by_ns <= now_ns:
+                job.heed_by_ns = 0
+                self._out.tell("unheeding", text=who, attempt=job.attempt)
 
     # --- looking in -------------------------------------------------------------------------------
 

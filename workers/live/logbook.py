@@ -56,7 +56,12 @@ CATALOGUE: Mapping[str, Line] = {
     "grace_over": Line(WARNING, "the grace period is over: what still runs is stopped and will run elsewhere", "unfinished"),
     "full": Line(WARNING, "work refused: too many reports are not released by the coordinator yet", "unreleased"),
     "expired": Line(INFO, "a task was past its deadline and was not started"),
-    "timed_out": Line(INFO, "a handler runs longer than its timeout and is stopped; the attempt has failed"),
+    "timed_out": Line(INFO, "a handler runs longer than its timeout and is told to stop; once it has, the attempt has failed"),
+    "unheeding": Line(
+        WARNING,
+        "a handler that was told to stop goes on: until it ends its place stays taken, and the task is not tried again "
+        "(a thread: look at ctx.cancelled; async: await something; what must be killed: cpu_bound=True)",
+    ),
     "unknown_handler": Line(WARNING, "a task names a handler that this service does not have; it has failed"),
     "reports_unsent": Line(WARNING, "the broker did not take reports; they are kept and sent again", "reports"),
     "reports_left": Line(WARNING, "reports could not be handed over before the end: these tasks will run again", "reports"),

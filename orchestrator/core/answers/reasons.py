@@ -105,7 +105,7 @@ def expected(desk: Desk, now: Nanos, record: Record, demand: Demand, before: Ahe
     """When it is expected to start, or to end if it runs; None where nothing can be said."""
     stands = before is not None and record.place is not None and not record.place.aside
     start = forecasts.start(desk, now, record, demand, before) if stands and before is not None else None
-    end = forecasts.end(desk, now, record) if record.state == "running" else None
+    end = forecasts.end(desk, now, record) if record.state == "running" and not _overdue(desk, now, record) else None
     return {
         "expected_start": None if start is None else start.plain(now),
         "expected_end": None if end is None else end.plain(now),
@@ -182,7 +182,14 @@ def _held(desk: Desk, now: Nanos, record: Record) -> Reason:
         return Reason("fenced", f"it must never overlap: {where} is gone and may run it until its lease is over")
     silent_ns = now - max(one.heard_ns for one in instances)
     silent = f", of which nothing was heard for {seconds(silent_ns):.0f} s" if silent_ns > 3 * desk.config.beat_ns else ""
-    return Reason("held", f"it is {record.state} on {where}{silent}")
+    overdue = ", longer than its timeout: it was told to stop, and does not" if _overdue(desk, now, record) else ""
+    return Reason("held", f"it is {record.state} on {where}{silent}{overdue}")
+
+
+def _overdue(desk: Desk, now: Nanos, record: Record) -> bool:
+    """Whether its handler should long have been ended by its timeout: nothing that looks at nothing can be stopped."""
+    holdings = (desk.registry.instances[where].holdings.get(attempt) for attempt, where in record.live.items())
+    return any(held is not None and 0 < held.backstop_ns <= now for held in holdings)
 
 
 def _aside(desk: Desk, record: Record) -> Reason:

@@ -256,6 +256,23 @@ def test_a_timeout_is_a_failure_that_may_be_tried_again() -> None:
     assert "ran longer than its timeout of 2 s" in stage.all_said(Reports)[0].items[0].error.message
 
 
+def test_a_handler_that_does_not_heed_a_stop_is_pointed_out_once() -> None:
+    """By its timeout, or by an order; one that has heeded it is not. Its place stays taken, and nobody else can see why."""
+    stage = fresh()
+    stage.start(1, 1, handler="slow")
+    stage.start(1, 2)
+    stage.start(1, 3)
+    stage.stop(1, 2)
+    stage.stop(1, 3, preempt=True)
+    stage.wait(2 * NS_PER_S)
+    assert [word for word in stage.told() if word in ("timed_out", "unheeding")] == ["timed_out"]
+    stage.step(JobStopped(Attempt(1, 2)))
+    stage.wait(4 * NS_PER_S)
+    assert "unheeding" not in stage.told()
+    stage.wait(20 * NS_PER_S)
+    assert [word for word in stage.told() if word in ("timed_out", "unheeding")] == ["timed_out", "unheeding"]
+
+
 def test_a_task_past_its_deadline_is_not_started() -> None:
     """Deadlines are Unix time; the agent compares them with its own."""
     stage = fresh()
