@@ -75,6 +75,7 @@ async def _up(call: Call, settings: Settings, workers: list[str]) -> None:
             call.answer(where, list)
         else:
             _note(f"running on {where['broker']}; Ctrl-C stops it. In another terminal: orchestrator services")
+            _note(f"for programs of yours its URL, with the password, is in {where['up_file']}")
         await running.watch()
 
 

@@ -6,6 +6,7 @@ anywhere else.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import socket
@@ -230,9 +231,7 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
     try:
         return Sourced(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as fault:
-        lines = [
-            f"  {'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}{_shown(one)}" for one in fault.errors()
-        ]
+        lines = [f"  {'.'.join(map(str, one['loc']))}: {_wrong(one)}{_shown(one)}" for one in fault.errors()]
         raise SettingsError("\n".join(["the settings are not right; nothing was started:", *lines])) from None
     except ValueError as fault:  # the TOML itself
         raise SettingsError(f"the settings file {config_file} cannot be read: {fault}. Nothing was started.") from None
@@ -243,6 +242,16 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
     arguments can be read by anybody."""
     given = settings.model_dump(mode="json", include=settings.model_fields_set - {"name"}) | more
     return {f"ORCHESTRATOR_{name.upper()}": value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+
+
+def _wrong(fault: Any) -> str:
+    """What is wrong with it, for who wrote it."""
+    if fault["type"] != "extra_forbidden":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    *outer, name = map(str, fault["loc"])
+    known = ServicePolicies.model_fields if outer[:1] == ["services"] else {} if outer else Settings.model_fields
+    near = difflib.get_close_matches(name, known, n=1)
+    return "there is no such setting" + (f"; is {near[0]} meant?" if near else "")
 
 
 def _shown(fault: Any) -> str:

@@ -337,6 +337,7 @@ def test_a_late_word_of_a_deposed_leader_brings_no_limit_back() -> None:
         ("no name", {"at_once": 1}, "cannot be called"),
         ("slots", {"at_once": 1}, "cannot be called slots"),
         ("api", {}, "limits nothing"),
+        ("api", {"on": "pay", "at_once": 1}, "write SERVICE.HANDLER, or 'pay.*' for a whole service"),
         ("api", {"at_once": 1, "key": "colour"}, "the key must be one of"),
         ("api", {"at_once": -1}, ">= 0"),
         ("api", {"at_once": 1, "per": {"acme": {"at_once": 2}}}, "need a key"),

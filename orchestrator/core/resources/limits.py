@@ -88,6 +88,10 @@ def spec_of(name: str, value: object) -> Spec:
         raise ValueError(f"limit {name!r}: bounds per key need a key")
     if spec.of and not is_name(spec.of):
         raise ValueError(f"limit {name!r}: {spec.of!r} is no name of a resource")
+    if spec.on and not set(spec.on) & set(".*?["):
+        raise ValueError(
+            f"limit {name!r}: no task type is called {spec.on!r}; write SERVICE.HANDLER, or '{spec.on}.*' for a whole service"
+        )
     for bounds in (spec, *spec.per.values()):
         if bounds.burst is not None and bounds.rate is None and spec.rate is None:
             raise ValueError(f"limit {name!r}: a burst without a rate means nothing")
