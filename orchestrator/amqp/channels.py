@@ -235,7 +235,7 @@ class ConsumeChannel:
 
     def settle_all(self) -> None:
         """Acknowledge everything delivered so far."""
-        if not self.no_ack:
+        if self.unsettled:
             fresh = [tag for tag in range(self._below + 1, self._last + 1) if tag not in self._settled]
             self._settled.update(fresh)
             self._tell(fresh)
