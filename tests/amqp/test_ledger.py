@@ -13,6 +13,7 @@ from orchestrator.amqp import Link, Published, ledger
 from orchestrator.amqp.errors import BrokenBy, LedgerRewound
 from orchestrator.amqp.ledger import Gap, LedgerTail
 from orchestrator.amqp.topology import INTERNAL, KEY_LEDGER, LEDGER
+from orchestrator.live.embedded import EmbeddedBroker
 from tests.amqp.conftest import BASE, Basket, Opener
 
 
@@ -202,3 +203,17 @@ async def test_following_stops_when_told(link: Link) -> None:
     await again.until(2)
     assert basket.bodies == [b"1"]
     assert not link.is_broken
+
+
+async def test_who_has_looked_is_listed_as_a_consumer_no_more(broker: EmbeddedBroker, amqp_url: str, link: Link) -> None:
+    """At the beginning and at the end. One whose channel is closed under it would stay in the broker's list for two minutes."""
+    tail = LedgerTail(link)
+    await append(tail, b"x")
+    assert await tail.first_offset() == 0
+    assert len(await tail.last_chunk()) == 1
+    vhost = amqp_url.rpartition("/")[2]
+    listed = f'length([1 || {{{{{{resource, <<"{vhost}">>, _, _}}, _, _}}, _, _, _, _, _, _}} <- ets:tab2list(consumer_created)]).'
+    assert (await broker.ctl("eval", listed)).strip() == "0"
+    reader = Basket()
+    await tail.follow("first", reader, on_gap=lambda gap: None)
+    assert (await broker.ctl("eval", listed)).strip() == "1"
