@@ -181,6 +181,14 @@ def base(
     )
     single = {"x-single-active-consumer": True}
     queues = (
+        Queue(  # before all others: so if these are there, and it is not, it was deleted
+            LEDGER,
+            arguments={
+                "x-queue-type": "stream",
+                "x-max-length-bytes": ledger_max_bytes,
+                "x-stream-max-segment-size-bytes": ledger_segment_bytes,
+            },
+        ),
         _intake_queue(TASKS, replicated, intake_max_bytes),
         Queue(REPORTS, arguments={**_durable(replicated), **single}),
         Queue(CONTROL, arguments={**_durable(replicated), **single, "x-message-ttl": CONTROL_TTL_MS}),
@@ -193,14 +201,6 @@ def base(
                 "x-max-length": QUARANTINE_MAX,
                 "x-max-length-bytes": QUARANTINE_BYTES_MAX,
                 "x-overflow": "drop-head",
-            },
-        ),
-        Queue(
-            LEDGER,
-            arguments={
-                "x-queue-type": "stream",
-                "x-max-length-bytes": ledger_max_bytes,
-                "x-stream-max-segment-size-bytes": ledger_segment_bytes,
             },
         ),
     )

@@ -18,6 +18,7 @@ from orchestrator.amqp import Consumer, Delivery, Link, Published, Receipt, topo
 from orchestrator.amqp.deaths import watch_deaths
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkLost, Missing
 from orchestrator.amqp.ledger import ENTRY_BYTES, Gap, LedgerTail
+from orchestrator.amqp.topology import within
 from orchestrator.core import commands as say
 from orchestrator.core.events import (
     Arrived,
@@ -125,10 +126,11 @@ class Session:
         LedgerRewound if the ledger ends before ``resume_at``: then it is declared, and what to make of it is the core's affair.
         """
         link = self.link
-        deleted = resume_at > 0 and await self._is_ledger_deleted()
+        deleted = await self._is_ledger_deleted()
         await link.declare(self._settings.topology + topology.registry_inbox(self.nonce))
-        if deleted:  # an empty stream does not say that it is: the first word in it tells the others at once
+        if deleted:  # an empty stream does not say that it is: the first word in it tells the others at once, and who comes new
             await link.publish(topology.INTERNAL, topology.KEY_LEDGER, encode_entry(Entry(self.nonce, 0)), timeout_s=10)
+        if deleted and resume_at:
             raise LedgerRewound(topology.LEDGER, resume_at, 0)
         watched = await watch_deaths(link, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
         self._telemetry.say("deaths_watched" if watched else "deaths_unwatched", {})
@@ -153,10 +155,11 @@ class Session:
         self._telemetry.say("standing_by", {"offset": offset})
 
     async def _is_ledger_deleted(self) -> bool:
+        """Whether others were here before us, who declared it before all else, and it is not there."""
         try:
-            await self.link.check(topology.Topology(queues=(topology.Queue(topology.LEDGER),)))
-        except Missing:
-            return True
+            await self.link.check(topology.Topology(queues=(topology.Queue(topology.REPORTS), topology.Queue(topology.LEDGER))))
+        except Missing as missing:
+            return missing.name == within(self.link.shard, topology.LEDGER)
         return False
 
     async def _replay_from(self) -> int:

@@ -61,6 +61,11 @@ CATALOGUE: Mapping[str, Line] = {
         "ledger_bytes_max to what it says",
     ),
     "ledger_long": Line(INFO, "the broker keeps as much of the ledger again as ledger_bytes_max says"),
+    "waits_for_memory": Line(
+        WARNING,
+        "the ledger was deleted, and this coordinator knows nothing of what it said: waiting for one that does, then leading "
+        "without. Where none lives, who waits for a task must submit it again",
+    ),
     "restored": Line(
         ERROR,
         "a lost ledger is written again from memory: so many living tasks go on, so many ends are known. led=True: nothing that "

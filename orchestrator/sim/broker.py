@@ -85,8 +85,7 @@ class Broker:
         """
         if self.stream.deleted:
             self.stream.deleted = False
-            if resume_at:
-                self.append(Entry(nonce, 0))
+            self.append(Entry(nonce, 0))
         if resume_at > len(self.stream):
             return False
         holder = next(iter(self.coordinators), None)

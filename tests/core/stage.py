@@ -85,6 +85,8 @@ class Stage:
         self.ledger: list[tuple[int, Entry]] = []
         self.first = 0
         """The oldest offset that the broker has not dropped."""
+        self.deleted = False
+        """The ledger is gone, and nobody has come since."""
         self.nodes: dict[str, Node] = {}
         self.actors: list[Actor] = []
         self.wires: dict[Wire, deque[Any]] = {}
@@ -119,12 +121,17 @@ class Stage:
         """A new session: it reads the ledger from where it knows nothing, or from where everything still lives."""
         self.sessions += 1
         node.reopen_ns = None
+        if found := self.deleted:
+            self.deleted = False
+            self.land(Entry(f"{node.name}.{self.sessions}", 0))
         if node.machine.next_offset > len(self.ledger):
             self.step(node, e.LedgerLost(len(self.ledger)))
             return
         node.cursor = node.machine.resume_at or (self.ledger[-1][1].replay_from if self.ledger else 0)
         node.nonce = f"{node.name}.{self.sessions}"
         self.step(node, e.SessionOpened(node.nonce))
+        if found and not node.machine.next_offset:
+            self.move((node.name, "ledger"))  # who has not read what is there stands in no line
         self._pass_token()
 
     def lose(self, node: Node, why: str = "cut", *, late: bool | None = None) -> None:
@@ -338,6 +345,7 @@ class Stage:
         self.bytes = sum(size for size, _ in self.ledger[self.first :])
         self.strays.clear()
         self.witness.lost(end)
+        self.deleted = not end
         sessions = [node for node in self.nodes.values() if node.nonce]
         for node in sessions:
             self._close(node, late=None)

@@ -28,7 +28,7 @@ MUTANTS: dict[str, Broken] = {
     "R2: an epoch of a lost ledger is ours": (
         "r2_is_young",
         lambda now, since_ns, lease_ns: False,
-        "ledger_deleted_with_everybody",
+        "ledger_tail_lost_with_a_claim",
     ),
     "R3: nobody is waited for": ("r3_all_may_go", lambda unanswered: True, "takeover"),
     "R3: who comes back does not wait": (

@@ -101,6 +101,37 @@ async def test_the_standby_writes_it_again_when_the_leader_dies_with_it(amqp_url
         assert (await worker.assigned())[0].task == "t2"
 
 
+async def test_a_stranger_that_comes_first_leaves_the_first_word_to_who_remembers(amqp_url: str) -> None:
+    """A coordinator that was never here starts in the moment of the deletion. It finds that there was a ledger, and does not lead:
+    what runs is not recalled."""
+    async with (
+        coordinator(amqp_url, name="first") as first,
+        producer(amqp_url) as client,
+        agent(amqp_url, "s", "h") as worker,
+    ):
+        client.submit(Task("t1", "s.h"))
+        _, attempt = await worker.assigned()
+        await client.link.delete_queue(topology.LEDGER)
+        async with running(amqp_url, name="stranger") as stranger:
+            await first.heard("restored")
+            orders = await worker.answer_sync(Holding("t1", attempt, "running", {"slots": 1}))
+            assert not orders.stop
+            worker.done("t1", attempt, b"\x01")
+            assert (await client.result("t1")).value == b"\x01"
+            assert not any(what == "leading" for what, _ in stranger.said)
+
+
+async def test_a_stranger_leads_when_nobody_comes_who_remembers(amqp_url: str) -> None:
+    """It says what it waits for. Its reign has a number that none in the ledger had which is lost."""
+    async with coordinator(amqp_url) as ears:
+        before = (await ears.heard("leading"))["epoch"]
+    async with producer(amqp_url) as client:
+        await client.link.delete_queue(topology.LEDGER)
+    async with running(amqp_url) as stranger:
+        assert (await stranger.heard("waits_for_memory"))["wait_s"] > 0
+        assert (await stranger.heard("leading"))["epoch"] > before + 1_000_000_000
+
+
 async def test_of_what_nobody_remembers_the_names_are_said(amqp_url: str) -> None:
     """Deleted while no coordinator lives: what an agent still has is recalled, named and counted, and can be submitted again."""
     async with producer(amqp_url) as client, agent(amqp_url, "s", "h", ready=False) as worker:

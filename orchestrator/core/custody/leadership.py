@@ -20,7 +20,7 @@ from orchestrator.core.registry.registry import Instance, Orderbook
 from orchestrator.core.resources import limiting
 from orchestrator.core.scheduler import billing
 from orchestrator.core.tasks import answering, following, workflows
-from orchestrator.vocabulary import Nanos
+from orchestrator.vocabulary import NS_PER_S, Nanos
 from orchestrator.wire.facts import Claim
 
 UNREAD_REPORTS = "the reports queue"
@@ -47,12 +47,13 @@ def session_lost(desk: Desk, now: Nanos, event: SessionLost) -> None:
 
 
 def token_held(desk: Desk, now: Nanos, event: TokenHeld) -> None:
-    """Nobody else seems to lead: claim. Unless we remember a ledger that is lost, and somebody else may remember more of it."""
+    """Nobody else seems to lead: claim. Unless the ledger was lost, and somebody else may remember (more of) it."""
     if desk.phase == "following":
-        if memory.pending(desk) and not memory.due(desk, now):
-            desk.past.token_held = True
-        else:
+        desk.past.token_held = memory.pending(desk) or memory.anew(desk)
+        if not desk.past.token_held or memory.due(desk, now):
             claim(desk, now)
+        elif memory.anew(desk):
+            desk.note("waits_for_memory", wait_s=((memory.due_ns(desk) or now) - now) / 1e9)
 
 
 def claim(desk: Desk, now: Nanos) -> None:
@@ -63,14 +64,16 @@ def claim(desk: Desk, now: Nanos) -> None:
     desk.number += 1
     desk.flight = Flight(desk.number)
     desk.appended_ns = now
-    floor = _floor(desk)
+    floor = _floor(desk, now)
     desk.append([Claim(desk.name, desk.nonce, floor)])
     desk.note("claiming", floor=floor)
 
 
-def _floor(desk: Desk) -> int:
-    """The highest epoch that agents said they know, or that we remember of a ledger that is lost: we reign above it (R2)."""
-    return max([desk.floor, *(one.books.epoch for one in desk.past.memories)])
+def _floor(desk: Desk, now: Nanos) -> int:
+    """The highest epoch that agents said they know, or that we remember of a ledger that is lost: we reign above it (R2). Nobody
+    may know all of that one; so then epochs go on from the clock, beyond all offsets: no two reigns have one number."""
+    lost = bool(desk.past.memories) or memory.anew(desk)
+    return max([desk.floor, *(one.books.epoch for one in desk.past.memories), now // NS_PER_S if lost else 0])
 
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:

@@ -6,6 +6,8 @@ while for that one; who finds that less was written again than it remembers clai
 that write do no harm. It is written between a claim and the reign that it begins, so that the reign finds everything as if it had
 stood before the claim: who may hold work is asked (R2), its tasks wait for the answers (R3), what is owed is sent again (R7).
 
+Who knows nothing of a ledger, and finds that it was made anew, waits still longer: leading, it would recall all that agents run.
+
 What nobody remembers is lost: what was accepted by a leader that is dead, behind the place up to which anybody alive had read.
 Agents may still know ids of it; those are told (``miss``).
 """
@@ -27,6 +29,9 @@ from orchestrator.core.tasks import claims
 from orchestrator.vocabulary import Incarnation, Nanos, TaskId
 from orchestrator.wire.facts import AnyFact, Asked, Checkpointed, Ended, Failed, Restored, Served, Tombstone
 
+STRANGERS_SHARE = 3
+"""Who remembers nothing waits longer than who does not remember most, by one part in so many: those may be a moment behind. All in
+all it is less than a lease, so agents are there still."""
 UNKNOWN_MAX = 1_000
 """Lost tasks of which the ids are kept; the others are counted."""
 
@@ -54,13 +59,27 @@ def pending(desk: Desk) -> bool:
 
 
 def due(desk: Desk, now: Nanos) -> bool:
-    """Whether it is our turn to say it."""
-    return pending(desk) and rules.r15_may_remind(now, desk.past.opened_ns, _led(desk), desk.config.remind_ns)
+    """Whether it is our turn to say it; or to lead without, for nobody has said anything."""
+    waits = pending(desk) or (anew(desk) and desk.past.token_held)
+    return waits and rules.r15_may_remind(now, desk.past.opened_ns, _led(desk), _patience_ns(desk))
 
 
 def due_ns(desk: Desk) -> Nanos | None:
     """When it will be, at the latest; none: never."""
-    return desk.past.opened_ns + desk.config.remind_ns // (10 if _led(desk) else 1) if desk.past.memories else None
+    past = desk.past
+    if not past.memories and not (anew(desk) and past.token_held):
+        return None
+    return past.opened_ns + _patience_ns(desk) // (10 if _led(desk) else 1)
+
+
+def anew(desk: Desk) -> bool:
+    """Whether the ledger was deleted, we know nothing of what it said, and nobody has claimed since."""
+    return desk.past.anew and desk.custody.reign is None and not desk.past.memories
+
+
+def _patience_ns(desk: Desk) -> Nanos:
+    longest = desk.config.remind_ns
+    return longest if desk.past.memories else longest + longest // STRANGERS_SHARE
 
 
 def _led(desk: Desk) -> bool:

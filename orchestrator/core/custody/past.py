@@ -47,9 +47,11 @@ class Past:
     opened_ns: Nanos = 0
     """When this session began."""
     token_held: bool = False
-    """We were given the hint that nobody leads, and did not claim: somebody else may remember more."""
+    """We were given the hint that nobody leads, and did not claim: somebody else may remember more of a ledger that is gone."""
     met: bool = False
     """In this session the ledger was known again, or is read from where we know nothing."""
+    anew: bool = False
+    """The ledger began with the word of somebody who found that it was deleted."""
     unsure: bool = False
     """A living task came up that stood before our claim, and that agents were not asked about: ask again before anything moves."""
     since_ns: Nanos = 0

@@ -47,6 +47,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     entry, offset = event.entry, event.offset
     desk.custody.read_to(offset, entry.replay_from)
     desk.custody.last = entry.by, entry.number
+    desk.past.anew = desk.past.anew or not (offset or entry.number or entry.facts)
     desk.stirred_ns = now
     desk.custody.epoch = max(desk.custody.epoch, entry.epoch)
     flight = desk.flight
