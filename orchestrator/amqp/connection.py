@@ -34,6 +34,7 @@ class Connection:
         self.frame_max: int = library.connection_tune.frame_max or FRAME_MAX  # 0 means: no limit
         self.server_version = str((library.server_properties or {}).get("version", "unknown"))
         self.blocked = False
+        self._closing = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -75,16 +76,21 @@ class Connection:
         return await self.library.channel(publisher_confirms=True)
 
     async def close(self) -> None:
-        """Say goodbye if the broker listens, and drop the socket."""
-        try:
-            if not self.blocked:  # else it would not read our goodbye
-                async with asyncio.timeout(CLOSE_S):
-                    await self.library.close()
-        except TimeoutError:
-            pass  # it does not listen: the socket is dropped all the same
-        finally:
-            self.tap.abort()
-        await self.library.close()
+        """Say goodbye if the broker listens, and drop the socket.
+
+        Whoever closes it while another does waits for him: to drop the socket in the middle of his goodbye would make of an orderly
+        end one that the broker takes, and tells, for a crash (``deaths``).
+        """
+        async with self._closing:
+            try:
+                if not self.blocked:  # else it would not read our goodbye
+                    async with asyncio.timeout(CLOSE_S):
+                        await self.library.close()
+            except TimeoutError:
+                pass  # it does not listen: the socket is dropped all the same
+            finally:
+                self.tap.abort()
+            await self.library.close()
 
 
 def was_cancelled() -> bool:

@@ -84,6 +84,19 @@ async def test_the_dead_do_not_shake_hands(amqp_url: str, ears: Link) -> None:
         assert await ends.next() == (agent_queue(name), "broken" if how == "broken" else "closed")
 
 
+async def test_who_closes_while_somebody_else_does_breaks_nothing_off(amqp_url: str, ears: Link) -> None:
+    """An agent whose window ran out closes its link, and closes it once more when it hears that it is over. What it had finished,
+    and could not report, is still its heir's to say: nobody may take it for dead."""
+    ends = Ends()
+    assert await watch_deaths(ears, ends, vhost=amqp_url.rpartition("/")[2]) is not None
+    for number in range(5):
+        name = f"e{number}"
+        agent = await Link.open(amqp_url, name="worker", connections=("consume", "beats"), incarnation=name)
+        await agent.declare(only_queues(agent_inbox(name)))
+        await asyncio.gather(agent.close(), agent.close())
+        assert await ends.next() == (agent_queue(name), "closed")
+
+
 async def test_deaths_in_other_virtual_hosts_are_not_ours(amqp_url: str, ears: Link) -> None:
     """The events are of the whole broker; only the named virtual host's are told."""
     ends = Ends()

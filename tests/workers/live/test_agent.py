@@ -145,8 +145,8 @@ async def test_a_deposed_leader_is_not_obeyed(amqp_url: str, tmp_path: Path) -> 
     async with leader(amqp_url, epoch=6) as lead, leader(amqp_url, epoch=5) as deposed, worker(amqp_url, tmp_path) as agent:
         deposed.echoing = False
         incarnation = await lead.welcome()
-        deposed.sync(incarnation)
         deposed.assign(incarnation, 1, "echo", value=1)
+        deposed.sync(incarnation)
         await deposed.noted("refused", 1)
         lead.assign(incarnation, 2, "echo", value=1)
         await lead.report(2)
