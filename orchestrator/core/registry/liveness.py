@@ -58,7 +58,8 @@ def queue_deleted(desk: Desk, now: Nanos, event: QueueDeleted) -> None:
     instance = desk.registry.instances.get(event.incarnation)
     if not rules.r4_end_is_proof(event.how, now, desk.stirred_ns, desk.blocked, desk.config.quiet_ns):
         if instance is not None:
-            miss(desk, now, instance, {"broken": SILENT, "closed": CLOSED, "swept": SWEPT}[event.how])
+            # Were all silent until now, it was shut out as long as we: of leases that stand still none is over.
+            miss(desk, now, instance, {"broken": SILENT, "closed": CLOSED, "swept": SWEPT}[event.how], desk.calm_ns)
         return
     if event.incarnation in desk.custody.joined:
         desk.deaths[event.incarnation] = None
@@ -73,11 +74,11 @@ def heed_deaths(desk: Desk, now: Nanos) -> None:
             gone(desk, now, instance, CUT)
 
 
-def miss(desk: Desk, now: Nanos, instance: Instance, why: str) -> None:
+def miss(desk: Desk, now: Nanos, instance: Instance, why: str, calm_ns: Nanos = 0) -> None:
     """Its queue is gone: it may be back as another incarnation in a moment, with what it had finished (R4)."""
     if not desk.leading or instance.state in ("missing", "gone"):
         return
-    over = max(instance.over_ns, desk.calm_ns) if desk.blocked else instance.over_ns
+    over = max(instance.over_ns, desk.calm_ns if desk.blocked else calm_ns)
     until = rules.r4_may_return_until(now, over, desk.config.return_ns)
     holds = instance.holdings or instance.incarnation in desk.registry.pool(instance.service).unanswered
     if until <= now or not holds:
