@@ -73,9 +73,9 @@ class Gate:
     left: int
 
 
-REFUSALS_AT_ONCE = 500
-REFUSALS_EVERY_NS = 200 * NS_PER_MS
-"""So many refused tasks of one user are written down at once, then five a second. Beyond that they are answered, and leave no
+REFUSALS_AT_ONCE = 200
+REFUSALS_EVERY_NS = 500 * NS_PER_MS
+"""So many refused tasks of one user are written down at once, then two a second. Beyond that they are answered, and leave no
 trace: each would be remembered for the dedup window."""
 RELEASES_MAX = 32
 """So many releases of one agent wait at most for orders to travel with."""
