@@ -20,7 +20,7 @@ from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent,
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, LedgerLost, Returned, SessionLost, SessionOpened
 from orchestrator.core.registry.registry import QUEUE_PREFIX
-from orchestrator.heap import give_back_large_blocks
+from orchestrator.heap import give_back_free_pages, give_back_large_blocks
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
@@ -103,6 +103,7 @@ class Daemon:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.do_chores())
                 group.create_task(session.renew_token())
+                group.create_task(give_back_free_pages())
                 group.create_task(mend(session.link, self._settings.topology, session.nonce, session.intake))
                 group.create_task(self._loop(session))
         except* LinkError as faults:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.heap import give_back_large_blocks
+from orchestrator.heap import give_back_large_blocks, trim
 
 FLOOD = """
 import sys
@@ -42,7 +42,32 @@ def test_what_large_messages_took_is_given_back() -> None:
     assert grown_mb("as it is") > 15.0
 
 
+BETWEEN = """
+from orchestrator.heap import give_back_large_blocks, trim
+from tests.processes import resident_mb
+from os import getpid
+give_back_large_blocks()
+passing, kept = [], []
+for _ in range(1000):
+    passing.append(bytearray(20_000))
+    kept.append(bytearray(2_000))
+passing.clear()
+before = resident_mb(getpid())
+assert trim()
+print(before - resident_mb(getpid()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's call")
+def test_what_is_free_between_what_lives_is_given_back() -> None:
+    """Twenty megabytes in small blocks, each before something that stays: most of that goes back, which it does not by itself."""
+    command, root = [sys.executable, "-c", BETWEEN], Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, text=True, capture_output=True, check=True, timeout=60)
+    assert float(done.stdout) > 10.0
+
+
 def test_where_there_is_no_such_setting_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another C library: it says so, and raises nothing."""
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert not give_back_large_blocks()
+    assert not trim()
