@@ -47,6 +47,7 @@ LOST = {
     1_324: "two instances were said to hold the same attempt: it was believed of both",
     5_050: "what a former self had finished was taken for forged when its heir reported it, for a lie stood beside it",
     700_892: "a claim was lost, and the next stood in its place: two reigns had one number, and a true report seemed forged",
+    1_001_813: "a ledger was lost again before all was written again: by the later memory a task lived that had ended by the first",
     700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
 """The same, where it may be: an operator deletes it, or the power goes."""

@@ -134,36 +134,51 @@ def miss(desk: Desk, task: TaskId, who: Incarnation) -> None:
 
 
 def _all(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
-    """Every memory's facts that the ledger does not have. Who knows most speaks first: it knows how the tasks of others went on."""
-    memories = sorted(desk.past.memories, key=lambda memory: memory.extent, reverse=True)
+    """Every memory's facts that the ledger does not have. Who knows most speaks first: it knows how the tasks of others went on.
+    Yet all say what has ended before any says what lives: a ledger that was lost before all was written again has alive what ended
+    in the one before."""
+    memories = [one.books for one in sorted(desk.past.memories, key=lambda memory: memory.extent, reverse=True)]
     yield from _who_may_hold(memories, desk.custody)
-    for one in memories:
-        yield from _missing(one.books, desk.custody, reminding)
+    for old in memories:
+        yield from _settings(old, desk.custody)
+    for nth, old in enumerate(memories):
+        yield from _over(old, [desk.custody, *memories[:nth]], reminding)
+    for old in memories:
+        yield from _living(old, desk.custody, reminding)
 
 
-def _who_may_hold(memories: list[Memory], books: Custody) -> Iterator[AnyFact]:
+def _who_may_hold(memories: list[Custody], books: Custody) -> Iterator[AnyFact]:
     """This stands first: should we fall silent in the middle, whoever leads asks them before it moves anything."""
-    found = {name: joined for one in memories for name, (joined, _) in one.books.joined.items()}
+    found = {name: joined for old in memories for name, (joined, _) in old.joined.items()}
     yield from (joined for name, joined in found.items() if name not in books.joined)
 
 
-def _missing(old: Custody, books: Custody, reminding: Reminding) -> Iterator[AnyFact]:
+def _settings(old: Custody, books: Custody) -> Iterator[AnyFact]:
     yield from (Served(service) for service in old.served if service not in books.served)
     for scope, (will, _) in old.policies.items():
         if scope not in books.policies:
             yield Asked("policy", will.at_ns, by=will.by, value={scope: will.value[scope]})
     yield from (will for name, (will, _) in old.limits.items() if name not in books.limits)
     yield from (will for task, (will, _) in old.wills.items() if task not in books.wills and not _known(task, books))
+
+
+def _over(old: Custody, later: list[Custody], reminding: Reminding) -> Iterator[AnyFact]:
+    """What has ended by one memory. ``later``: the books of the ledger, and of memories that know more."""
+    books = later[0]
     for task, grave in list(old.graves.items()):
         if task in reminding.said:
             continue
         if task not in books.graves:
             reminding.said[task] = None
             reminding.ended += 1
-            yield from _ended(task, grave, old, books.live.get(task))
+            yield from _ended(task, grave, old, [one.live[task] for one in later if task in one.live])
         elif (owed := old.owed.get(task)) is not None:  # an agent has said it again, to whoever did not know who waits for it
             reminding.said[task] = None
             yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in owed.queues)
+
+
+def _living(old: Custody, books: Custody, reminding: Reminding) -> Iterator[AnyFact]:
+    """What lives by one memory."""
     for record in _parents_first(old):
         if record.id in reminding.said:
             continue
@@ -202,14 +217,14 @@ def _known(task: TaskId, books: Custody) -> bool:
     return task in books.live or task in books.graves
 
 
-def _ended(task: TaskId, grave: Grave, old: Custody, known: Record | None) -> Iterator[AnyFact]:
+def _ended(task: TaskId, grave: Grave, old: Custody, alive: list[Record]) -> Iterator[AnyFact]:
     """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7), to who waited
-    and to who waits in a ledger that has it alive (it may have been submitted there again; who has heard it hears it twice)."""
+    and to who waits in ledgers that have it ``alive`` (it may have been submitted there again; who has heard it hears it twice)."""
     owed: Owed | None = old.owed.get(task)
     said = owed.result if owed is not None else grave.result
     queues = list(owed.queues) if owed is not None else []
-    if known is not None:
-        queues += [queue for queue in (known.reply_to, *known.former) if queue and queue not in queues]
+    for record in alive:
+        queues += [queue for queue in (record.reply_to, *record.former) if queue and queue not in queues]
     hold, heirs = old.keys.said(task), task in old.graveyard.pinned
     if said is None:
         yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
