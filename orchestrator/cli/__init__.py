@@ -22,7 +22,11 @@ def main() -> None:
     import logging
     import sys
 
-    from orchestrator.cli.app import app
+    try:
+        from orchestrator.cli.app import app
+    except KeyboardInterrupt:  # it is told as in any command, though none is known yet
+        print("interrupted", file=sys.stderr)
+        sys.exit(1)
 
     if "--debug" in sys.argv:
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s")

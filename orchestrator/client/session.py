@@ -130,9 +130,7 @@ class Sessions:
         try:
             await self._stay_bound(link, reply_to, rule)
         finally:
-            self._link = None
-            why = link.broken
-            reason = why.result().reason if why.done() and not why.cancelled() else ""
+            reason, self._link = self._broken(), None
             self._tell(events.Ended(Cause.AWAY, reason))
 
     async def _stay_bound(self, link: Link, reply_to: str, rule: Rule) -> NoReturn:
@@ -211,7 +209,15 @@ class Sessions:
         self._tell(events.Blocked(reason if blocked else None))
 
     def _published(self, number: int, fate: asyncio.Future[Fate]) -> None:
-        self._tell(events.Published(number, Verdict[fate.result().name]))
+        verdict = Verdict[fate.result().name]
+        if verdict is Verdict.LOST and (reason := self._broken()):
+            self._tell(events.Ended(Cause.AWAY, reason))  # first: whoever gives up with this loss is told by what it was lost
+        self._tell(events.Published(number, verdict))
+
+    def _broken(self) -> str:
+        """Why the session that still passes for one is over; empty if it is not, or if nobody knows."""
+        broken = None if self._link is None else self._link.broken
+        return broken.result().reason if broken is not None and broken.done() and not broken.cancelled() else ""
 
     def _delivered(self, delivery: Delivery) -> None:
         match codec.decode(delivery.body):

@@ -154,6 +154,23 @@ def test_debug_shows_where_an_error_comes_from(typed: Type) -> None:
     assert isinstance(done.raised, Fault)
 
 
+def test_ctrl_c_is_told_without_a_traceback_from_the_first_moment_on() -> None:
+    """While the command line itself is still being loaded."""
+    code = """if True:
+        import builtins
+        from orchestrator.cli import main
+        load = builtins.__import__
+        def struck(name, *rest):
+            if name.endswith("cli.app"):
+                raise KeyboardInterrupt
+            return load(name, *rest)
+        builtins.__import__ = struck
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+
+
 def test_a_directory_that_cannot_be_had_is_named(typed: Type) -> None:
     """Not a bug of ours: a place that is not theirs."""
     done = typed("up", "--data-dir", "/proc/nowhere")
