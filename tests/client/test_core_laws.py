@@ -22,6 +22,8 @@ class Weather(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.count = 0
+        self.refused = False
+        """In this session the broker did not take a message."""
 
     def names(self, number: int) -> list[str]:
         self.count += number
@@ -37,6 +39,7 @@ class Weather(RuleBasedStateMachine):
     def submit(self, services: list[str], size: int, within_s: float, reply: bool, together: bool) -> None:
         tasks = [task(name, service, size) for name, service in zip(self.names(len(services)), services, strict=True)]
         idle = self.world.open and not self.world.alarm and not self.world.under_way and not self.world.waiting()
+        idle = idle and not (self.refused and self.world.owed())  # what is asked again, and was refused, holds its lane back
         self.world.submit(*tasks, within_s=within_s, reply=reply, together=together)
         if idle:
             assert self.world.published[tasks[0].id] == 1, "a lone submission never waits"
@@ -44,6 +47,7 @@ class Weather(RuleBasedStateMachine):
     @precondition(lambda self: self.world.under_way)
     @rule(data=st.data(), verdict=st.sampled_from([*[Verdict.CONFIRMED] * 4, *Verdict]), landed=st.booleans())
     def verdict(self, data: st.DataObject, verdict: Verdict, landed: bool) -> None:
+        self.refused |= verdict in (Verdict.RETURNED, Verdict.NACKED)
         self.world.answer(data.draw(st.sampled_from(sorted(self.world.under_way))), verdict, landed=landed)
 
     @precondition(lambda self: self.world.open and (self.world.taken or self.world.under_way))
@@ -61,6 +65,7 @@ class Weather(RuleBasedStateMachine):
 
     @rule()
     def session_opens(self) -> None:
+        self.refused = False
         self.world.opened()
 
     @rule(data=st.data())
