@@ -10,7 +10,7 @@ import pytest
 
 from tests.hostile.run import Plan, costs_us, faults, run
 
-PLAN = Plan(messages=60_000, seconds=8.0, decoy_s=4.0, floor_s=3.0, quiet_s=3.0, rate=200.0)
+PLAN = Plan(messages=150_000, seconds=12.0, decoy_s=4.0, floor_s=3.0, quiet_s=3.0, rate=200.0)
 
 
 @pytest.mark.broker
