@@ -3,9 +3,10 @@
 Law: the log is capped in bytes and the broker drops its oldest part unasked. So every living thing has a *row* (where its
 last full record stands); rows are in reading order, void once the thing is over or written anew. The first valid row is
 ``replay_from``. A row that has fallen half of the way behind is carried forward; should the oldest near the edge, nothing else
-is appended (R12). Of what may be appended a quarter is for what lives, and intake ends there, those on their way counted. What was
-taken in may grow all the same (checkpoints, failures): where more lives a row falls further behind before it is written again,
-because a threshold nearer than all that lives is reached anew by every append, and carrying forward never comes to rest.
+is appended (R12). Of what may be appended a quarter is for what lives, and intake ends there, those on their way counted; another
+is for the ids of what has ended. What was taken in may grow all the same (checkpoints, failures): where more lives a row falls
+further behind before it is written again, because a threshold nearer than all that lives is reached anew by every append, and
+carrying forward never comes to rest.
 
 Where the broker keeps less than the cap says (``begins``) all of that is reckoned by what it keeps.
 """
@@ -34,7 +35,8 @@ TOMB_BYTES = 100
 KEPT_LEAST = 64 * 1024
 """However little the broker is seen to keep, so much is reckoned with: less than one entry can take could not be lived with."""
 LIVING_SHARE = 4
-"""One part in so many of the ledger is for what lives. More, and carrying it forward would never come to rest."""
+"""One part in so many of the ledger is for what lives, and another for the ids of what has ended. More, and carrying all that
+forward would never come to rest."""
 
 
 MARKS = 256
@@ -198,8 +200,10 @@ class Keeping:
         return row is None or rules.r12_room(self.position, row.position, self.cap, self.reserve)
 
     def full(self, custody: Custody, arriving_bytes: int = 0) -> bool:
-        """Whether so much lives, or is about to, that nothing more should be taken in."""
-        return _living(custody) + arriving_bytes >= self._most // LIVING_SHARE
+        """Whether so much lives, or is about to, that nothing more should be taken in. The ids of what has ended (R11) have as much
+        again: or, where nothing lives, they alone would keep it out until the dedup window is over."""
+        alive, ids = _alive(custody) + arriving_bytes, _ids(custody)
+        return alive >= self._most // LIVING_SHARE or alive + ids >= 2 * (self._most // LIVING_SHARE)
 
     def _behind(self, custody: Custody) -> int:
         """How far a row may fall behind, in bytes, before it is written again."""
@@ -253,7 +257,15 @@ def _place(row: Row) -> int:
 
 def _living(custody: Custody) -> int:
     """Bytes that all that lives would take, written again, about."""
-    return custody.live_bytes + custody.graveyard.pinned_bytes + custody.keys.result_bytes + TOMB_BYTES * len(custody.graves)
+    return _alive(custody) + _ids(custody)
+
+
+def _alive(custody: Custody) -> int:
+    return custody.live_bytes + custody.graveyard.pinned_bytes + custody.keys.result_bytes
+
+
+def _ids(custody: Custody) -> int:
+    return TOMB_BYTES * len(custody.graves)
 
 
 def _valid(row: Row, key: str, custody: Custody) -> bool:
