@@ -41,6 +41,8 @@ def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False)
     if record.place is not None:
         desk.backlog.remove(record)
     if not (rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id)):
+        if record.state == "deferred":  # another came first with its key: it waits for that one, not for its time
+            record.follow("due")
         if record.state != "blocked":
             record.follow("block")
         return
