@@ -245,7 +245,10 @@ class Desk:
     def append(self, facts: list[AnyFact]) -> None:
         """The next entry of the ledger leaves."""
         custody = self.custody
-        head = (self.nonce, self.number, self.keeping.replay_from(custody), custody.answered_to(), custody.epoch)
+        replay_from = self.keeping.replay_from(custody)
+        if custody.unfinished is not None:  # who reads on from here is to know that something is lacking
+            replay_from = min(replay_from, custody.unfinished)
+        head = (self.nonce, self.number, replay_from, custody.answered_to(), custody.epoch)
         self.out.append(Append(Entry(*head, facts)))
 
     def gate(self, handle: Handle) -> None:

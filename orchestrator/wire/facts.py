@@ -148,6 +148,8 @@ class Claim(Fact, frozen=True, tag="claim"):
     coordinator: str
     nonce: str
     floor: int = 0
+    reminds: bool = False
+    """It remembers a ledger that is lost, and writes that again before it leads: until its ``Restored`` something is missing."""
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):

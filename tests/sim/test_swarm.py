@@ -16,6 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    910_224: "in a small ledger the ids of what had ended alone took the share of what lives, and nothing was taken in for minutes",
     701_005: "a world that was wrong: who gave up a connection in the turn in which it was lost was told of that twice",
     300_906: "what a child needed was forgotten by who began to read in the middle, and met others that needed it too, and ended",
     310_570: "the same law, wrong again: it may be given what a later one with its key returned",
@@ -47,7 +48,9 @@ LOST = {
     1_324: "two instances were said to hold the same attempt: it was believed of both",
     5_050: "what a former self had finished was taken for forged when its heir reported it, for a lie stood beside it",
     700_892: "a claim was lost, and the next stood in its place: two reigns had one number, and a true report seemed forged",
+    1_200_049: "a task that waited for its time was found to follow one that was written again: deferred, it could not be blocked",
     1_001_813: "a ledger was lost again before all was written again: by the later memory a task lived that had ended by the first",
+    910_225: "writing again was broken off, and a stranger led: of a workflow it knew a part, and called it forgotten",
     700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
 """The same, where it may be: an operator deletes it, or the power goes."""

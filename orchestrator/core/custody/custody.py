@@ -71,6 +71,8 @@ class Custody:
         self.limits: dict[str, tuple[Asked, int]] = {}
         """The last word on each, the removed ones included: a late word of a deposed leader must not bring one back."""
         self.reign: Reign | None = None
+        self.unfinished: int | None = None
+        """Here somebody began to write a lost ledger again, and nobody who led since has said that it is done."""
         self.epoch = 0
         """The highest there ever was."""
         self._began = 0
@@ -284,6 +286,8 @@ class Custody:
         """Someone leads from here. Epochs start at 1, since 0 says "none" among agents, and no two reigns share one."""
         self.epoch = max(offset, fact.floor, self.epoch) + 1
         self.reign = Reign(self.epoch, offset, fact.nonce, fact.coordinator)
+        if fact.reminds and self.unfinished is None:
+            self.unfinished = offset
         return self.reign
 
     def read_to(self, offset: int, replay_from: int) -> None:
@@ -298,6 +302,8 @@ class Custody:
 
     def restore(self, fact: Restored, offset: int) -> None:
         """Much of a lost ledger is in this one again; of several words the one counts that says most."""
+        if self.reign is not None and self.reign.nonce == fact.nonce:
+            self.unfinished = None
         if (fact.known_epoch, fact.up_to) >= self.restored_to:
             self.restored = fact, offset
 

@@ -49,10 +49,10 @@ def session_lost(desk: Desk, now: Nanos, event: SessionLost) -> None:
 def token_held(desk: Desk, now: Nanos, event: TokenHeld) -> None:
     """Nobody else seems to lead: claim. Unless the ledger was lost, and somebody else may remember (more of) it."""
     if desk.phase == "following":
-        desk.past.token_held = memory.pending(desk) or memory.anew(desk)
+        desk.past.token_held = memory.pending(desk) or memory.lacking(desk)
         if not desk.past.token_held or memory.due(desk, now):
             claim(desk, now)
-        elif memory.anew(desk):
+        elif memory.lacking(desk):
             desk.note("waits_for_memory", wait_s=((memory.due_ns(desk) or now) - now) / 1e9)
 
 
@@ -65,14 +65,14 @@ def claim(desk: Desk, now: Nanos) -> None:
     desk.flight = Flight(desk.number)
     desk.appended_ns = now
     floor = _floor(desk, now)
-    desk.append([Claim(desk.name, desk.nonce, floor)])
+    desk.append([Claim(desk.name, desk.nonce, floor, reminds=memory.pending(desk))])
     desk.note("claiming", floor=floor)
 
 
 def _floor(desk: Desk, now: Nanos) -> int:
     """The highest epoch that agents said they know, or that we remember of a ledger that is lost: we reign above it (R2). Nobody
     may know all of that one; so then epochs go on from the clock, beyond all offsets: no two reigns have one number."""
-    lost = bool(desk.past.memories) or memory.anew(desk)
+    lost = bool(desk.past.memories) or memory.lacking(desk)
     return max([desk.floor, *(one.books.epoch for one in desk.past.memories), now // NS_PER_S if lost else 0])
 
 
@@ -83,7 +83,9 @@ def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
         return
     desk.past.since_ns = (desk.past.since_ns or now) if fact.nonce == desk.nonce else 0
     if fact.nonce == desk.nonce:
-        if memory.pending(desk):
+        if memory.hasty(desk, now):
+            resign(desk, "a ledger that was lost is not written again yet, and others may remember it", 0)
+        elif memory.pending(desk) or desk.custody.unfinished is not None:
             memory.begin(desk, reign)
         else:
             begin_reign(desk, now, reign.epoch, offset)

@@ -6,7 +6,8 @@ while for that one; who finds that less was written again than it remembers clai
 that write do no harm. It is written between a claim and the reign that it begins, so that the reign finds everything as if it had
 stood before the claim: who may hold work is asked (R2), its tasks wait for the answers (R3), what is owed is sent again (R7).
 
-Who knows nothing of a ledger, and finds that it was made anew, waits still longer: leading, it would recall all that agents run.
+Who knows nothing of a ledger, and finds that it was made anew, or that somebody began to write it again and did not finish, waits
+still longer: leading, it would recall all that agents run.
 
 What nobody remembers is lost: what was accepted by a leader that is dead, behind the place up to which anybody alive had read.
 Agents may still know ids of it; those are told (``miss``).
@@ -60,21 +61,28 @@ def pending(desk: Desk) -> bool:
 
 def due(desk: Desk, now: Nanos) -> bool:
     """Whether it is our turn to say it; or to lead without, for nobody has said anything."""
-    waits = pending(desk) or (anew(desk) and desk.past.token_held)
+    waits = pending(desk) or (lacking(desk) and desk.past.token_held)
     return waits and rules.r15_may_remind(now, desk.past.opened_ns, _led(desk), _patience_ns(desk))
 
 
 def due_ns(desk: Desk) -> Nanos | None:
     """When it will be, at the latest; none: never."""
     past = desk.past
-    if not past.memories and not (anew(desk) and past.token_held):
+    if not past.memories and not (lacking(desk) and past.token_held):
         return None
     return past.opened_ns + _patience_ns(desk) // (10 if _led(desk) else 1)
 
 
-def anew(desk: Desk) -> bool:
-    """Whether the ledger was deleted, we know nothing of what it said, and nobody has claimed since."""
-    return desk.past.anew and desk.custody.reign is None and not desk.past.memories
+def lacking(desk: Desk) -> bool:
+    """Whether we know nothing of what the ledger lacks: it was deleted, and nobody has claimed since; or somebody began to write it
+    again, and it was not finished."""
+    books = desk.custody
+    return not desk.past.memories and (books.unfinished is not None or (desk.past.anew and books.reign is None))
+
+
+def hasty(desk: Desk, now: Nanos) -> bool:
+    """Whether we claimed before we had read that something is lacking, and others may still remember it."""
+    return lacking(desk) and not rules.r15_may_remind(now, desk.past.opened_ns, False, _patience_ns(desk))
 
 
 def _patience_ns(desk: Desk) -> Nanos:
@@ -87,7 +95,7 @@ def _led(desk: Desk) -> bool:
 
 
 def begin(desk: Desk, reign: Reign) -> None:
-    """Our claim is read: before we lead we write what is missing here."""
+    """Our claim is read: before we lead we write what is missing here; if we remember nothing, that nobody does."""
     desk.past.reminding = reminding = Reminding(reign, iter(()))
     reminding.todo = _all(desk, reminding)
 
@@ -113,7 +121,9 @@ def go_on(desk: Desk, now: Nanos) -> None:
 
 
 def _finished(desk: Desk, now: Nanos, reminding: Reminding) -> Restored:
-    most = max(desk.past.memories, key=lambda one: one.extent)
+    most = max(desk.past.memories, key=lambda one: one.extent, default=None)
+    if most is None:
+        return Restored(desk.name, desk.nonce, now, 0, 0)
     return Restored(desk.name, desk.nonce, now, *most.extent, reminding.live, reminding.ended, most.led)
 
 
