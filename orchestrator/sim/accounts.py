@@ -232,9 +232,11 @@ class Accounts:
         return None
 
     def _parent_lost(self, name: str) -> bool:
-        """Whether what the ledger said of a parent of this task is lost."""
-        edges = self.tasks[name].after if name in self.tasks else ()
-        return any(edge.task in self.gone.again or edge.task in self.gone.tasks or edge.task in self.gone.ends for edge in edges)
+        """Whether what the ledger said of a parent of this task is lost; or of itself: until it came again nobody knew that it
+        needs what its parent returned."""
+        gone, after = self.gone, self.tasks[name].after if name in self.tasks else ()
+        family = [edge.task for edge in after]
+        return name in gone.again or any(task in gone.again or task in gone.tasks or task in gone.ends for task in family)
 
     def has_saved(self, task: str, attempt: Attempt, nth: int, offset: int) -> bool:
         """Whether that checkpoint, or one that replaces it, stands below this offset."""

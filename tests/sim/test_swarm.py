@@ -50,6 +50,7 @@ LOST = {
     700_892: "a claim was lost, and the next stood in its place: two reigns had one number, and a true report seemed forged",
     1_200_049: "a task that waited for its time was found to follow one that was written again: deferred, it could not be blocked",
     1_001_813: "a ledger was lost again before all was written again: by the later memory a task lived that had ended by the first",
+    1_401_602: "a law that was wrong: a child that was lost held nothing of what its parent returned, until it came again",
     910_225: "writing again was broken off, and a stranger led: of a workflow it knew a part, and called it forgotten",
     700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
