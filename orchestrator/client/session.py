@@ -130,8 +130,9 @@ class Sessions:
         try:
             await self._stay_bound(link, reply_to, rule)
         finally:
-            reason, self._link = self._broken(), None
-            self._tell(events.Ended(Cause.AWAY, reason))
+            # told first: what was gathered until now still leaves with this link, and is lost with it
+            self._tell(events.Ended(Cause.AWAY, self._broken()))
+            self._link = None
 
     async def _stay_bound(self, link: Link, reply_to: str, rule: Rule) -> NoReturn:
         """Have results find us, as long as anybody waits for one."""

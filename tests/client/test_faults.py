@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from orchestrator.amqp.errors import LinkLost
+from orchestrator.amqp.errors import Broken, LinkLost
 from orchestrator.client import Client
 from orchestrator.live.embedded import EmbeddedBroker
 from orchestrator.wire.messages import Result, Task
@@ -69,6 +69,25 @@ async def test_a_reply_queue_that_is_deleted_is_replaced(amqp_url: str) -> None:
         await _delete(client, old)
         assert await handle.result(timeout=30) == {"x": 1}
         assert coordinator.reply_to[handle.id] != old
+
+
+async def test_what_is_handed_in_as_a_session_ends_goes_on_in_the_next(amqp_url: str) -> None:
+    """Nothing is under way, and a task comes in the very turn of the loop in which the session is given up, or near it."""
+
+    async def run_after(turns: int, broken: asyncio.Future[Broken]) -> object:
+        await asyncio.wait((broken,))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await client.run("a.b", n=turns)
+
+    async with coordinating(amqp_url, echo), Client(amqp_url) as client, asyncio.timeout(60):
+        sessions = client._shell.sessions
+        for turns in range(8):
+            await client.run("a.b", n=-1)  # a session stands
+            assert sessions._link is not None
+            run = asyncio.create_task(run_after(turns, sessions._link.broken))
+            await _delete(client, sessions._reply_to)
+            assert await run == {"n": turns}
 
 
 async def _delete(client: Client, queue: str) -> None:
