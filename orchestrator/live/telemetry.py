@@ -63,8 +63,8 @@ CATALOGUE: Mapping[str, Line] = {
     "ledger_long": Line(INFO, "the broker keeps as much of the ledger again as ledger_bytes_max says"),
     "waits_for_memory": Line(
         WARNING,
-        "the ledger was deleted, and this coordinator knows nothing of what it said: waiting for one that does, then leading "
-        "without. Where none lives, who waits for a task must submit it again",
+        "the ledger was deleted, or is not written again yet, and this coordinator knows nothing of what it said: waiting for one "
+        "that does, then leading without. Where none lives, who waits for a task must submit it again",
     ),
     "restored": Line(
         ERROR,

@@ -83,7 +83,7 @@ def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
         return
     desk.past.since_ns = (desk.past.since_ns or now) if fact.nonce == desk.nonce else 0
     if fact.nonce == desk.nonce:
-        if memory.hasty(desk, now):
+        if memory.claimed_unaware(desk, now):
             resign(desk, "a ledger that was lost is not written again yet, and others may remember it", 0)
         elif memory.pending(desk) or desk.custody.unfinished is not None:
             memory.begin(desk, reign)

@@ -80,7 +80,7 @@ def lacking(desk: Desk) -> bool:
     return not desk.past.memories and (books.unfinished is not None or (desk.past.anew and books.reign is None))
 
 
-def hasty(desk: Desk, now: Nanos) -> bool:
+def claimed_unaware(desk: Desk, now: Nanos) -> bool:
     """Whether we claimed before we had read that something is lacking, and others may still remember it."""
     return lacking(desk) and not rules.r15_may_remind(now, desk.past.opened_ns, False, _patience_ns(desk))
 

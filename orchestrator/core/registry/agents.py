@@ -134,6 +134,8 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
         _reconcile(desk, now, instance, said.drained, said.held)
     if said.draining and instance.state == "ready":
         liveness.drain(desk, instance, order=False)
+    elif instance.unwanted and instance.state == "draining" and not said.draining and now - instance.sent_ns > desk.config.deaf_ns:
+        desk.order(instance).drain = True  # that it is to leave was lost on the way: told once, it would stay, and get nothing
 
 
 def held(desk: Desk, now: Nanos, event: Arrived) -> None:
