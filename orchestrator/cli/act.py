@@ -56,7 +56,8 @@ def priority(
 ) -> None:
     """Give a task another priority.
 
-    One that waits takes its new place at once; for one that runs it counts if it must be tried again. Below zero: -- ID -5
+    One that waits takes its new place at once, where the ordering looks at priority (priority, fair and dps do); for one that runs
+    it counts if it must be tried again. Below zero: -- ID -5
     """
     found = call.ask("priority", task=id, priority=level)
     call.answer(found, lambda: priority_view(found))
@@ -178,10 +179,18 @@ def priority_view(found: dict[str, Any]) -> list[RenderableType]:
     name, now, before = found["task"], found["priority"], found["before"]
     if now == before:
         return [cell(f"Task {name} has priority {now}, as before.")]
-    rest = {
-        "waiting": "It takes its new place at once.",
-        "deferred": "It counts when it is due.",
-    }.get(found["state"], f"It is {found['state']}: this counts if it must be tried again.")
+    if not found.get("heeded", True):
+        rest = (
+            f"But the ordering of its service is {found['ordering']}, which does not look at priority: it keeps its place. "
+            "`orchestrator policy --explain` says which do."
+        )
+    elif found["state"] == "waiting":
+        among = " among the tasks of its tenant" if found.get("ordering", "").partition(":")[0] == "fair" else ""
+        rest = f"It takes its new place{among} at once."
+    elif found["state"] == "deferred":
+        rest = "It counts when it is due."
+    else:
+        rest = f"It is {found['state']}: this counts if it must be tried again."
     return [cell(f"Task {name} has priority {now} now (it had {before}). {rest}")]
 
 

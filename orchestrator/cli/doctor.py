@@ -215,6 +215,7 @@ def of_leader(
         checks.append(ledger_lost(lost))
     checks += astray(services, rule, shard)
     checks += unserved(services)
+    checks += unfit(services)
     checks += _dependencies(services)
     if "now_ns" in status:
         checks.append(_clock((status["now_ns"] - (asked_ns + answered_ns) / 2) / 1e9))
@@ -266,6 +267,17 @@ def unserved(services: list[dict[str, Any]]) -> list[Check]:
         return []
     told = "; ".join(f"{waiting:,} {'tasks wait' if waiting != 1 else 'task waits'} for {name}" for name, waiting in idle.items())
     return [Check("workers", "warn", f"{told}, and no instance is ready", "Start one: workers run MODULE:SERVICE")]
+
+
+def unfit(services: list[dict[str, Any]]) -> list[Check]:
+    """Work that nobody who is there can ever do."""
+    checks = []
+    for one in (one for service in services for one in service.get("unfit", [])):
+        number = f"{one['waiting']:,} tasks of {one['type']} wait" if one["waiting"] != 1 else f"a task of {one['type']} waits"
+        told = f"{number} ({one['need']}) and can never run as things are: {one['why']}"
+        do = f"Run an instance that takes such tasks, or cancel them: orchestrator cancel {one['task']} is the first."
+        checks.append(Check("workers", "warn", told, do))
+    return checks
 
 
 def offences(rows: list[dict[str, Any]]) -> list[Check]:

@@ -90,6 +90,10 @@ def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
     rows = [_instance_row(one["service"], each) for one in found for each in one["instances"]]
     columns = ["instance", "service", "state", "holds", "capacity", "free", "speed", "heard", "version", "waits for"]
     shown: list[RenderableType] = [summary, *([table(columns, rows, right=["holds", "speed", "heard"])] if rows else [])]
+    unfit = [one for each in found for one in each.get("unfit", [])]
+    shown += [
+        cell(f"{one['waiting']:,} of {one['type']} ({one['need']}) can never run as things are: {one['why']}") for one in unfit
+    ]
     learned = [
         [f"{one['service']}.{name}", *_expectation(each)] for one in found for name, each in one.get("expected", {}).items()
     ]  # fmt: skip

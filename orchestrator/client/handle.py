@@ -203,7 +203,8 @@ class Handle(Signal, eq=False):
         return bool(answer.get("cancelled")) if isinstance(answer, dict) else False
 
     async def prioritise(self, priority: int) -> None:
-        """Give it another priority (-1000 to 1000, higher goes first). If it waits, it takes its new place at once.
+        """Give it another priority (-1000 to 1000, higher goes first). If it waits, it takes its new place at once, where the
+        ordering of its service looks at priority.
 
         Raises AskRefused if it has ended or is not known, NoCoordinator if nobody answered in time.
         """

@@ -102,10 +102,21 @@ def test_a_task_that_gets_a_higher_priority_goes_first(ask: Type, start: Start) 
     for name in ("t1", "t2"):
         assert ask("submit", "mill.grind", "--id", name).code == 0
     told = ask("priority", "t2", "7", "--json")
-    assert (told.code, told.json) == (0, {"task": "t2", "priority": 7, "before": 0, "state": "waiting"})
+    heard = {"task": "t2", "priority": 7, "before": 0, "state": "waiting", "ordering": "priority", "heeded": True}
+    assert (told.code, told.json) == (0, heard)
     assert ask("task", "t2", "--json").json["priority"] == 7
-    assert "has priority 8 now (it had 7)" in ask("priority", "t2", "8").out
+    assert "has priority 8 now (it had 7). It takes its new place at once" in ask("priority", "t2", "8").out
     assert (ask("why", "t2", "--json").json["ahead"], ask("why", "t1", "--json").json["ahead"]) == (0, 1)
+    for ordering, said in (
+        ("sjf:ageing=10m", "is sjf:ageing=10m, which does not look at priority: it keeps its place"),
+        ("fair", "takes its new place among the tasks of its tenant at once"),
+        ("dps", "takes its new place at once"),
+    ):
+        assert ask("policy", ordering, "--service", "mill").code == 0
+        assert said in " ".join(
+            ask("priority", "t2", "9" if ask("task", "t2", "--json").json["priority"] == 8 else "8").out.split()
+        )
+    assert ask("policy", "--service", "mill", "--reset").code == 0
     start("workers", "run", TOWN + "mill")
     until(ask, "mill", 1)
     last = ask("submit", "mill.grind", "--wait", "--wait-timeout", "20s", "--json").json

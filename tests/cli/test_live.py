@@ -134,6 +134,30 @@ def test_the_doctor_finds_nothing_wrong(ask: Type) -> None:
     assert "1 task waits for thumbs, and no instance is ready" in " ".join(ask("doctor").out.split())
 
 
+def test_the_doctor_sees_tasks_that_can_never_run(ask: Type, start: Start) -> None:
+    """Accepted while nobody was there; who came has no such handler, or is too small. `why` and `services` say so too."""
+    for words in (["thumbs.paint", "--id", "t1"], ["thumbs.resize", "path=a", "--need", "gpu=9", "--id", "t2"]):
+        assert ask("submit", *words).code == 0
+    while not ask("services", "--json").json:
+        pass  # accepted by the broker; read by its coordinator in a moment
+    start("workers", "run", SHOP)
+    while not ask("services", "--json").json[0]["ready"]:
+        pass
+    assert ask("submit", "thumbs.resize", "path=a", "--need", "gpu=2", "--wait", "--wait-timeout", "30s").code == 0
+    told = ask("doctor")
+    said = " ".join(told.out.split())
+    assert told.code == 0
+    assert "a task of thumbs.paint waits (slots=1) and can never run as things are: service 'thumbs' has no handler 'paint'" in said
+    assert "no instance of 'thumbs' is large enough: gpu wants 9, the nearest has 2" in said
+    assert "orchestrator cancel t2 is the first" in said
+    assert "the only instance of 'thumbs' can never take it as it is: no instance" in " ".join(ask("why", "t2").out.split())
+    assert {one["task"] for one in ask("services", "--json").json[0]["unfit"]} == {"t1", "t2"}
+    assert "1 of thumbs.paint (slots=1) can never run as things are" in " ".join(ask("services").out.split())
+    for name in ("t1", "t2"):
+        assert ask("cancel", name).code == 0
+    assert "can never run" not in ask("doctor").out
+
+
 def test_the_doctor_names_what_is_missing_before_any_coordinator_ran(amqp_url: str, typed: Type) -> None:
     """A broker without our queues: it says so, and how to get them."""
     told = typed("doctor", "--json", "--broker", amqp_url)

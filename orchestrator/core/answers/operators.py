@@ -171,7 +171,14 @@ def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
             raise _unknown(name)
         raise Unanswerable("ended", f"task {name!r} has ended as {grave.outcome}: nothing is left to be put before others.")
     desk.propose(Asked("priority", now, name, by, value))
-    return {"task": name, "priority": value, "before": record.priority, "state": record.state}
+    return {
+        "task": name,
+        "priority": value,
+        "before": record.priority,
+        "state": record.state,
+        "ordering": desk.policies.spec(record.service, "ordering"),
+        "heeded": desk.backlog.heeds(record, value),
+    }
 
 
 def policy(desk: Desk, now: Nanos, args: Args, by: str) -> Any:

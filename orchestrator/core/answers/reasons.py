@@ -20,6 +20,7 @@ from orchestrator.core.registry.registry import Instance
 from orchestrator.core.scheduler import biding, reserving
 from orchestrator.core.scheduler.heads import Entry
 from orchestrator.core.scheduler.placing import refusal
+from orchestrator.core.tasks.intake import unfit
 from orchestrator.resources import Demand
 from orchestrator.vocabulary import Nanos, TaskId, seconds
 
@@ -144,10 +145,15 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
         )
     first = "" if before is None or not before.number else f"; {told(before)} before it"
     if refused.refused == refused.instances:
-        who = f"none of the {refused.instances} instances" if refused.instances > 1 else "the only instance"
-        cannot = "can take it now" if refused.instances > 1 else "cannot take it now"
+        several = refused.instances > 1
+        who = f"none of the {refused.instances} instances of {service!r}" if several else f"the only instance of {service!r}"
+        if (never := unfit(desk, record.task, record.priority, desk.backlog.demand(record))) is not None:
+            return Reason(
+                "refused", f"{who} can {'ever take it as they are' if several else 'never take it as it is'}: {never.message}"
+            )
+        cannot = "can take it now" if several else "cannot take it now"
         kept = f"; {reserving.told(record.reserved, now)}" if record.reserved is not None else ""
-        return Reason("refused", f"{who} of {service!r} {cannot}: {refused.told()}{first}{kept}")
+        return Reason("refused", f"{who} {cannot}: {refused.told()}{first}{kept}")
     if (bides := biding.of(desk, record)) is not None:
         return Reason("biding", bides.told(now))
     return Reason("turn", f"{told(before)} before it" if before is not None and before.number else "it is about to be placed")

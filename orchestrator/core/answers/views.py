@@ -15,12 +15,18 @@ from orchestrator.core.estimates.estimates import Estimate
 from orchestrator.core.registry import dependencies
 from orchestrator.core.registry.offences import Offence
 from orchestrator.core.registry.registry import Instance
+from orchestrator.core.scheduler.queues import Queue
 from orchestrator.core.tasks.families import Outline
+from orchestrator.core.tasks.intake import unfit
 from orchestrator.core.tasks.keys import Name
 from orchestrator.policies import KINDS
 from orchestrator.resources import APART
 from orchestrator.vocabulary import Attempt, Incarnation, Nanos, TaskId, TaskType, Vector, plain_vector, seconds
 from orchestrator.wire.facts import Failure
+
+UNFIT_LOOKS_MAX = 5_000
+"""For tasks that can never run so many looks are taken, each at a lane and an instance: some ten milliseconds."""
+UNFIT_SHOWN_MAX = 10
 
 
 def status(desk: Desk, now: Nanos) -> dict[str, Any]:
@@ -113,9 +119,23 @@ def _service(desk: Desk, now: Nanos, name: str) -> dict[str, Any]:
         "handlers": handlers,
         "expected": {one: found for one in handlers if (found := _expected(desk, f"{name}.{one}")) is not None},
         "depends_on": sorted({need.service for one in members if one.announced for need in one.announced.depends_on}),
+        "unfit": _unfit(desk, queue, len(members)) if queue else [],
         "needs": _needs(desk, members),
         "instances": [_instance(desk, now, one) for one in sorted(members, key=lambda one: one.name)],
     }
+
+
+def _unfit(desk: Desk, queue: Queue, members: int) -> list[dict[str, Any]]:
+    """What waits and can never run as things are: of each lane one is asked, for instances and limits judge a lane alike."""
+    found: dict[tuple[TaskType, str, str], dict[str, Any]] = {}
+    lanes = (lane for group in queue.classes.values() for lane in group.lanes.values())
+    for lane in islice(lanes, max(1, UNFIT_LOOKS_MAX // max(1, members))):
+        first, demand = next(lane.waiting(), None), lane.group.demand
+        never = None if first is None else unfit(desk, first.task, first.priority, demand)
+        if first is not None and never is not None:
+            row = {"type": lane.group.type, "need": str(demand), "waiting": 0, "task": first.id, "why": never.message}
+            found.setdefault((lane.group.type, str(demand), never.message), row)["waiting"] += lane.size
+    return sorted(found.values(), key=lambda one: -one["waiting"])[:UNFIT_SHOWN_MAX]
 
 
 def _needs(desk: Desk, members: list[Instance]) -> list[dict[str, Any]]:

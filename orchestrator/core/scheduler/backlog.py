@@ -151,6 +151,12 @@ class Backlog:
         ordering = self.queue(record.service).ordering
         return ordering.key(self.waiting(record, ordering))
 
+    def heeds(self, record: Record, priority: int) -> bool:
+        """Whether the ordering of its service would put it elsewhere at this priority."""
+        ordering = self.ordering_of(record.service)
+        now = self.waiting(record, ordering)
+        return ordering.key(now) != ordering.key(now._replace(priority=priority))
+
     def key_in(self, record: Record, lane: Lane) -> float:
         """Its key within that lane: by what is expected of it, or was when the first of the lane came."""
         ordering, task = lane.group.queue.ordering, record.task

@@ -247,7 +247,14 @@ def judge(desk: Desk, now: Nanos, task: Task) -> Error | None:
         demand = desk.backlog.demand_for(task)
     except ValueError as fault:
         return Error("bad_demand", f"the demand makes no sense: {fault}")
-    if desk.sharing.limits and (never := desk.sharing.limits.never(desk.backlog.shares_for(task, task.priority))):
+    return unfit(desk, task, task.priority, demand)
+
+
+def unfit(desk: Desk, task: Task, priority: int, demand: Demand) -> Error | None:
+    """Why no instance and no limit that is here can ever let such a task start, however little else runs; none: some can, or nobody
+    of its service has ever been here. Asked at submission, and of those who wait: instances leave, and come back otherwise.
+    """
+    if desk.sharing.limits and (never := desk.sharing.limits.never(desk.backlog.shares_for(task, priority))):
         return Error(
             "never_fits", f"{'; '.join(never)}. Ask for no more than that, or raise the limit first: orchestrator limit NAME."
         )
