@@ -12,10 +12,13 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from orchestrator.spelling import misspelt
 from workers.durations import duration_ns
 from workers.errors import ServiceError
 from workers.service import Service
 
+READ = {"ORCHESTRATOR_": ("BROKER", "DATA_DIR", "LOG", "LOG_LEVEL"), "WORKERS_": ("INSTANCE", "SHARD")}
+"""What is read of the environment, by prefix. (Coordinators read more.)"""
 USAGE = 2
 FAILED = 1
 
@@ -83,6 +86,8 @@ def run(
 
     What runs then may finish (--grace); told twice it ends at once.
     """
+    for name, meant in (one for prefix, names in READ.items() for one in misspelt(os.environ, prefix, names)):
+        print(f"workers: {name} in the environment is read by nobody. Is {meant} meant?", file=sys.stderr)
     from workers.live import Options  # here, so that help and mistakes cost no broker's client
     from workers.live import run as serve
     from workers.live.logbook import Level, Style

@@ -140,6 +140,8 @@ def command(app: typer.Typer, name: str, *, example: str, panel: str, common: Se
 
         def run(**words: Any) -> None:
             call = Call(**{name: words.pop(name) for name in common})
+            if "config" in common:  # it reads settings
+                _warn_of_unread()
             code = _carry_out(call, body, words)
             if code:
                 raise typer.Exit(code)
@@ -151,6 +153,13 @@ def command(app: typer.Typer, name: str, *, example: str, panel: str, common: Se
         return body
 
     return register
+
+
+def _warn_of_unread() -> None:
+    from orchestrator.live.settings import told_unread
+
+    for line in told_unread():
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def _carry_out(call: Call, body: Callable[..., int | None], words: dict[str, Any]) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from orchestrator.live.settings import unread
+
 Process = asyncio.subprocess.Process
 
 # Reads `+ID` and `-ID` lines: processes that began and ended. `done` means that all is well; the end of the pipe, that we are gone.
@@ -42,6 +44,12 @@ for pid in $pids; do kill -KILL "$pid" 2>/dev/null; done
 """
 
 
+def _inherited() -> dict[str, str]:
+    """Our environment, without what is no setting: whoever started us has been warned of it, once."""
+    wrong = unread()
+    return {name: value for name, value in os.environ.items() if name not in wrong}
+
+
 class Children:
     """Starts and stops processes. ``log``: where their output goes; none: to our own stderr."""
 
@@ -59,7 +67,7 @@ class Children:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *arguments,
-                env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+                env={**_inherited(), **environment}, stdin=subprocess.DEVNULL,
                 stdout=sys.stderr if output is None else output, stderr=sys.stderr if output is None else output,
                 start_new_session=True,
             )  # fmt: skip

@@ -6,7 +6,6 @@ anywhere else.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import socket
@@ -23,9 +22,14 @@ from orchestrator.core.resources.limits import spec_of
 from orchestrator.live.plugins import catalogue
 from orchestrator.policies import KINDS
 from orchestrator.shards import Rule
+from orchestrator.spelling import nearest, unknown
 from orchestrator.vocabulary import is_name, ns
 from orchestrator.wire.messages import Shard, Shards
 from orchestrator.wire.types import MOST_SHARDS
+
+PREFIX = "ORCHESTRATOR_"
+NO_SETTINGS = ("RABBITMQ",)
+"""Variables with that prefix that are read elsewhere (``embedded/distribution``)."""
 
 
 class SettingsError(Exception):
@@ -65,7 +69,7 @@ class ShardSettings(BaseModel):
 class Settings(BaseSettings):
     """What a coordinator can be told: fields by these names in the TOML file, ``ORCHESTRATOR_<NAME>`` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="ORCHESTRATOR_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     broker: str | None = Field(None, description="AMQP URL of the broker; none: an embedded one (only with `up` and `demo`)")
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="this coordinator's name")
@@ -237,11 +241,26 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
         raise SettingsError(f"the settings file {config_file} cannot be read: {fault}. Nothing was started.") from None
 
 
+def unread() -> list[str]:
+    """The variables ``ORCHESTRATOR_*`` of the environment that nothing reads: mistyped, most likely."""
+    return unknown(os.environ, PREFIX, [*Settings.model_fields, *NO_SETTINGS])
+
+
+def told_unread() -> list[str]:
+    """The same, as warnings."""
+    lines = []
+    for name in unread():
+        near = nearest(name.removeprefix(PREFIX).lower(), Settings.model_fields)
+        meant = f" Is {PREFIX}{near.upper()} meant?" if near else " orchestrator/live/settings.py has all that there are."
+        lines.append(f"{name} in the environment is no setting and changes nothing.{meant}")
+    return lines
+
+
 def environment(settings: Settings, **more: str) -> dict[str, str]:
     """What a process of ours is told, so that it has the settings that were given here, and ``more``: by its environment, for
     arguments can be read by anybody."""
     given = settings.model_dump(mode="json", include=settings.model_fields_set - {"name"}) | more
-    return {f"ORCHESTRATOR_{name.upper()}": value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    return {f"{PREFIX}{name.upper()}": value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
 
 
 def _wrong(fault: Any) -> str:
@@ -250,8 +269,8 @@ def _wrong(fault: Any) -> str:
         return str(fault["msg"]).removeprefix("Value error, ")
     *outer, name = map(str, fault["loc"])
     known = ServicePolicies.model_fields if outer[:1] == ["services"] else {} if outer else Settings.model_fields
-    near = difflib.get_close_matches(name, known, n=1)
-    return "there is no such setting" + (f"; is {near[0]} meant?" if near else "")
+    near = nearest(name, known)
+    return "there is no such setting" + (f"; is {near} meant?" if near else "")
 
 
 def _shown(fault: Any) -> str:

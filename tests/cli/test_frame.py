@@ -177,3 +177,13 @@ def test_a_directory_that_cannot_be_had_is_named(typed: Type) -> None:
     assert done.code == 1
     assert "/proc/nowhere" in done.err
     assert "mistake in the orchestrator" not in done.err
+
+
+def test_a_variable_that_is_no_setting_is_pointed_out_once(typed: Type) -> None:
+    """On stderr, so that a script's answer stays one; a command that reads no settings has nothing to say of it."""
+    told = typed("doctor", "--json", ORCHESTRATOR_BROKR="amqp://here/")
+    assert told.err == (
+        "warning: ORCHESTRATOR_BROKR in the environment is no setting and changes nothing. Is ORCHESTRATOR_BROKER meant?\n"
+    )
+    assert told.json["checks"][1]["state"] == "fail"
+    assert "BROKR" not in typed("plan", "mg1", "--load", "0.5", ORCHESTRATOR_BROKR="amqp://here/").err

@@ -26,13 +26,14 @@ class Up:
 
     def __init__(self, home: Path) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "WORKERS_"))}
-        self._environment = {**clean, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(home)}
+        self._environment = {**clean, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(home), "ORCHESTRATOR_LEESE_S": "9"}
         self.note = home / "orchestrator" / "up.json"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "orchestrator", "up", "--json", "--workers", "tests.cli.shop:thumbs"],
             cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         assert self.process.stdout is not None
+        self.log: list[str] = []
         self.said: dict[str, Any] = json.loads(self.process.stdout.readline() or "null")
 
     def type(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -45,12 +46,18 @@ class Up:
     def hear(self, word: str) -> None:
         """Wait until the log says this."""
         assert self.process.stderr is not None
-        assert any(word in line for line in self.process.stderr), f"it ended without saying {word!r}"
+        for line in self.process.stderr:
+            self.log.append(line)
+            if word in line:
+                return
+        raise AssertionError(f"it ended without saying {word!r}")
 
     def rest(self) -> str:
         """What the log says from here to its end."""
         assert self.process.stderr is not None
-        return self.process.stderr.read()
+        rest = self.process.stderr.read()
+        self.log.append(rest)
+        return rest
 
     def end(self) -> None:
         """If it has not ended by itself."""
@@ -90,6 +97,9 @@ def test_a_second_terminal_finds_it_and_ctrl_c_lets_running_work_finish(up: Up, 
         assert up.process.wait(60) == 0
         assert all_end(ends, within_s=5.0)
     assert done.read_text() == "let go"
+    assert "".join(up.log).count("ORCHESTRATOR_LEESE_S in the environment is no setting") == 1, (
+        "not said again by each that it starts"
+    )
     assert not up.note.exists()
     assert up.type("status").returncode == 1
 

@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestrator.wire": {"orchestrator.vocabulary", "orchestrator.wire"},
     "orchestrator.resources": {"orchestrator.vocabulary", "orchestrator.wire.messages"},
     "orchestrator.graphs": {"orchestrator.vocabulary", "orchestrator.wire.messages"},
+    "orchestrator.spelling": set(),
     "orchestrator.throttle": set(),
     "orchestrator.paper": set(),
     "orchestrator.heap": set(),
@@ -55,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "workers",
     },
     "orchestrator.live": {
+        "orchestrator.spelling",
         "orchestrator.throttle",
         "orchestrator.paper",
         "orchestrator.heap",
@@ -79,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "workers.core": {"orchestrator.vocabulary", "orchestrator.wire.messages", "workers.core"},
     "workers": {
+        "orchestrator.spelling",
         "orchestrator.throttle",
         "orchestrator.paper",
         "orchestrator.heap",

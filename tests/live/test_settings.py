@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from orchestrator.live.settings import SettingsError, load_settings
+from orchestrator.live.embedded.distribution import NAMED_BY
+from orchestrator.live.settings import Settings, SettingsError, load_settings, told_unread, unread
+from orchestrator.spelling import misspelt
+from workers.cli import READ
 
 
 def test_flags_beat_environment_beat_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +82,21 @@ def test_limits_stand_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as fault:
         load_settings(file)
     assert "limit 'api': Object contains unknown field `at_most`" in str(fault.value)
+
+
+def test_a_variable_that_nothing_reads_is_named_with_the_one_that_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its case; not those that are read elsewhere, nor what Kubernetes adds for a service of that name."""
+    for name in [name for name in os.environ if name.startswith("ORCHESTRATOR_")]:
+        monkeypatch.delenv(name)
+    for name in ("LEESE_S", "FRUIT", "lease_s", NAMED_BY.removeprefix("ORCHESTRATOR_"), "SERVICE_HOST", "PORT_5672_TCP_ADDR"):
+        monkeypatch.setenv(f"ORCHESTRATOR_{name}", "3")
+    assert unread() == ["ORCHESTRATOR_FRUIT", "ORCHESTRATOR_LEESE_S"]
+    fruit, leese = told_unread()
+    assert leese == "ORCHESTRATOR_LEESE_S in the environment is no setting and changes nothing. Is ORCHESTRATOR_LEASE_S meant?"
+    assert "settings.py has all that there are" in fruit
+
+
+def test_what_agents_take_for_mistyped_is_no_setting_of_coordinators() -> None:
+    """Both may be started from one environment."""
+    for name in Settings.model_fields:
+        assert not list(misspelt([f"ORCHESTRATOR_{name.upper()}"], "ORCHESTRATOR_", READ["ORCHESTRATOR_"])), name

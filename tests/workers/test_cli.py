@@ -99,3 +99,13 @@ def test_the_broker_of_an_up_that_is_gone_is_not_used(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     (tmp_path / "up.json").write_text(json.dumps({"url": "amqp://x", "pid": int(ended.stdout)}))
     assert "No broker is known" in workers("run", SERVICE, ORCHESTRATOR_DATA_DIR=str(tmp_path)).stderr
+
+
+def test_a_mistyped_variable_is_pointed_out(tmp_path: Path) -> None:
+    """It would change nothing, and nobody would know why. Settings of coordinators are none of ours."""
+    mistyped = {"ORCHESTRATOR_BROKR": "amqp://x/", "WORKERS_INSTANC": "a", "ORCHESTRATOR_LEASE_S": "9"}
+    done = workers("run", SERVICE, XDG_STATE_HOME=str(tmp_path), **mistyped)
+    assert "ORCHESTRATOR_BROKR in the environment is read by nobody. Is ORCHESTRATOR_BROKER meant?" in done.stderr
+    assert "Is WORKERS_INSTANCE meant?" in done.stderr
+    assert "LEASE" not in done.stderr
+    assert "No broker is known" in done.stderr
