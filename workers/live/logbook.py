@@ -1,12 +1,14 @@
 """An agent's log.
 
-One line per decision, from a catalogue, with what it means for the work. Never arguments, results or secrets. Of each word no more
-than a hundred lines in ten seconds; what was left out is counted on the next.
+One line per decision, from a catalogue, with what it means for the work. Never arguments, results or secrets; of a handler that
+failed what its exception says, and where it was raised, for that is its author's to say. Of each word no more than a hundred
+lines in ten seconds; what was left out is counted on the next.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -69,6 +71,7 @@ CATALOGUE: Mapping[str, Line] = {
     "starting": Line(INFO, "starting"),
     "connected": Line(INFO, "connected to the broker; announcing ourselves until a coordinator answers"),
     "unreachable": Line(WARNING, "the broker cannot be reached; trying again, for ever"),
+    "early": Line(DEBUG, "no coordinator has run on this broker yet; trying again"),
     "nobody_coordinates": Line(
         WARNING, "no coordinator has ever run on this broker: waiting for one (start it with: orchestrator coordinator)"
     ),
@@ -83,6 +86,27 @@ CATALOGUE: Mapping[str, Line] = {
     "stuck": Line(ERROR, "handlers block the loop or do not end: ending the process with them"),
     "ended": Line(INFO, "ended"),
 }
+
+
+MESSAGE_MAX = 500
+"""Characters of what an exception says."""
+WAY_MAX, CALLS_MAX = 600, 5
+"""Characters, and calls, of the way to where it was raised."""
+_CALL = re.compile(r'^ *File "(.*)", line (\d+), in (.*)$', re.MULTILINE)
+
+
+def shortened(text: str) -> str:
+    """What is too long for a line of a log loses its end."""
+    return text if len(text) <= MESSAGE_MAX else f"{text[:MESSAGE_MAX]} … ({len(text):,} characters)"
+
+
+def way(trace: str) -> str:
+    """A traceback on one line, without the lines of code: its last calls, the innermost last."""
+    calls = [f"{name} ({file}:{line})" for file, line, name in _CALL.findall(trace)]
+    shown = calls[-CALLS_MAX:]
+    while len(shown) > 1 and sum(map(len, shown)) > WAY_MAX:
+        del shown[0]
+    return " → ".join(["…"] * (len(shown) < len(calls)) + shown)[-WAY_MAX:]
 
 
 class Logbook:

@@ -40,7 +40,7 @@ from workers.core.events import (
     WallClock,
 )
 from workers.jobs import Permit
-from workers.live.logbook import Logbook
+from workers.live.logbook import Logbook, shortened, way
 from workers.mailbox import Mailbox
 
 HEARS = frozenset({"orders", "echo"})
@@ -48,6 +48,8 @@ HEARS = frozenset({"orders", "echo"})
 HEARTBEAT_S = 5
 SAME_TROUBLE_NS = 60 * NS_PER_S
 """A broker that is away is tried every few seconds, and spoken of once a minute."""
+TOGETHER_NS = 5 * NS_PER_S
+"""Who is started together with the first coordinator is not told meanwhile that none has ever run."""
 WORDS: dict[type, str] = {JobStarted: "started", JobDone: "done", JobStopped: "stopped", JobFailed: "failed"}
 """What the log says when a job says so."""
 LAST_WORDS_S = 1.0
@@ -89,6 +91,8 @@ class Shell:
         self._incarnation = ""
         self._trouble = ""
         self._told_again_ns = 0
+        self._alone_ns = 0
+        """Since when nobody has ever coordinated here, as far as we have seen; 0: it is not so."""
         self._heard: dict[type, str] = {kind: word for kind, word in WORDS.items() if logbook.hears(word)}
         """Of these, what anybody would hear: it is said of every task."""
         self._jobs: Runner | None = None
@@ -213,6 +217,7 @@ class Shell:
                 await link.close()
             raise
         self._opening = None
+        self._alone_ns = 0
         self._link = link
         self._incarnation = incarnation
         shard = link.shard if link.shard != DEFAULT_SHARD else None
@@ -239,9 +244,17 @@ class Shell:
         return rule.of(self._agent.profile.service)
 
     def _unreachable(self, trouble: Exception) -> None:
-        if self._trouble == str(trouble) and steady_ns() < self._told_again_ns:
+        now_ns = steady_ns()
+        if isinstance(trouble, Missing):
+            self._alone_ns = self._alone_ns or now_ns
+            if now_ns < self._alone_ns + TOGETHER_NS:
+                self._logbook.say("early", detail=str(trouble))
+                return
+        else:
+            self._alone_ns = 0
+        if self._trouble == str(trouble) and now_ns < self._told_again_ns:
             return
-        self._trouble, self._told_again_ns = str(trouble), steady_ns() + SAME_TROUBLE_NS
+        self._trouble, self._told_again_ns = str(trouble), now_ns + SAME_TROUBLE_NS
         if isinstance(trouble, Missing):
             self._logbook.say("nobody_coordinates", detail=str(trouble))
         else:
@@ -312,8 +325,11 @@ class Shell:
             if (word := self._heard.get(type(event))) is None:
                 continue
             assert isinstance(event, JobStarted | JobDone | JobStopped | JobFailed)
+            if isinstance(event, JobFailed) and self._logbook.leaves_out(word):
+                continue
             job = self._agent.work.holdings.get(event.attempt)
             fields: dict[str, Any] = {"task": job.assignment.task, "handler": job.assignment.handler} if job is not None else {}
             if isinstance(event, JobFailed):
-                fields |= {"error": event.error.kind, "may_retry": event.retry}
+                fields |= {"error": event.error.kind, "message": shortened(event.error.message), "at": way(event.error.trace)}
+                fields["may_retry"] = event.retry
             self._logbook.say(word, attempt=str(event.attempt), **fields)

@@ -59,6 +59,16 @@ async def sleep(seconds: float, ctx: Context) -> str:
     return "woke"
 
 
+@service.task
+def refuse(secret: str) -> None:
+    """Fails deep down, with much to say."""
+    below(secret)
+
+
+def below(secret: str) -> None:
+    raise LookupError(f"not one of {len(secret)}" + " and more" * 100)
+
+
 @service.task(kind="process")
 def crunch(seconds: float, ctx: Context) -> str:
     """Burns a CPU."""

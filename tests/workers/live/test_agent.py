@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -67,8 +68,24 @@ async def test_failures_are_reported_with_their_reason(amqp_url: str, tmp_path: 
         assert unknown.error.kind == "unknown_handler"
         assert late.error is not None
         assert (late.error.kind, late.retry) == ("timeout", True)
-        assert '"what": "failed"' in agent.log
+        assert "'value' is missing" in json.loads(await agent.told("failed"))["message"]
         assert '"what": "timed_out"' in agent.log
+
+
+async def test_the_log_says_what_failed_and_where_and_no_more(amqp_url: str, tmp_path: Path) -> None:
+    """The exception's text, not all of it; the calls that led there, on one line; no argument."""
+    async with leader(amqp_url) as lead, worker(amqp_url, tmp_path) as agent:
+        lead.assign(await lead.welcome(), 1, "refuse", secret="s3cr3t")
+        await lead.report(1)
+        told = json.loads(await agent.told("failed"))
+    assert told["error"] == "LookupError"
+    assert told["message"].startswith("not one of 6 and more and more")
+    assert told["message"].endswith(" … (912 characters)")
+    first, last = told["at"].split(" → ")
+    assert first.startswith("refuse (")
+    assert last.startswith("below (")
+    assert "services.py:" in last
+    assert "s3cr3t" not in agent.log
 
 
 async def test_a_handler_that_blocks_its_loop_does_not_make_the_instance_look_dead(amqp_url: str, tmp_path: Path) -> None:
@@ -183,6 +200,15 @@ async def test_the_broker_restarts(own_broker: EmbeddedBroker, tmp_path: Path) -
             assert again != incarnation
             reports = await lead.next(Reports, lambda one: one.incarnation == again)
             assert [(report.attempt, report.outcome) for report in reports.items] == [(Attempt(5, 1), "done")]
+
+
+async def test_who_is_started_with_the_first_coordinator_is_not_told_that_none_ever_ran(amqp_url: str, tmp_path: Path) -> None:
+    """It comes first by a moment, as with `up`: that is no trouble."""
+    async with worker(amqp_url, tmp_path, "--log-level", "debug") as agent:
+        await agent.told("early")
+        async with leader(amqp_url) as lead:
+            await lead.welcome()
+    assert "nobody_coordinates" not in agent.log
 
 
 async def test_sigterm_lets_work_finish_and_hands_back_the_rest(amqp_url: str, tmp_path: Path) -> None:
