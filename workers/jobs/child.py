@@ -1,7 +1,7 @@
 """The process that runs one handler at a time, for an agent that may kill it, and without which it must not live.
 
 Law: when the agent is gone, however it went, this process ends at once: nobody would hear its result, and the
-task runs elsewhere. Linux kills it with its parent; everywhere, the end of the pipe from the agent ends it.
+task runs elsewhere. Linux kills it with its parent; everywhere, the end of the pipes from the agent ends it.
 
 Functions come as ``module:name`` and are imported here; nothing is ever unpickled. What handlers print goes to
 stderr: stdout is the pipe to the agent, kept out of their reach.
@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import threading
-from queue import SimpleQueue
 from typing import BinaryIO
 
+from orchestrator.vocabulary import Attempt
 from orchestrator.wire import codec
 from workers.arguments import Signature
 from workers.clock import steady_ns, unix_ns
@@ -33,41 +33,45 @@ _AGENT_GONE = 3
 
 
 class Child:
-    """Reads orders in a thread of its own, runs handlers in the main one."""
+    """Reads its jobs and runs them in the main thread; who asks it to stop is heard in another."""
 
-    def __init__(self, orders: BinaryIO, words: BinaryIO) -> None:
-        self._orders = orders
+    def __init__(self, jobs: BinaryIO, stops: BinaryIO, words: BinaryIO) -> None:
+        self._jobs = jobs
+        self._stops = stops
         self._words = words
         self._writing = threading.Lock()
-        self._jobs: SimpleQueue[Run] = SimpleQueue()
         self._context: Context | None = None
+        self._asked: Attempt | None = None
+        """Whose handler was to stop, last."""
         self._signatures: dict[str, Signature] = {}
 
     def run(self) -> None:
         """For ever: the agent kills us, or we end with it."""
-        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+        threading.Thread(target=self._listen, name="stops", daemon=True).start()
         self._say(Ready())
-        while True:
-            job = self._jobs.get()
-            end = self._do(job)
+        while (body := read(self._jobs)) is not None:
+            job = to_child.decode(body)
+            assert isinstance(job, Run), "stops have a pipe of their own"
+            # First the context, then the look at who was asked; the listener does it the other way round. So one of us sees it.
+            self._context = context = context_of(job.about, self._say)
+            if self._asked == job.about.attempt:
+                context.ask_to_stop(cancelled=False)
+            end = self._do(job, context)
             self._context = None
             self._say(end)
-
-    def _listen(self) -> None:
-        while (body := read(self._orders)) is not None:
-            order = to_child.decode(body)
-            if isinstance(order, AskToStop):
-                context = self._context
-                if context is not None:
-                    context.ask_to_stop(cancelled=False)
-            else:
-                self._context = context_of(order.about, self._say)
-                self._jobs.put(order)
         os._exit(_AGENT_GONE)
 
-    def _do(self, job: Run) -> JobEvent:
-        context = self._context
-        assert context is not None, "a job comes with its context"
+    def _listen(self) -> None:
+        while (body := read(self._stops)) is not None:
+            order = to_child.decode(body)
+            assert isinstance(order, AskToStop), "jobs have a pipe of their own"
+            self._asked = order.attempt
+            context = self._context
+            if context is not None and context.attempt == order.attempt:
+                context.ask_to_stop(cancelled=False)
+        os._exit(_AGENT_GONE)
+
+    def _do(self, job: Run, context: Context) -> JobEvent:
         try:
             function = find(job.address)
             signature = self._signatures.get(job.address)
@@ -86,18 +90,20 @@ class Child:
 
 
 def main() -> None:
-    """Started by ``workers.jobs.processes`` with the agent's process id."""
+    """Started by ``workers.jobs.processes`` with the agent's process id and the pipe on which stops come."""
     _die_with(int(sys.argv[1]))
     # The agent ends us. A signal to the whole process group (Ctrl-C, a supervisor's SIGTERM) is for the agent, who lets running
     # handlers finish. Functions, not SIG_IGN: that would be inherited by the programs that handlers start.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    orders = os.fdopen(os.dup(0), "rb")
+    jobs = os.fdopen(os.dup(0), "rb")
+    os.set_inheritable(int(sys.argv[2]), False)
+    stops = os.fdopen(int(sys.argv[2]), "rb")
     words = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
-    Child(orders, words).run()
+    Child(jobs, stops, words).run()
 
 
 def _die_with(parent: int) -> None:

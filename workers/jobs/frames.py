@@ -1,4 +1,4 @@
-"""What an agent and the processes that run its handlers say to each other, over two pipes: length, then msgpack."""
+"""What an agent and the processes that run its handlers say to each other, over pipes: length, then msgpack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import BinaryIO, TypeAlias
 
 import msgspec
 
-from orchestrator.vocabulary import Nanos
+from orchestrator.vocabulary import Attempt, Nanos
 from workers.context import About
 from workers.core.events import (
     Checkpointed,
@@ -37,10 +37,12 @@ class Run(msgspec.Struct, frozen=True, tag=True):
 
 
 class AskToStop(msgspec.Struct, frozen=True, tag=True):
-    """The handler should save a checkpoint and end.
+    """The handler of ``attempt`` should save a checkpoint and end. Has a pipe of its own, so it may be read before that ``Run``.
 
     (One that nobody wants any more is not asked: its process is killed.)
     """
+
+    attempt: Attempt
 
 
 ToChild: TypeAlias = Run | AskToStop
@@ -51,13 +53,18 @@ to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
 to_agent: msgspec.msgpack.Decoder[ToAgent] = msgspec.msgpack.Decoder(ToAgent)
 
 
-def write(pipe: BinaryIO, frame: ToChild | ToAgent) -> None:
+def framed(frame: ToChild | ToAgent) -> bytes:
+    """One frame as bytes."""
+    body = _encoder.encode(frame)
+    return len(body).to_bytes(_LENGTH_BYTES, "big") + body
+
+
+def write(pipe: BinaryIO, frame: ToAgent) -> None:
     """One frame, whole.
 
     Raises ``OSError`` if nobody reads any more; callers see to it that only one writes at a time.
     """
-    body = _encoder.encode(frame)
-    pipe.write(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
+    pipe.write(framed(frame))
     pipe.flush()
 
 
@@ -69,3 +76,23 @@ def read(pipe: BinaryIO) -> bytes | None:
     length = int.from_bytes(head, "big")
     body = pipe.read(length)
     return body if len(body) == length else None
+
+
+class Frames:
+    """Bodies of frames out of pieces of a stream, wherever it was cut."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def take(self, piece: bytes) -> list[bytes]:
+        """Those that are whole with this piece."""
+        self._rest += piece
+        bodies, at = [], 0
+        while (begins := at + _LENGTH_BYTES) <= len(self._rest):
+            ends = begins + int.from_bytes(self._rest[at:begins], "big")
+            if ends > len(self._rest):
+                break
+            bodies.append(bytes(self._rest[begins:ends]))
+            at = ends
+        del self._rest[:at]
+        return bodies

@@ -1,9 +1,8 @@
 """Handlers in processes of their own, for what burns a CPU or must be killable.
 
-A worker here is a thread of ours with a process of its own: it starts it when it first has a job, keeps it for
-the next, reads its words, and is the one that knows when it is *dead*. That knowledge is the point:
-``JobStopped`` is said when the process has been reaped, not when its kill was asked for; otherwise the task
-would start elsewhere while it still ran here.
+``JobStopped`` is said when the process has been reaped, not when its kill was asked for; otherwise the task would start elsewhere
+while it still ran here. So every process has a thread of ours that starts it, waits for its death and does nothing else: jobs are
+written and words are read by the agent's own loop, for each thread that a word passes through costs as much as many words.
 
 Why not a library's pool: the ones at hand report a cancelled job at once and kill later, break as a whole when
 an idle process is killed (by the system, short of memory), and have no way for progress or a request to stop.
@@ -11,30 +10,31 @@ an idle process is killed (by the system, short of memory), and have no way for 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import BinaryIO, cast
 
 from orchestrator.vocabulary import Attempt
 from orchestrator.wire import codec
 from workers.clock import handed_on, steady_ns, unix_ns
 from workers.core.events import JobDone, JobFailed, JobLate, JobStarted, JobStopped
 from workers.jobs.calling import JobEvent, Say
-from workers.jobs.frames import AskToStop, Ready, Run, read, to_agent, write
+from workers.jobs.frames import AskToStop, Frames, Ready, Run, ToAgent, framed, to_agent
 from workers.jobs.job import Job
 from workers.jobs.permit import Permit
 
 _TRIES = 2
 """A process that died before it called the handler (killed while it was idle, say) is replaced once without a word."""
+_READ_BYTES = 1 << 18
 
 
 class ProcessJobs:
-    """Works from any thread.
+    """Everything but ``close`` and ``unfinished`` belongs to the loop on which it was made.
 
     How many run at once is the lane's business; here one more is started whenever none is idle.
     """
@@ -42,23 +42,19 @@ class ProcessJobs:
     def __init__(self, permit: Permit, say: Say) -> None:
         self.permit = permit
         self.say = say
-        self._lock = threading.Lock()
+        self.loop = asyncio.get_running_loop()
         self._idle: list[_Worker] = []
         self._busy: dict[Attempt, _Worker] = {}
 
     def start(self, job: Job) -> None:
         """Call its handler in a process."""
-        with self._lock:
-            worker = self._idle.pop() if self._idle else _Worker(self)
-            self._busy[job.attempt] = worker
+        worker = self._busy[job.attempt] = self._idle.pop() if self._idle else _Worker(self)
         worker.give(job)
 
     def stop(self, attempt: Attempt, hard: bool) -> None:
         """Ask it to stop; ``hard``: kill its process."""
-        with self._lock:
-            worker = self._busy.get(attempt)
-        if worker is not None:
-            worker.stop(attempt, hard)
+        if (worker := self._busy.get(attempt)) is not None:
+            worker.stop(hard)
 
     @property
     def unfinished(self) -> int:
@@ -66,161 +62,238 @@ class ProcessJobs:
         return len(self._busy)
 
     def close(self) -> None:
-        """Kill every process, idle or not."""
-        with self._lock:
-            workers = [*self._idle, *self._busy.values()]
-        for worker in workers:
+        """Kill every process, idle or not. From any thread, when nothing more is started."""
+        for worker in (*self._idle, *self._busy.values()):
             worker.close()
 
     def ended(self, worker: _Worker, attempt: Attempt, end: JobEvent) -> None:
         """For workers: it is idle again, and this is how it went."""
-        with self._lock:
-            self._idle.append(worker)  # before the word: it may bring the next job at once
-            del self._busy[attempt]
+        self._idle.append(worker)  # before the word: it may bring the next job at once
+        del self._busy[attempt]
         self.say(end)
 
 
 class _Worker:
-    """A thread with a process. Whoever holds ``_lock`` never waits for the process: the agent's own thread takes it."""
+    """A place for one job at a time, and the process in it: one for many jobs, and a new one where that has died."""
 
     def __init__(self, pool: ProcessJobs) -> None:
         self._pool = pool
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._attempt: Attempt | None = None
+        self._process: _Process | None = None
+        self._job: Job | None = None
         """What it is busy with."""
-        self._given = False
-        """The process has been given that; what follows in the pipe is about it."""
+        self._end: JobEvent | None = None
+        """How that went; said when the process, which was killed as well, is dead."""
+        self._tries = 0
+        self._started = False
+        """The handler was called."""
         self._asked = False
-        """It is to be asked to stop, or has been."""
         self._unwanted = False
-        """It is to be killed, or has been."""
-        # the thread lives as long as its process: Linux kills processes whose starting *thread* has ended
-        threading.Thread(target=self._work, name="process", daemon=True).start()
-
-    # --- from other threads -----------------------------------------------------------------------
+        """Its process is to be killed, or has been."""
 
     def give(self, job: Job) -> None:
         """Its next job. Only for an idle worker."""
-        with self._lock:
-            self._attempt = job.attempt
-            self._given = self._asked = self._unwanted = False
-        self._jobs.put(job)
+        self._job, self._end, self._tries = job, None, 0
+        self._started = self._asked = self._unwanted = False
+        self._try()
 
-    def stop(self, attempt: Attempt, hard: bool) -> None:
-        """Nothing happens if it has ended by itself meanwhile."""
-        with self._lock:
-            if self._attempt != attempt:
-                return
-            if hard:
-                self._unwanted = True
-                if self._process is not None:
-                    self._process.kill()
-            elif not self._asked:
-                self._asked = True
-                if self._given and self._process is not None:
-                    _tell(self._process, AskToStop())
+    def stop(self, hard: bool) -> None:
+        """Stop what it is busy with."""
+        process = self._process
+        assert process is not None, "who is busy has one"
+        if hard:
+            self._unwanted = True
+            process.kill()
+        elif not self._asked:
+            self._asked = True
+            self._ask()
 
     def close(self) -> None:
-        """Kill its process."""
+        """Kill its process. From any thread."""
+        if (process := self._process) is not None:
+            process.kill()
+
+    def _try(self) -> None:
+        self._tries += 1
+        if self._process is None:
+            self._process = _Process(self._pool.loop, self._hear, self._dead)
+        elif self._process.ready:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        job, process = self._job, self._process
+        assert job is not None
+        assert process is not None
+        until_ns = self._pool.permit.until_ns(job.incarnation)
+        if self._unwanted:
+            return  # its death will be told
+        if steady_ns() >= until_ns:
+            self._over(JobLate(job.attempt))
+            return
+        process.run(Run(job.handler.address, job.about(), job.assignment.args, until_ns))
+        if self._asked:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._process is not None and self._process.ready and self._job is not None:
+            self._process.ask_to_stop(AskToStop(self._job.attempt))
+
+    def _hear(self, word: ToAgent) -> None:
+        if isinstance(word, Ready):
+            if self._job is not None:
+                self._hand_over()
+        elif isinstance(word, JobDone | JobFailed | JobStopped | JobLate):
+            if self._unwanted:  # it came to its end and was killed as well: the next job needs a new process
+                self._end = word
+            else:
+                self._over(word)
+        else:
+            self._started = self._started or isinstance(word, JobStarted)
+            self._pool.say(word)
+
+    def _dead(self, how: str, code: int) -> None:
+        self._process = None
+        job = self._job
+        if job is None:
+            return  # it was idle, and is replaced when it is needed
+        if self._end is not None:
+            self._over(self._end)
+        elif self._unwanted:
+            self._over(JobStopped(job.attempt))
+        elif self._started:
+            self._over(_crashed(job, how, code))
+        elif self._tries < _TRIES:
+            self._try()
+        else:
+            self._over(_never_called(job, how))
+
+    def _over(self, end: JobEvent) -> None:
+        job, self._job = self._job, None
+        assert job is not None
+        self._pool.ended(self, job.attempt, end)
+
+
+class _Process:
+    """One process from its start to its burial. ``hear`` gets its words; ``dead`` is called when it is reaped and all are heard."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, hear: Callable[[ToAgent], None], dead: Callable[[str, int], None]) -> None:
+        self._loop = loop
+        self._hear = hear
+        self._tell_dead = dead
+        self._frames = Frames()
+        self._unsent = bytearray()
+        self._lock = threading.Lock()
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._doomed = False
+        self.ready = False
+        """It runs and listens."""
+        its_jobs, self._jobs = os.pipe()
+        its_stops, self._stops = os.pipe()
+        self._words, its_words = os.pipe()
+        for pipe in (self._jobs, self._stops, self._words):
+            os.set_blocking(pipe, False)
+        loop.add_reader(self._words, self._read)
+        # the thread lives as long as its process: Linux kills processes whose starting *thread* has ended
+        threading.Thread(target=self._keep, args=(its_jobs, its_stops, its_words), name="process", daemon=True).start()
+
+    def run(self, order: Run) -> None:
+        """Call a handler. If it is dead, its death tells."""
+        self._unsent += framed(order)
+        self._write()
+
+    def ask_to_stop(self, order: AskToStop) -> None:
+        """The handler should end soon."""
+        with suppress(OSError):  # dead; or it reads nothing, and so many were written
+            os.write(self._stops, framed(order))
+
+    def kill(self) -> None:
+        """From any thread; also if it is only being started."""
         with self._lock:
-            self._unwanted = True
-            if self._process is not None:
-                self._process.kill()
+            self._doomed = True
+            if self._popen is not None:
+                self._popen.kill()
 
     # --- its own thread ---------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
-            end = self._do(job)
-            with self._lock:
-                self._attempt = None
-                spent = self._process if self._unwanted else None
-            if spent is not None:  # it came to its end and was killed as well: the next job needs a new process
-                self._bury(spent)
-            self._pool.ended(self, job.attempt, end)
+    def _keep(self, jobs: int, stops: int, words: int) -> None:
+        try:
+            how, code = self._live(jobs, stops, words)
+        except OSError as trouble:  # no memory, or no process more
+            how, code = str(trouble), 0
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
+            self._loop.call_soon_threadsafe(self._bury, how, code)
 
-    def _do(self, job: Job) -> JobEvent:
-        for _ in range(_TRIES):
-            process = self._process or self._spawn()
-            end = self._run_in(process, job) if process is not None else None
-            if end is not None:
-                return end
-            if self._unwanted:
-                return JobStopped(job.attempt)
-        words = (
-            f"A process for {job.handler.type} died {_TRIES} times before it could call the handler. "
-            "The attempt has failed. See the agent's stderr: importing the service's module may crash."
-        )
-        return JobFailed(job.attempt, codec.error("crashed", words), at_ns=unix_ns())
-
-    def _spawn(self) -> subprocess.Popen[bytes] | None:
-        """A new process that listens; None if it died before."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workers.jobs.child", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | handed_on() | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
-        )
+    def _live(self, jobs: int, stops: int, words: int) -> tuple[str, int]:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workers.jobs.child", str(os.getpid()), str(stops)],
+                stdin=jobs,
+                stdout=words,
+                pass_fds=[stops],
+                env=os.environ | handed_on() | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+            )
+        finally:
+            for pipe in (jobs, stops, words):
+                os.close(pipe)
         with self._lock:
-            self._process = process
-            if self._unwanted:
+            self._popen = process
+            if self._doomed:
                 process.kill()
-        if read(cast(BinaryIO, process.stdout)) is None:
-            self._bury(process)
-            return None
-        return process
-
-    def _run_in(self, process: subprocess.Popen[bytes], job: Job) -> JobEvent | None:
-        """How it ended; None: the process died before it called the handler."""
-        until_ns = self._pool.permit.until_ns(job.incarnation)
-        if steady_ns() >= until_ns:
-            return JobLate(job.attempt)
-        _tell(process, Run(job.handler.address, job.about(), job.assignment.args, until_ns))
-        with self._lock:
-            self._given = True
-            if self._asked:
-                _tell(process, AskToStop())
-        started = False
-        while (body := read(cast(BinaryIO, process.stdout))) is not None:
-            word = to_agent.decode(body)
-            if isinstance(word, JobDone | JobFailed | JobStopped | JobLate):
-                return word
-            if not isinstance(word, Ready):
-                started = started or isinstance(word, JobStarted)
-                self._pool.say(word)
-        code = self._bury(process)
-        if self._unwanted:
-            return JobStopped(job.attempt)
-        return _crashed(job, code) if started else None
-
-    def _bury(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait until it is dead and reaped."""
-        with self._lock:
-            self._process = None
-        process.kill()  # its pipe may have ended before it
         code = process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                cast(BinaryIO, pipe).close()
-        return code
+        return (f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"), code
+
+    # --- on the loop ------------------------------------------------------------------------------
+
+    def _read(self) -> bool:
+        """What there is of its words. Returns whether there may be more."""
+        try:
+            piece = os.read(self._words, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not piece:
+            self._loop.remove_reader(self._words)
+            self.kill()  # whoever cannot speak is of no use
+            return False
+        for body in self._frames.take(piece):
+            self.ready = True
+            self._hear(to_agent.decode(body))
+        return True
+
+    def _write(self) -> None:
+        """What the pipe takes; mostly all."""
+        try:
+            written = os.write(self._jobs, self._unsent)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            written = len(self._unsent)
+        del self._unsent[:written]
+        if self._unsent:
+            self._loop.add_writer(self._jobs, self._write)
+        else:
+            self._loop.remove_writer(self._jobs)
+
+    def _bury(self, how: str, code: int) -> None:
+        while self._read():  # its last words, whoever else may hold the pipe open
+            pass
+        self._loop.remove_reader(self._words)
+        self._loop.remove_writer(self._jobs)
+        for pipe in (self._jobs, self._stops, self._words):
+            os.close(pipe)
+        self._tell_dead(how, code)
 
 
-def _tell(process: subprocess.Popen[bytes], order: Run | AskToStop) -> None:
-    """If it is dead, the end of its words tells."""
-    with suppress(OSError):
-        write(cast(BinaryIO, process.stdin), order)
-
-
-def _crashed(job: Job, code: int) -> JobFailed:
-    how = f"exit code {code}"
-    if code < 0:
-        how = f"signal {signal.Signals(-code).name}"
+def _crashed(job: Job, how: str, code: int) -> JobFailed:
     hint = " The system kills what takes too much memory." if -code == signal.SIGKILL else ""
     words = (
         f"The process that ran {job.handler.type} died ({how}) while the handler ran.{hint} "
         "The attempt has failed; a new process is started for the next one."
+    )
+    return JobFailed(job.attempt, codec.error("crashed", words), at_ns=unix_ns())
+
+
+def _never_called(job: Job, how: str) -> JobFailed:
+    words = (
+        f"A process for {job.handler.type} died {_TRIES} times before it could call the handler (last: {how}). "
+        "The attempt has failed. See the agent's stderr: importing the service's module may crash."
     )
     return JobFailed(job.attempt, codec.error("crashed", words), at_ns=unix_ns())

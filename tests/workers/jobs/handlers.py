@@ -33,6 +33,17 @@ def spin(path: str) -> None:
 
 
 @service.task(kind="process")
+def fork_and_spin(path: str) -> None:
+    """As ``multiprocessing`` does by default on Linux."""
+    if (child := os.fork()) == 0:
+        time.sleep(600)
+        os._exit(0)
+    Path(path).write_text(f"{os.getpid()} {child}")
+    while True:
+        pass
+
+
+@service.task(kind="process")
 def hold_the_gil(path: str) -> None:
     """Sleeps in C without letting any other thread of its process run."""
     Path(path).write_text(str(os.getpid()))

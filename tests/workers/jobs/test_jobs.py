@@ -290,18 +290,53 @@ async def test_no_process_outlives_an_agent_that_is_killed(handler: str, tmp_pat
         await gone(child)
 
 
-async def test_the_end_of_the_pipe_alone_ends_a_process() -> None:
-    """Where the system does not kill children with their parent."""
+@pytest.mark.parametrize("which", ["jobs", "stops"])
+async def test_the_end_of_a_pipe_alone_ends_a_process(which: str) -> None:
+    """Where the system does not kill children with their parent: idle, it reads jobs, and at work only who asks it to stop."""
     code = "import workers.jobs.child as child; child._die_with = lambda parent: None; child.main()"
+    hears, stops = os.pipe()
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, str(me()), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        sys.executable, "-c", code, str(me()), str(hears), stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[hears]
     )
+    os.close(hears)
     assert child.stdin is not None
     assert child.stdout is not None
     await child.stdout.readexactly(4)
-    child.stdin.close()
+    if which == "jobs":
+        child.stdin.close()
+    else:
+        os.close(stops)
     async with asyncio.timeout(10):
         assert await child.wait() == 3
+    if which == "jobs":
+        os.close(stops)
+
+
+async def test_large_arguments_and_results_pass_and_nobody_waits_for_them() -> None:
+    """A pipe holds 64 KiB; the rest is written as the process reads."""
+    with bench() as one:
+        pid = await one.value("pid")
+        large = "x" * 900_000
+        began_ns = steady_ns()
+        attempt = one.start("async_in_process", value=large)
+        assert steady_ns() - began_ns < NS_PER_S, "the loop did not wait for the process to read"
+        end = await one.end(attempt)
+        assert isinstance(end, JobDone)
+        assert unpack(end.value) == large
+        assert await one.value("pid") == pid
+
+
+async def test_a_process_that_left_children_with_its_pipes_is_dead_when_it_is_dead(tmp_path: Path) -> None:
+    """What a handler forked holds the pipe of its words open; nobody waits for that."""
+    with bench() as one:
+        attempt = one.start("fork_and_spin", path=str(tmp_path / "pids"))
+        mine, its = map(int, (await file_filled(tmp_path / "pids")).split())
+        try:
+            one.stop(attempt)
+            assert await one.end(attempt) == JobStopped(attempt)
+            assert not lives(mine)
+        finally:
+            os.kill(its, signal.SIGKILL)
 
 
 async def test_exactly_one_end_is_said_of_everything() -> None:
