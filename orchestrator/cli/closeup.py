@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.show import cell, clean, facts, instant, span, state, table
+from orchestrator.cli.show import cell, clean, facts, give, instant, span, state, table
 from orchestrator.cli.story import attempts_view
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _expected_run(one: dict[str, Any] | None) -> str | None:
     """What is expected of a task's run time, by what, and how far off such expectations are."""
     if one is None:
         return None
-    off = "" if one["error"] is None else f", typically ± {one['error']:.0%}"
+    off = "" if one["error"] is None else f", typically {give(one['error'])}"
     runs = f", {one['samples']} runs" if one["samples"] else ""
     return f"{span(one['middle_s'])}, 9 of 10 within {span(one['long_s'])} (by {one['by']}{runs}{off})"
 

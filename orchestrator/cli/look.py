@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.faults import Fault
 from orchestrator.cli.frame import ASKING, Call, command
 from orchestrator.cli.words import Unclear
+from orchestrator.spelling import nearest
 
 PANEL = "Look"
 
@@ -90,7 +92,18 @@ def tasks(
     from orchestrator.cli import overview
 
     found = call.ask_all("tasks", state=state, service=service, workflow=workflow, limit=limit)
-    call.answer_each(found, lambda told: overview.tasks_view(told, limit))
+    if service is not None and not any(found.values()):
+        known = {one["service"] for told in call.ask_all("services").values() for one in told or []}
+        if service not in known:
+            raise unknown_service(service, known)
+    call.answer_each(found, lambda told: overview.tasks_view(told, limit, narrowed=bool(state or service or workflow)))
+
+
+def unknown_service(name: str, known: set[str]) -> Fault:
+    """For who has mistyped it, most likely."""
+    near = nearest(name, sorted(known))
+    do = f"Is {near!r} meant?" if near else f"There are: {', '.join(sorted(known)[:20]) or 'none'}."
+    return Fault(f"No service {name!r} is known: none has announced itself, and no task waits for one.", "No task is listed.", do)
 
 
 def task(call: Call, id: TaskArgument) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.closeup import error_of, progress_of, state_of
 from orchestrator.cli.limit import limits_view
-from orchestrator.cli.show import cell, clean, facts, instant, since, span, state, table
+from orchestrator.cli.show import cell, clean, facts, give, instant, since, span, state, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,10 +72,7 @@ def _run_times(found: dict[str, Any]) -> str | None:
     if found["error"] is None:
         return known
     worst = found["worst"]
-    return (
-        f"{known}; expectations are typically within a factor of {1 + found['error']:.2g} "
-        f"(worst: {clean(worst['type'])}, {1 + worst['error']:.2g})"
-    )
+    return f"{known}; expectations are typically: {give(found['error'])} (worst: {clean(worst['type'])}, {give(worst['error'])})"
 
 
 def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
@@ -104,8 +101,7 @@ def services_view(found: list[dict[str, Any]]) -> list[RenderableType]:
 
 
 def _expectation(one: dict[str, Any]) -> list[Any]:
-    off = None if one["error"] is None else f"± {one['error']:.0%}"
-    return [span(one["middle_s"]), span(one["mean_s"]), span(one["long_s"]), off, one["samples"]]
+    return [span(one["middle_s"]), span(one["mean_s"]), span(one["long_s"]), give(one["error"]), one["samples"]]
 
 
 def _instance_row(service: str, one: dict[str, Any]) -> list[Any]:
@@ -143,10 +139,11 @@ def resources_view(found: list[dict[str, Any]]) -> list[RenderableType]:
     return [table(columns, rows, right=columns[2:]), *shown]
 
 
-def tasks_view(found: list[dict[str, Any]], limit: int) -> list[RenderableType]:
-    """What ``tasks`` answered: live tasks, or ended ones."""
+def tasks_view(found: list[dict[str, Any]], limit: int, *, narrowed: bool = False) -> list[RenderableType]:
+    """What ``tasks`` answered: live tasks, or ended ones. ``narrowed``: not all were asked for."""
     if not found:
-        return [cell("No such task.")]
+        every = "No task waits or runs. Those that have ended: orchestrator tasks --state ended"
+        return [cell("No such task." if narrowed else every)]
     more = [cell(f"These are the first {limit}; --limit shows more.")] if len(found) == limit else []
     now = time.time_ns()
     if found[0]["state"] == "ended":

@@ -135,6 +135,15 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
+def give(error: float | None) -> str:
+    """How far off expectations typically are; empty: that is not known. Beyond a factor of ten a number tells nothing."""
+    if error is None:
+        return ""
+    if error > 9:
+        return "no telling yet, estimates are off by more than ten times"
+    return f"± {error:.0%}" if error < 1 else f"within a factor of {1 + error:.2g}"
+
+
 def instant(at_ns: int) -> str:
     """A point in time, on this machine's calendar."""
     at = datetime.datetime.fromtimestamp(at_ns / 1e9).astimezone()

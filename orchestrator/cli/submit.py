@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.client import Client, Handle
 
+_HANDED_IN = "the broker keeps it; a coordinator has still to look at it, and may refuse it. What becomes of it"
 _SILENT_S = 3.0
 """So long whoever waits for a task sees nothing before it is said what the task waits for: most have ended by then."""
 
@@ -84,8 +85,9 @@ def submit(
 ) -> int:
     """Submit a task, or a workflow; with --wait, print its result.
 
-    Accepted means that the broker has confirmed it: from then on it is not lost. Without --wait the task's id is printed; with it
-    the result and the task's life story, and the exit code is 1 if the task failed.
+    Accepted means that the broker has confirmed it: from then on it is not lost, and a coordinator has it run or says why not
+    (`orchestrator why ID`). Without --wait the task's id is printed; with it the result and the task's life story, and the exit
+    code is 1 if the task failed.
     """
     if workflow is not None:
         single = {"TYPE": type, "K=V": pairs, "--args": args, "--need": need, "--priority": priority, "--deadline": deadline}
@@ -143,14 +145,14 @@ def submit(
         raise Unclear(str(fault)) from None
     call.answer(told, lambda: submit_view(told))
     if not (wait or call.json):
-        print(f"accepted; how it goes: orchestrator task {told['task']}", file=sys.stderr)
+        print(f"{_HANDED_IN}: orchestrator why {told['task']}", file=sys.stderr)
     return 0 if told.get("outcome", "done") == "done" else 1
 
 
 def _tell_that_it_waits(call: Call, kind: str, name: str) -> None:
     """So that whoever gives up waiting can ask for it."""
     if not call.json:
-        print(f"{kind} {name} is accepted; Ctrl-C ends the waiting, not the {kind}", file=sys.stderr)
+        print(f"the broker has {kind} {name}; Ctrl-C ends the waiting, not the {kind}", file=sys.stderr)
 
 
 async def _say_why_it_waits(client: Client, handle: Handle) -> None:
@@ -217,7 +219,7 @@ def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, wait_ti
     told = asyncio.run(submitted())
     call.answer(told, lambda: flow.ended_view(told) if wait else submit_view({"task": name}))
     if not (wait or call.json):
-        print(f"accepted; how it goes: orchestrator workflow {name}", file=sys.stderr)
+        print(f"{_HANDED_IN}: orchestrator workflow {name}", file=sys.stderr)
     return 0 if all(one.get("outcome", "done") == "done" for one in told["tasks"]) else 1
 
 

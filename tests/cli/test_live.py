@@ -38,7 +38,7 @@ def test_submit_prints_the_id_alone_so_that_a_script_can_keep_it(ask: Type) -> N
     told = ask("submit", "thumbs.resize", "path=a.png")
     assert told.code == 0
     (name,) = told.out.split()
-    assert f"orchestrator task {name}" in told.err
+    assert f"a coordinator has still to look at it, and may refuse it. What becomes of it: orchestrator why {name}" in told.err
     assert ask("task", name, "--json").json["state"] == "waiting"
 
 
@@ -50,6 +50,9 @@ def test_a_waiting_task_is_cancelled_once(ask: Type) -> None:
     assert (again.code, "was cancelled before" in again.out) == (0, True)
     assert "cancelled" in ask("task", "t1").out
     assert [one["outcome"] for one in ask("tasks", "--state", "ended", "--json").json] == ["cancelled"]
+    nobody = ask("tasks", "--service", "thubms", "--json")
+    assert (nobody.code, nobody.out) == (1, "")
+    assert "No service 'thubms' is known" in nobody.err
     wrong = ask("tasks", "--state", "canceled")
     assert (wrong.code, wrong.out, "doubtful, ended" in wrong.err) == (2, "", True)
     unknown = ask("task", "nobody")
@@ -152,6 +155,7 @@ def test_the_doctor_sees_tasks_that_can_never_run(ask: Type, start: Start) -> No
     assert "orchestrator cancel t2 is the first" in said
     assert "the only instance of 'thumbs' can never take it as it is: no instance" in " ".join(ask("why", "t2").out.split())
     assert {one["task"] for one in ask("services", "--json").json[0]["unfit"]} == {"t1", "t2"}
+    assert "Is 'thumbs' meant?" in ask("tasks", "--service", "thubms").err
     assert "1 of thumbs.paint (slots=1) can never run as things are" in " ".join(ask("services").out.split())
     for name in ("t1", "t2"):
         assert ask("cancel", name).code == 0
@@ -179,7 +183,7 @@ def test_submit_and_wait_prints_the_result_and_the_life_of_the_task(ask: Type, s
     shown = ask("submit", "thumbs.resize", "path=b.png", "--wait", "--wait-timeout", "30s")
     assert shown.code == 0
     assert '"thumb": "b.png@100"' in shown.out
-    assert "is accepted; Ctrl-C ends the waiting, not the task" in shown.err
+    assert "; Ctrl-C ends the waiting, not the task" in shown.err
     assert all(word in shown.out for word in ("accepted", "waited", "started", "ran", "ended", "attempts"))
 
 

@@ -56,7 +56,15 @@ VIEWS: dict[str, Callable[[Any], Sequence[RenderableType]]] = {
 }
 
 SAID = {
-    "status": ["desk-1", "epoch 1", "not ended", "ordering priority", "open", "2 of 4 types", "thumbs.resize, 2.6"],
+    "status": [
+        "desk-1",
+        "epoch 1",
+        "not ended",
+        "ordering priority",
+        "open",
+        "2 of 4 types",
+        "thumbs.resize, within a factor of 2.6",
+    ],
     "services": ["thumbs", "fail, hold, resize", "thumbs@shop-1", "slots=2, gpu=2", "slots=0, gpu=0", "1.4", "missing"],
     "resources": ["gpu", "slots", "100%"],
     "tasks": ["hold-1", "thumbs.hold", "running", "25% holding", "lone", "deferred", "lost", "waiting"],
@@ -146,7 +154,8 @@ def test_an_empty_answer_says_what_it_means() -> None:
     """No table without rows: a sentence, and what to do where something is to be done."""
     assert "workers run" in seen(overview.services_view([]))
     assert "workers run" in seen(overview.resources_view([]))
-    assert "No such task" in seen(overview.tasks_view([], 100))
+    assert "No task waits or runs" in seen(overview.tasks_view([], 100))
+    assert "No such task" in seen(overview.tasks_view([], 100, narrowed=True))
     assert "nothing has failed" in seen(dead.dead_view([], 0))
     assert "quarantine is empty" in seen(dead.dead_view([], 0, quarantine=True))
 
@@ -240,6 +249,16 @@ def test_what_was_learned_is_shown_with_its_error() -> None:
     for word in ("thumbs.resize", "± 31%", "57"):
         assert word in shown
     assert "by type, size, 57 runs, typically ± 31%" in seen(closeup.task_view({**ANSWERS["task_waiting"], "expected": expected}))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(0.31, "± 31%"), (2.4, "within a factor of 3.4"), (1650.58, "no telling yet"), (None, "")],
+)
+def test_how_far_off_estimates_are_as_a_person_says_it(error: float | None, said: str) -> None:
+    """Nobody can do anything with ± 165058 %."""
+    assert show.give(error).startswith(said)
+    assert bool(show.give(error)) == bool(said)
 
 
 def test_what_peers_must_not_send_is_explained() -> None:
