@@ -57,7 +57,10 @@ def token_held(desk: Desk, now: Nanos, event: TokenHeld) -> None:
 
 
 def claim(desk: Desk, now: Nanos) -> None:
-    """Write a claim. We lead once we read it; everything before it is applied by then."""
+    """Write a claim. We lead once we read it; everything before it is applied by then, another's claim and reign perhaps: so of one
+    of our own that goes on before it nothing soft is left, or what that one says is gone would be missed here."""
+    if desk.leading:
+        forget_soft(desk)
     desk.phase = "claiming"
     desk.reclaim = desk.past.token_held = False
     desk.read_ns = now

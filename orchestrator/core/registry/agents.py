@@ -17,12 +17,12 @@ from orchestrator.core.registry.offences import offend
 from orchestrator.core.registry.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.scheduler import billing, preempting
 from orchestrator.core.tasks import reports
-from orchestrator.core.tasks.settling import EXPIRED, let_go, settle_down, stop, stop_live, vacate
+from orchestrator.core.tasks.settling import EXPIRED, let_go, recall, settle_down, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire import messages
 from orchestrator.wire.facts import Ended, Joined, Served
-from orchestrator.wire.messages import Announce, Beat, Error, Held, Note, Notes, Orders, Report, Stop
+from orchestrator.wire.messages import Announce, Beat, Error, Held, Note, Notes, Orders, Report
 
 FLOOR_MAX = 2**52
 """An agent that claims to know a higher epoch lies: epochs above would soon be more than messages can carry."""
@@ -134,8 +134,11 @@ def beat(desk: Desk, now: Nanos, event: Arrived) -> None:
         _reconcile(desk, now, instance, said.drained, said.held)
     if said.draining and instance.state == "ready":
         liveness.drain(desk, instance, order=False)
-    elif instance.unwanted and instance.state == "draining" and not said.draining and now - instance.sent_ns > desk.config.deaf_ns:
-        desk.order(instance).drain = True  # that it is to leave was lost on the way: told once, it would stay, and get nothing
+    elif instance.unwanted and not said.draining:
+        if instance.state == "ready":
+            liveness.drain(desk, instance, order=True)  # it was deaf when an operator wanted it to leave
+        elif instance.state == "draining" and now - instance.sent_ns > desk.config.deaf_ns:
+            desk.order(instance).drain = True  # that was lost on the way: told once, it would stay, and get nothing
 
 
 def held(desk: Desk, now: Nanos, event: Arrived) -> None:
@@ -335,6 +338,10 @@ def _reconcile(desk: Desk, now: Nanos, instance: Instance, drained: int, held: l
             vacate(desk, now, instance, attempt)
     if drained < instance.sent:
         return  # what we released or recalled may still be on its way
+    for attempt in held:
+        recalled = instance.holdings.get(attempt)
+        if recalled is not None and recalled.stopping and now - recalled.recalled_ns > desk.config.deaf_ns:
+            recall(desk, instance, attempt, recalled)  # that was lost: told once, what nobody wants would keep its place
     released = set(instance.orders.release)  # they have not left yet
     unknown = [one for one in held if not (one in instance.holdings or one in instance.expected or one in released)]
     if unknown:  # its report is over for us; should it run instead, the answer to a sync says so
@@ -359,8 +366,9 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
             memory.miss(desk, task, instance.incarnation)
         elif record is not None:
             why = "another instance has this attempt"
-        instance.hold(attempt, Holding(task, None, grant, 0, state == "running", why, devices=said.devices))
-        desk.order(instance).stop.append(Stop(task, attempt, why))
+        over = Holding(task, None, grant, 0, state == "running", why, devices=said.devices)
+        instance.hold(attempt, over)
+        recall(desk, instance, attempt, over)
         return
     if any(failure.attempt == attempt and rules.r8_over(failure) for failure in record.failures):
         return  # its own report has come before this answer

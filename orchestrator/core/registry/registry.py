@@ -42,6 +42,8 @@ class Holding(Struct, eq=False):
     running: bool = False
     stopping: str = ""
     """Why it is recalled, once it is."""
+    recalled_ns: Nanos = 0
+    """When its agent was told so last."""
     bill: Bill | None = None
     """What its tenant was charged for it."""
     shares: Shares = ()

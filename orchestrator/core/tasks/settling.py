@@ -177,7 +177,13 @@ def stop(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding, rea
     """Recall this attempt; its grant stays out until the agent answers."""
     if not holding.stopping:
         holding.stopping = reason
-        desk.order(instance).stop.append(Stop(holding.task, attempt, reason))
+        recall(desk, instance, attempt, holding)
+
+
+def recall(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding) -> None:
+    """Tell its agent to stop it (again, should that have been lost)."""
+    holding.recalled_ns = desk.now_ns
+    desk.order(instance).stop.append(Stop(holding.task, attempt, holding.stopping))
 
 
 def stop_live(desk: Desk, record: Record, reason: str, *, but: Attempt | None = None) -> None:
