@@ -332,7 +332,8 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
         case "yield":
             preempting.grace_over(desk, now, whom, n)
         case "early":
-            credence.give_up_early(desk, now)
+            for event in credence.give_up_early(desk, now):
+                take(desk, now, event)
         case "ripe":
             desk.stir(whom)
         case "lease":

@@ -121,10 +121,20 @@ def postpone(desk: Desk, event: Arrived) -> None:
         desk.timers.at(desk.now_ns + desk.config.close_ns, "early", "")
 
 
-def give_up_early(desk: Desk, now: Nanos) -> None:
-    """For those that have waited longest no later leader has shown itself, and no sender."""
-    while desk.early and now - desk.early[0][0] >= desk.config.close_ns:
-        _disbelieve(desk, desk.early.popleft()[1])
+def give_up_early(desk: Desk, now: Nanos) -> list[Arrived]:
+    """For those that have waited longest no later leader has shown itself, and no sender. Gives such as can be taken all the same:
+    what they speak of is their sender's heir's by now, or is over, and their sender came no farther than this report.
+    """
+    found = []
+    while desk.leading and desk.early and now - desk.early[0][0] >= desk.config.close_ns:
+        _, event = desk.early.popleft()
+        said = event.message
+        assert isinstance(said, Reports)
+        if is_early(desk, said) or is_unintroduced(desk, said, event) or not (said.items or said.checkpoints):
+            _disbelieve(desk, event)
+        else:
+            found.append(event)
+    return found
 
 
 def _disbelieve(desk: Desk, event: Arrived) -> None:
