@@ -330,12 +330,14 @@ class Laws:
         if unwatched or self.accounts.gone.again & {result.task, result.first, told.first}:
             self._told[result.task] = result  # what was said of it before is lost
         first = self._told.setdefault(result.task, result)
-        if first.first is not None and result.first != first.first and self._recomputed(result.task):
+        if first.first is not None and result.first != first.first and self._recomputed(result):
             return
         if (first.outcome, first.value) != (result.outcome, result.value):
             self.broken(f"{producer} was told {first.outcome} of {result.task}, and now {result.outcome} (P2)")
 
-    def _recomputed(self, task: str) -> bool:
-        """Whether a task that was answered from the cache, and so not accepted, may end otherwise all the same: as a late copy of
-        its submission, that came when the cache had lost what it gave to the first one. It may at any time."""
-        return task in self._shared and task in self.accounts.accepted and self.accounts.tasks[task].cache_ns is not None
+    def _recomputed(self, result: Result) -> bool:
+        """Whether a task that was answered from the cache, and so not accepted, may be told otherwise all the same: a late copy of
+        its submission, which may come at any time, came when the cache had lost what it gave to the first. It runs itself, or is
+        given what another that runs under the key has returned."""
+        run = self.accounts.tasks.get(result.first or result.task)
+        return result.task in self._shared and run is not None and run.cache_ns is not None
