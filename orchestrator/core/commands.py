@@ -84,7 +84,7 @@ class Lead(Struct, frozen=True):
     """This session leads from here: consume intake, reports and control.
 
     Then lay a mark behind what is in the reports queue: an empty ``Reports`` of the incarnation ``mark``. When it is read, so are
-    all reports that earlier leaders left.
+    all reports that earlier leaders left. Said again, only the mark is laid anew.
     """
 
     epoch: int

@@ -219,6 +219,7 @@ class Coordinator:
             ranking.reckon(desk)
             self._place(now)
         self._set_down()
+        leadership.mark_again(desk, now)
         beginnings.look(desk, now)
         self._echo(now)
         self._append(now)

@@ -87,13 +87,14 @@ class Desk:
     """State of one coordinator."""
 
     __slots__ = (
-        "answers", "appended_ns", "arriving", "arriving_bytes", "attempts", "backlog", "blocked", "boarding", "calm_ns", "claim",
-        "claimed_ns", "config", "counts", "custody", "deaths", "dice", "door", "doubtful", "early", "echo_ns", "ending", "epoch",
-        "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed", "lapsed_floor", "limits_read",
-        "lingering", "lobby", "looked_ns", "looking", "mark", "missed", "name", "nonce", "now_ns", "number", "offences", "orphans",
-        "out", "past", "phase", "policies", "posted", "postponed", "proposals", "proposed", "proposed_bytes", "proven_ns", "queued",
-        "read_ns", "reclaim", "refusals", "registry", "renewing", "results", "ripening", "settled", "sharing", "stirred",
-        "stirred_ns", "strangers", "timers", "token", "touched", "unheard", "verdicts", "wanted_limits",
+        "answers", "appended_ns", "arriving", "arriving_bytes", "attempts", "backlog", "blocked", "boarding", "calm_ns",
+        "claim", "claimed_ns", "config", "counts", "custody", "deaths", "dice", "door", "doubtful", "early", "echo_ns",
+        "ending", "epoch", "estimates", "flight", "floor", "forget_ns", "heard_ns", "intake_open", "keeping", "lapsed",
+        "lapsed_floor", "limits_read", "lingering", "lobby", "looked_ns", "looking", "mark", "marked_ns", "missed", "name",
+        "nonce", "now_ns", "number", "offences", "orphans", "out", "past", "phase", "policies", "posted", "postponed",
+        "proposals", "proposed", "proposed_bytes", "proven_ns", "queued", "read_ns", "reclaim", "refusals", "registry",
+        "renewing", "results", "ripening", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers", "token",
+        "touched", "unheard", "verdicts", "wanted_limits",
     )  # fmt: skip
 
     def __init__(self, name: str, config: Config, dice: Random, policies: Policies | None = None) -> None:
@@ -139,6 +140,8 @@ class Desk:
         self.claimed_ns: Nanos = 0
         self.mark = ""
         """The incarnation of the empty report behind what earlier leaders left in the reports queue."""
+        self.marked_ns: Nanos = 0
+        """When it was laid there last; 0: it has been read."""
         self.floor = 0
         """The highest epoch agents said they know."""
         self.attempts = 0

@@ -25,6 +25,8 @@ from orchestrator.wire.facts import Claim
 
 UNREAD_REPORTS = "the reports queue"
 """Stands among those that have still to answer after a claim, until the mark behind the old reports is read."""
+MARK_AGAIN_NS: Nanos = 30 * NS_PER_S
+"""As agents with reports that nobody releases. Behind many old ones it may take longer, and one more does no harm."""
 
 
 def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
@@ -111,6 +113,7 @@ def begin_reign(desk: Desk, now: Nanos, epoch: int, offset: int) -> None:
     desk.postponed[:0] = [event for _, event in desk.early]  # of these we may be the later leader
     desk.early.clear()
     desk.mark = f"{desk.nonce}.{epoch}"
+    desk.marked_ns = now
     desk.out.append(Lead(epoch, desk.mark))
     for service in sorted(desk.custody.served):
         desk.out.append(OpenIntake(service))
@@ -167,9 +170,18 @@ def answered(desk: Desk, instance: Instance) -> None:
 
 def marked(desk: Desk) -> None:
     """Every report that earlier leaders left is read: what it says has ended will not be assigned again."""
+    desk.marked_ns = 0
     desk.ripening.reports_first = False
     for pool in list(desk.registry.pools.values()):
         _accounted_for(desk, pool, UNREAD_REPORTS)
+
+
+def mark_again(desk: Desk, now: Nanos) -> None:
+    """The mark should long have been read: somebody emptied that queue, or it did not get there. All that came before us would wait
+    for it in vain."""
+    if desk.marked_ns and now - desk.marked_ns >= MARK_AGAIN_NS:
+        desk.marked_ns = now
+        desk.out.append(Lead(desk.epoch, desk.mark))
 
 
 def is_later_mark(desk: Desk, mark: str) -> bool:
