@@ -37,9 +37,16 @@ class Mailbox(Generic[T]):
             except RuntimeError:  # closed
                 self._letters.clear()
 
+    def leave(self, letter: T) -> None:
+        """One that wakes nobody: it is taken with the next, or by ``empty``. From the loop's own thread."""
+        self._letters.append(letter)
+
+    def empty(self) -> list[T]:
+        """What was put and not taken yet, in order."""
+        return [self._letters.popleft() for _ in range(len(self._letters))]
+
     def _look(self) -> None:
         self._woken = False
         self._home = threading.get_ident()
-        letters = [self._letters.popleft() for _ in range(len(self._letters))]  # what comes meanwhile wakes us again
-        if letters:
+        if letters := self.empty():  # what comes meanwhile wakes us again
             self._take(letters)

@@ -45,3 +45,20 @@ def test_letters_to_a_closed_loop_are_dropped() -> None:
     loop.close()
     box.put(1)
     box.put(2)
+
+
+async def test_what_is_left_wakes_nobody_and_comes_with_the_next() -> None:
+    """In its place before it; or to whoever empties the box."""
+    taken: list[list[int]] = []
+    box: Mailbox[int] = Mailbox(asyncio.get_running_loop(), taken.append)
+    box.leave(1)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert taken == []
+    box.put(2)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert taken == [[1, 2]]
+    box.leave(3)
+    assert box.empty() == [3]
+    assert box.empty() == []

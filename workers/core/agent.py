@@ -118,6 +118,11 @@ class Agent:
         return due_ns
 
     @property
+    def awaits_flush(self) -> bool:
+        """Whether anything waits for the word that what is under way has arrived; else there is time until its next step."""
+        return self.drain is not None or self.work.outbox.waits
+
+    @property
     def permit(self) -> tuple[str, Nanos]:
         """The incarnation, and until when the job runner may call handlers that were started in it (0: not at all).
 

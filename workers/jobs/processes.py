@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from orchestrator.vocabulary import Attempt
+from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire import codec
 from workers.clock import handed_on, steady_ns, unix_ns
 from workers.core.events import JobDone, JobFailed, JobLate, JobStarted, JobStopped
@@ -31,6 +31,8 @@ from workers.jobs.permit import Permit
 _TRIES = 2
 """A process that died before it called the handler (killed while it was idle, say) is replaced once without a word."""
 _READ_BYTES = 1 << 18
+_STARTED_S = 0.2
+"""The start of what may be over sooner is said with its end, or then: of a first try that cannot make room nobody asks before."""
 
 
 class ProcessJobs:
@@ -84,16 +86,18 @@ class _Worker:
         self._end: JobEvent | None = None
         """How that went; said when the process, which was killed as well, is dead."""
         self._tries = 0
-        self._started = False
+        self._started: JobStarted | None = None
         """The handler was called."""
+        self._unsaid: asyncio.TimerHandle | None = None
+        """When that will be said."""
         self._asked = False
         self._unwanted = False
         """Its process is to be killed, or has been."""
 
     def give(self, job: Job) -> None:
         """Its next job. Only for an idle worker."""
-        self._job, self._end, self._tries = job, None, 0
-        self._started = self._asked = self._unwanted = False
+        self._job, self._end, self._started, self._tries = job, None, None, 0
+        self._asked = self._unwanted = False
         self._try()
 
     def stop(self, hard: bool) -> None:
@@ -146,9 +150,21 @@ class _Worker:
                 self._end = word
             else:
                 self._over(word)
+        elif isinstance(word, JobStarted):
+            self._started = word
+            if _is_awaited(self._job):
+                self._pool.say(word)
+            else:
+                self._unsaid = self._pool.loop.call_later(_STARTED_S, self._say_started)
         else:
-            self._started = self._started or isinstance(word, JobStarted)
+            self._say_started()
             self._pool.say(word)
+
+    def _say_started(self) -> None:
+        if self._unsaid is not None and self._started is not None:
+            self._unsaid.cancel()
+            self._unsaid = None
+            self._pool.say(self._started)
 
     def _dead(self, how: str, code: int) -> None:
         self._process = None
@@ -167,6 +183,7 @@ class _Worker:
             self._over(_never_called(job, how))
 
     def _over(self, end: JobEvent) -> None:
+        self._say_started()
         job, self._job = self._job, None
         assert job is not None
         self._pool.ended(self, job.attempt, end)
@@ -280,6 +297,13 @@ class _Process:
         for pipe in (self._jobs, self._stops, self._words):
             os.close(pipe)
         self._tell_dead(how, code)
+
+
+def _is_awaited(job: Job | None) -> bool:
+    """Whether somebody decides by its start: who may ask it to make room, who counts deaths, or whoever ends it by a timeout."""
+    assert job is not None, "words come from who is busy"
+    soon = job.timeout_ns is not None and job.timeout_ns < 10 * _STARTED_S * NS_PER_S
+    return job.assignment.number > 1 or job.handler.announced.preemptible or soon
 
 
 def _crashed(job: Job, how: str, code: int) -> JobFailed:

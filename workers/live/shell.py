@@ -141,7 +141,7 @@ class Shell:
 
     def _wake(self) -> None:
         self._timer = None
-        self._step([TimePassed()])
+        self._step([*self._mailbox.empty(), TimePassed()])
 
     def _perform(self, command: Command) -> None:
         match command:
@@ -183,8 +183,11 @@ class Shell:
 
     def _published(self, link: Link, token: int, future: asyncio.Future[Published]) -> None:
         self._under_way.discard(future)
-        if token and link is self._link:
-            self.post(Flushed(token, future.result() is Published.CONFIRMED))
+        if not token or link is not self._link:
+            return
+        arrived = future.result() is Published.CONFIRMED
+        awaited = not arrived or self._agent.awaits_flush
+        (self._mailbox.put if awaited else self._mailbox.leave)(Flushed(token, arrived))
 
     # --- a connection -----------------------------------------------------------------------------
 

@@ -42,13 +42,20 @@ class Bench:
         self._bell.set()
 
     def start(
-        self, handler: str, *, incarnation: str = "now", checkpoint: Any = None, parents: Sequence[Parent] = (), **arguments: Any
+        self,
+        handler: str,
+        *,
+        incarnation: str = "now",
+        number: int = 2,
+        checkpoint: Any = None,
+        parents: Sequence[Parent] = (),
+        **arguments: Any,
     ) -> Attempt:
         """Tell the runner to start a handler."""
         self._n += 1
         attempt = Attempt(3, self._n)
         item = Assignment(
-            f"task-{self._n}", self._n, handler, pack(arguments), {"slots": 1.0}, number=2, tenant="acme",
+            f"task-{self._n}", self._n, handler, pack(arguments), {"slots": 1.0}, number=number, tenant="acme",
             deadline_ns=unix_ns() + 60 * NS_PER_S, checkpoint=None if checkpoint is None else pack(checkpoint),
             parents=list(parents),
         )  # fmt: skip

@@ -312,6 +312,26 @@ async def test_the_end_of_a_pipe_alone_ends_a_process(which: str) -> None:
         os.close(stops)
 
 
+async def test_the_start_of_a_process_job_is_said_with_its_end_or_soon(tmp_path: Path) -> None:
+    """Of a first try that is over in a moment nobody asks meanwhile; of a longer one it is said before, of another try at once."""
+    with bench() as one:
+        await one.value("pid")
+        short = one.start("async_in_process", number=1, value=1)
+        await one.end(short)
+        started, done = (event for event in one.said if event.attempt == short)
+        assert isinstance(started, JobStarted)
+        assert isinstance(done, JobDone)
+        assert started.at_ns <= done.at_ns
+        for number in (1, 2):
+            path = tmp_path / str(number)
+            endless = one.start("spin", number=number, path=str(path))
+            await file_filled(path)
+            await one.heard(JobStarted, endless)
+            one.stop(endless)
+            assert await one.end(endless) == JobStopped(endless)
+            assert [type(event) for event in one.said if event.attempt == endless] == [JobStarted, JobStopped]
+
+
 async def test_large_arguments_and_results_pass_and_nobody_waits_for_them() -> None:
     """A pipe holds 64 KiB; the rest is written as the process reads."""
     with bench() as one:
