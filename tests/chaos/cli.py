@@ -19,6 +19,7 @@ from rich.table import Table
 
 from tests.chaos import trials
 from tests.chaos.clocks import CannotInject
+from tests.chaos.nodes import Torn
 from tests.chaos.play import Scenario, Verdict, play
 from tests.chaos.scenarios import ONE_NODE, SMALL_DISK, THREE_NODES
 from tests.chaos.town import Town
@@ -71,10 +72,11 @@ async def _all(
     for events in sorted({one.events for one in early}, reverse=True):
         async with _town(workers=6, events=events, doors=False) as town:
             tails += [await _run(town, each, kills, seed) for each in early if each.events is events]
-    for nodes, disk_mb in sorted({(one.nodes, one.disk_mb) for one in scenarios} | ({(1, 0)} if late else set())):
-        here = [one for one in scenarios if (one.nodes, one.disk_mb) == (nodes, disk_mb)]
+    kinds: set[tuple[int, int, Torn]] = {(one.nodes, one.disk_mb, one.torn) for one in scenarios}
+    for nodes, disk_mb, torn in sorted(kinds | ({(1, 0, "autoheal")} if late else set())):
+        here = [one for one in scenarios if (one.nodes, one.disk_mb, one.torn) == (nodes, disk_mb, torn)]
         try:
-            async with _town(nodes=nodes, disk_mb=disk_mb) as town:
+            async with _town(nodes=nodes, disk_mb=disk_mb, torn=torn) as town:
                 for scenario in here:
                     for n in range(seed, seed + rounds):
                         verdicts.append(await play(town, scenario, n, short=short))
@@ -98,11 +100,11 @@ async def _run(town: Town, series: trials.Series, kills: int, seed: int) -> tria
 
 @asynccontextmanager
 async def _town(
-    *, nodes: int = 1, workers: int = 3, events: bool = True, doors: bool = True, disk_mb: int = 0
+    *, nodes: int = 1, workers: int = 3, events: bool = True, doors: bool = True, disk_mb: int = 0, torn: Torn = "autoheal"
 ) -> AsyncIterator[Town]:
     folder = Path(tempfile.mkdtemp(prefix="chaos."))
     try:
-        async with Town(folder, nodes=nodes, workers=workers, events=events, doors=doors, disk_mb=disk_mb) as town:
+        async with Town(folder, nodes=nodes, workers=workers, events=events, doors=doors, disk_mb=disk_mb, torn=torn) as town:
             yield town
     finally:
         shutil.rmtree(folder, ignore_errors=True)

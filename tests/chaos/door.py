@@ -21,6 +21,8 @@ class Wire:
         self.role = ""
         """Which of a session's connections it is, as its client says when it introduces itself."""
         self.writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+        """Where it leads; 0: nowhere yet."""
 
 
 class Door:
@@ -47,6 +49,10 @@ class Door:
         assert self._server is not None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    def leads_to(self, port: int) -> bool:
+        """Whether a connection goes there just now."""
+        return any(wire.port == port for wire in self._wires)
 
     def cut(self) -> None:
         """Reset every connection; new ones are let in."""
@@ -100,7 +106,7 @@ class Door:
         self._wires.add(wire)
         try:
             await self._passable(wire)
-            found = await self._reach()
+            found = await self._reach(wire)
             if found is None:
                 writer.transport.abort()
                 return
@@ -114,12 +120,14 @@ class Door:
                 one.close()
             self._wires.discard(wire)
 
-    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    async def _reach(self, wire: Wire) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for port in self.ports:
             try:
-                return await asyncio.open_connection("127.0.0.1", port)
+                found = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
                 continue
+            wire.port = port
+            return found
         return None
 
     async def _forward(

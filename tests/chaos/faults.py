@@ -68,10 +68,10 @@ def _all_doors(town: Town) -> list[Door]:
     return [*_doors([*town.coordinators, *town.workers]), town.producer_door]
 
 
-async def unplug_producer(town: Town, seconds: float) -> None:
+async def unplug_producer(town: Town, seconds: float, role: str = "") -> None:
     """As ``unplug``, of whom nobody runs for."""
     assert town.producer_door is not None
-    await town.producer_door.shut()
+    await town.producer_door.shut(role)
     await asyncio.sleep(seconds)
     await town.producer_door.unshut()
 
@@ -253,22 +253,18 @@ async def policy(town: Town, pattern: str, definition: list[tuple[str, int]], se
     await town.nodes.eval('ok = rabbit_policy:delete(<<"/">>, <<"mistake">>, <<"operator">>).')
 
 
-async def cut_off_node(town: Town, node: int, seconds: float) -> None:
-    """A node and the others do not hear each other, and clients hear all. A network that is torn.
+async def tear(town: Town, links: Sequence[tuple[int, int]], seconds: float) -> None:
+    """Nodes at the two ends of these links do not hear each other, and clients hear all. A network that is torn.
 
     (They are told a wrong cookie of each other, so that they cannot connect anew.)
     """
     nodes = town.nodes
-    for other in range(nodes.count):
-        if other != node:
-            name = nodes.name(other)
-            await nodes.eval(f"erlang:set_cookie('{name}', torn), erlang:disconnect_node('{name}').", node)
-            await nodes.eval(f"erlang:set_cookie('{nodes.name(node)}', torn), erlang:disconnect_node('{nodes.name(node)}').", other)
+    for one, other in (*links, *((b, a) for a, b in links)):
+        name = nodes.name(other)
+        await nodes.eval(f"erlang:set_cookie('{name}', torn), erlang:disconnect_node('{name}').", one)
     await asyncio.sleep(seconds)
-    for one in range(nodes.count):
-        for other in range(nodes.count):
-            if one != other:
-                await nodes.eval(f"erlang:set_cookie('{nodes.name(other)}', '{nodes.cookie}').", one)
+    for one, other in (*links, *((b, a) for a, b in links)):
+        await nodes.eval(f"erlang:set_cookie('{nodes.name(other)}', '{nodes.cookie}').", one)
 
 
 async def restart_node(town: Town, node: int, *, brutal: bool, down_s: float = 0.0) -> None:
@@ -291,10 +287,21 @@ async def stutter_node(town: Town, node: int, stalls_s: float = 1.5, every_s: fl
 
 
 async def freeze_node(town: Town, node: int, seconds: float) -> None:
-    """A broker node is paused (SIGSTOP) longer than its neighbours bear, and goes on."""
+    """A broker node is paused (SIGSTOP), and goes on. Where there are others, whoever is connected to this one is cut off from all
+    who are not, as if unplugged; where there is no other, nobody goes on without anybody."""
+    through = [] if town.nodes.count == 1 else connected_to(town, node)
+    began = time.monotonic_ns()
     town.nodes.pause(node)
     await asyncio.sleep(seconds)
     town.nodes.resume(node)
+    for actor in through:
+        town.harm(actor, "cut off", began, time.monotonic_ns())
+
+
+def connected_to(town: Town, node: int) -> list[Actor]:
+    """Whose sessions go by way of this node."""
+    port = town.nodes.port(node)
+    return [one for one in (*town.coordinators, *town.workers) if one.door is not None and one.door.leads_to(port)]
 
 
 async def restart(town: Town, actors: Sequence[Actor]) -> None:

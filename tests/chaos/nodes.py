@@ -15,7 +15,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from orchestrator.live.embedded import distribution
 from orchestrator.live.embedded.handshake import Answer, knock
@@ -32,10 +32,13 @@ CTL_WITHIN_S = 180.0
 """It starts an Erlang machine of its own: half a second in peace, half a minute on a machine with a load of fifteen."""
 CLUSTER = """\
 net_ticktime = 8
-cluster_partition_handling = autoheal
+cluster_partition_handling = {torn}
 """
-"""A node that falls silent is given up after some 8 s (60 is the default: nobody wants to watch that). ``autoheal``: a node that
-was suspended and woke up believes the others gone; with ``pause_minority`` it stays so until it is restarted (seen on 3.10.8)."""
+"""A node that falls silent is given up after some 8 s (60 is the default: nobody wants to watch that)."""
+Torn = Literal["autoheal", "pause_minority"]
+"""What nodes do that do not hear each other. ``autoheal``: go on, and who loses starts anew when they do. ``pause_minority``: stop
+at once if they are the fewer. A node that was suspended and woke up believes the others gone; with ``pause_minority`` it stays so
+until it is restarted (seen on 3.10.8)."""
 
 
 def found(queue: str) -> str:
@@ -49,7 +52,7 @@ class Nodes:
     ``clock``: theirs. ``disk_mb``: the data of node 0 lies on a disk of its own, so large; CannotInject where there can be none.
     """
 
-    def __init__(self, folder: Path, count: int = 1, clock: Clock | None = None, disk_mb: int = 0) -> None:
+    def __init__(self, folder: Path, count: int = 1, clock: Clock | None = None, disk_mb: int = 0, torn: Torn = "autoheal") -> None:
         self.count = count
         self.clock = clock
         self.disk: SmallDisk | None = None
@@ -63,7 +66,7 @@ class Nodes:
             for n in range(count)
         ]
         found = distribution.find()
-        more = CLUSTER if count > 1 else ""
+        more = CLUSTER.format(torn=torn) if count > 1 else ""
         self._guise = replace(found, home=private_directory(folder / "guise"))
         self._nodes = [
             LocalNode(self._guise, private_directory(folder / f"node{n}"), one, port_mapper=False, more=more)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.chaos import witness
 from tests.chaos.clocks import CannotInject
+from tests.chaos.nodes import Torn
 from tests.chaos.town import Actor, Load, Town
 
 LEASE_S = 5.0
@@ -68,6 +69,8 @@ class Scenario:
     nodes: int = 1
     disk_mb: int = 0
     """The broker's data lies on a disk of its own, so large."""
+    torn: Torn = "autoheal"
+    """What its nodes do that do not hear each other."""
     silence_s: float = 3.0
     """The longest time without any effect that is still as promised, from when a fault that lasts was taken back."""
     loses: bool = False

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -193,6 +194,13 @@ async def _producer_unplugged(scene: Scene) -> None:
     await scene.go_on(1)
 
 
+async def _producer_deaf(scene: Scene) -> None:
+    """What it submits is taken, and run; of the results it hears when the broker has given that connection up, or it heals."""
+    await faults.unplug_producer(scene.town, LEASE_S * (1 if scene.short else 4), "consume")
+    scene.taken_back()
+    await scene.go_on(1)
+
+
 async def _restarted_on_a_slow_broker(scene: Scene) -> None:
     """Acknowledgements that a leader sends as it goes may be lost on a broker that stalls: nothing runs twice for that."""
     slow = asyncio.ensure_future(faults.stutter_node(scene.town, 0))
@@ -217,6 +225,49 @@ async def _workers_restarted(scene: Scene) -> None:
 async def _both_killed(scene: Scene) -> None:
     await faults.kill(scene.town, scene.town.leader, scene.victim())
     await scene.go_on(1)
+
+
+async def _weather(scene: Scene) -> None:
+    """Everything that may happen to one of us, to whoever is not down just now, one more each second; and the broker stalls."""
+    town, dice = scene.town, scene.dice
+    until = time.monotonic() + (10 if scene.short else 60)
+    up = [*town.coordinators, *town.workers]
+    under_way: set[asyncio.Task[None]] = set()
+    stalls = asyncio.ensure_future(faults.stutter_node(town, 0, 0.5, 5.0))
+    try:
+        while time.monotonic() < until:
+            if up:
+                one = up.pop(dice.randrange(len(up)))
+                under_way.add(asyncio.ensure_future(_struck(scene, one, up)))
+            await asyncio.sleep(1)
+        await asyncio.gather(*under_way)
+    finally:
+        stalls.cancel()
+        await asyncio.wait([stalls, *under_way])
+    scene.taken_back()
+
+
+async def _struck(scene: Scene, one: Actor, up: list[Actor]) -> None:
+    """By something that takes some seconds; then it is up again, or on its way."""
+    town, seconds = scene.town, scene.dice.uniform(0.5, 2 * LEASE_S)
+    kind = scene.dice.choice(["killed", "told to end", "paused", "unplugged", "unheard", "deaf", "flaps"])
+    scene.figures[kind] = scene.figures.get(kind, 0) + 1
+    match kind:
+        case "killed":
+            await faults.kill(town, one)
+            await one.start()
+        case "told to end":
+            one.send(signal.SIGTERM)
+            await one.ended()
+            await one.start()
+        case "paused":
+            await faults.pause(town, [one], seconds)
+        case "flaps":
+            await faults.flap(town, one, 3, 0.5)
+        case _:
+            role = "consume" if kind == "deaf" else ""
+            await faults.unplug(town, [one], seconds, role, hears=kind == "unheard")
+    up.append(one)
 
 
 ONE_NODE = [
@@ -244,6 +295,7 @@ ONE_NODE = [
     Scenario("leader unheard", "a route that is wrong one way, for 18 s", _leader_unheard, silence_s=20, short=False),
     Scenario("worker unheard", "the same for a worker, twice its lease", _worker_unheard, short=False),
     Scenario("producer unplugged", "a producer that is cut off", _producer_unplugged, silence_s=10, short=False),
+    Scenario("producer deaf", "a producer that does not hear what becomes of its tasks", _producer_deaf, silence_s=10, short=False),
     Scenario(
         "restarted, slow broker",
         "an update of the orchestrator on a broker that stalls",
@@ -252,9 +304,11 @@ ONE_NODE = [
         short=False,
     ),
     Scenario("coordinators restarted", "an update of the orchestrator", _coordinators_restarted, short=False),
+    Scenario("weather", "a bad minute: something else every second, to somebody", _weather, silence_s=15, short=False),
     Scenario("leader and worker killed", "a machine that had both", _both_killed),
     Scenario("broker restarted", "an update of the broker", brokers.broker_restarted, silence_s=15),
     Scenario("broker killed", "a crash of the broker", brokers.broker_killed, silence_s=15),
+    Scenario("broker pauses", "a broker that hangs for half a lease: nothing may come of it", brokers.broker_naps, short=False),
     Scenario("broker frozen", "a broker that sleeps for 20 s", brokers.broker_frozen, silence_s=15, short=False),
     Scenario("memory alarm", "a broker without memory, for longer than the lease", brokers.memory_alarm, silence_s=90, short=False),
     Scenario("disk alarm", "a broker without disk, for longer than the lease", brokers.disk_alarm, silence_s=75, short=False),
@@ -357,7 +411,28 @@ THREE_NODES = [
     Scenario(
         "node cut off", "a network that is torn between a node and the others for 20 s", brokers.node_cut_off, 3, silence_s=30
     ),
+    Scenario("link cut", "a network that is torn between two of three nodes for 20 s", brokers.link_cut, 3, silence_s=30),
+    Scenario("all apart", "a network that is gone: no node hears another for 10 s", brokers.all_apart, 3, silence_s=30),
+    Scenario("all nodes killed", "a crash of all of them at once", brokers.all_nodes_killed, 3, silence_s=30),
+    Scenario("node pauses", "a broker node that sleeps for half a lease", brokers.node_naps, 3, silence_s=5),
+    Scenario("25 leaders", "a leader that is cut off whenever it has begun", brokers.leaders_come_and_go, 3, silence_s=10),
     Scenario("node frozen", "a broker node that sleeps for 20 s and goes on", brokers.node_frozen, 3, silence_s=30),
+    Scenario(
+        "minority pauses",
+        "the same as 'node cut off', of nodes that stop rather than go on alone",
+        brokers.node_cut_off,
+        3,
+        torn="pause_minority",
+        silence_s=30,
+    ),
+    Scenario(
+        "all pause",
+        "no node hears another for 10 s, and all of them stop",
+        brokers.all_apart,
+        3,
+        torn="pause_minority",
+        silence_s=30,
+    ),
     Scenario(
         "everything rolls", "an update of everything under load, one after the other", brokers.everything_rolls, 3, silence_s=15
     ),

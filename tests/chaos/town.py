@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 from orchestrator.client import Client, Handle, OrchestratorError
 from tests.chaos.clocks import Clock, Clocks
 from tests.chaos.door import Door
-from tests.chaos.nodes import Nodes
+from tests.chaos.nodes import Nodes, Torn
 from tests.chaos.witness import Harm
 
 ROOT = Path(__file__).parents[2]
@@ -151,12 +151,13 @@ class Town:
         events: bool = True,
         doors: bool = True,
         disk_mb: int = 0,
+        torn: Torn = "autoheal",
     ) -> None:
         self.folder = folder
         self.witness = folder / "witness"
         self.witness.touch()
         self.clocks = Clocks(folder)
-        self.nodes = Nodes(folder / "nodes", nodes, self.clocks.clock("nodes"), disk_mb)
+        self.nodes = Nodes(folder / "nodes", nodes, self.clocks.clock("nodes"), disk_mb, torn)
         self.coordinators: list[Actor] = []
         self.workers: list[Actor] = []
         self.harms: list[Harm] = []
