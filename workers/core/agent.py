@@ -26,7 +26,7 @@ from typing import Any
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.messages import Leave
 from workers.core import rules
-from workers.core.commands import CloseConnection, Command, Connect, Finish, Publish
+from workers.core.commands import CloseConnection, Command, Connect, Finish, Publish, Word
 from workers.core.drain import Drain
 from workers.core.events import (
     Connected,
@@ -68,8 +68,12 @@ class Agent:
         self._former = Former()
         self._now_ns: Nanos = 0
         self._connect_ns: Nanos = 0
+        self._answer_by_ns: Nanos = 0
+        """Until when one that announces itself waits for a coordinator."""
         self._failures = 0
         """Connections lost or not got since the last sync."""
+        self._unanswered = 0
+        """Incarnations in a row that no coordinator has answered."""
         self._told_still_stopping = False
         self._heeds: dict[type[Any], Callable[[Nanos, Any], None]] = {
             Ordered: self._ordered,
@@ -111,6 +115,7 @@ class Agent:
         due_ns = self.work.holdings.next_timeout_ns()
         if self.incarnation is not None:
             due_ns = _sooner(due_ns, self.incarnation.deadline_ns())
+            due_ns = _sooner(due_ns, self._answer_by_ns if self.phase == "announcing" else None)
         elif self.phase == "offline" and rules.may_connect(len(self.work.holdings)):
             due_ns = _sooner(due_ns, self._connect_ns)
         if self.drain is not None and self.phase != "fenced":
@@ -155,7 +160,7 @@ class Agent:
             self._drain(now_ns, self.limits.grace_ns, "the coordinator ordered it")
         if mine.epoch and self.phase == "announcing":
             self._to("serving")
-            self._failures = 0
+            self._failures = self._unanswered = 0
         self.highest_epoch = mine.highest_epoch
 
     def _connected(self, now_ns: Nanos, event: Connected) -> None:
@@ -169,6 +174,8 @@ class Agent:
         self.incarnation = Incarnation(
             name, self.highest_epoch, now_ns, self.profile, self.limits, self._random, self.work, self._out, self._former.names
         )
+        patience_ns = min(self.limits.answer_ns << min(self._unanswered, _DOUBLINGS_MAX), self.limits.answer_max_ns)
+        self._answer_by_ns = now_ns + patience_ns
 
     def _disconnected(self, now_ns: Nanos, event: Disconnected) -> None:
         if self.phase in ("offline", "finished"):
@@ -187,10 +194,16 @@ class Agent:
     def _heed_window(self, now_ns: Nanos) -> None:
         """R6: before anything else of a step."""
         if self.incarnation is not None and self.incarnation.missed(now_ns):
-            reason = "the window was missed"
-            self._out.tell("window_missed", self._end_incarnation(reason))
-            self._to("fenced")
-            self._out.do(CloseConnection(reason))
+            self._fence("window_missed", "the window was missed")
+        elif self.phase == "announcing" and now_ns >= self._answer_by_ns:
+            # Perhaps nobody coordinates; or we do not hear, for a broker's node that fails may take a queue away and tell nobody.
+            self._unanswered += 1
+            self._fence("unanswered", "no coordinator has answered")
+
+    def _fence(self, word: Word, reason: str) -> None:
+        self._out.tell(word, self._end_incarnation(reason))
+        self._to("fenced")
+        self._out.do(CloseConnection(reason))
 
     def _end_incarnation(self, reason: str) -> int:
         """R5: what is unfinished is stopped and never spoken of; reports are kept. Returns how many were unfinished."""

@@ -70,6 +70,7 @@ Word: TypeAlias = Literal[
     "joined",  # number: the epoch that is obeyed from now on
     "epoch_refused",  # number: the lower epoch that asked
     "window_missed",  # number: unfinished attempts that are stopped
+    "unanswered",
     "cut_off",  # number: unfinished attempts that are stopped; text: why
     "still_stopping",  # number: handlers that were told to stop and keep the agent from coming back
     "no_work",  # text: why, as the coordinator says

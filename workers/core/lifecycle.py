@@ -15,7 +15,7 @@ offline     no connection; what was unfinished is being stopped; backoff runs
 connecting  one is being opened
 announcing  connected; no leader has answered
 serving     a leader's sync was answered: its epoch is obeyed
-fenced      the window was missed: nothing is heard or said any more; the connection is being closed
+fenced      the window was missed, or nobody answered: nothing is heard or said any more; the connection is being closed
 leaving     goodbye was said; the connection is being closed
 finished    over
 """
@@ -23,7 +23,7 @@ finished    over
 PHASES: dict[Phase, frozenset[Phase]] = {
     "offline": frozenset({"connecting", "finished"}),
     "connecting": frozenset({"announcing", "offline", "leaving", "finished"}),
-    "announcing": frozenset({"serving", "offline", "leaving", "finished"}),
+    "announcing": frozenset({"serving", "fenced", "offline", "leaving", "finished"}),
     "serving": frozenset({"fenced", "offline", "leaving", "finished"}),
     "fenced": frozenset({"offline", "finished"}),
     "leaving": frozenset({"finished"}),

@@ -43,6 +43,7 @@ CATALOGUE: Mapping[str, Line] = {
         "no coordinator has heard us within the lease: what was unfinished is stopped and runs elsewhere; coming back anew",
         "unfinished",
     ),
+    "unanswered": Line(INFO, "no coordinator has answered; coming back anew, should our queue be lost: if none runs, start one"),
     "cut_off": Line(
         WARNING,
         "the connection is lost: what was unfinished is stopped and runs elsewhere; finished reports are kept",

@@ -192,6 +192,29 @@ def test_paused_window_missed_resumed_starts_nothing_and_comes_back_new() -> Non
     assert stage.reports() == []
 
 
+def test_who_is_not_answered_comes_back_new_less_and_less_often() -> None:
+    """Its queue may be gone, and nobody have told it; or nobody coordinates. Once it is answered it is as impatient as ever."""
+    stage = Stage()
+    waited = []
+    for _ in range(6):
+        stage.wait(NS_PER_S)
+        assert stage.done(Connect)
+        stage.connect()
+        began_ns = stage.now_ns
+        while not stage.done(CloseConnection):
+            stage.wait(NS_PER_S)
+        waited.append(round((stage.now_ns - began_ns) / NS_PER_S))
+        assert "unanswered" in stage.told()
+        stage.lose("closed")
+        stage.forget()
+        if len(waited) == 5:
+            stage.wait(3 * NS_PER_S)
+            stage.connect()
+            stage.sync(1)
+            stage.lose("reset")
+    assert waited == [5, 10, 20, 40, 60, 5]
+
+
 def test_a_window_that_runs_out_ends_the_incarnation_on_time() -> None:
     """Nobody echoes any more: running work is stopped when the window closes, not when somebody next speaks."""
     stage = fresh()

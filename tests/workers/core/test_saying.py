@@ -326,6 +326,7 @@ def test_beats_are_jittered_but_on_time() -> None:
     stage = Stage(limits=Limits(beat_jitter=0.1), seed=3)
     stage.step(TimePassed())
     stage.connect()
+    stage.sync(1)
     times = []
     for _ in range(50):
         stage.now_ns = stage.agent.next_deadline()
