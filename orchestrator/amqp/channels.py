@@ -66,6 +66,11 @@ class PublishChannel:
         return future
 
     @property
+    def oldest(self) -> int:
+        """Number of the first of these; 0: there is none."""
+        return next(iter(self._pending), 0)
+
+    @property
     def pending(self) -> int:
         """Publishes that the broker has not answered."""
         return len(self._pending)

@@ -84,13 +84,14 @@ class Link:
         ssl_context: ssl.SSLContext | None = None,
         on_blocked: Callable[[bool, str], None] | None = None,
         on_returned: Callable[[str, str], None] | None = None,
+        look_s: float | None = None,
     ) -> Link:
         """Open a session. ``name`` is what operators see of it, with the connection's role behind, and, where agents consume, their
         ``incarnation``: so the broker's word on how that connection ended is known for theirs (``deaths``).
 
         ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the opening of each
         connection, which takes four round trips, and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins
-        and ends. With ``on_returned`` the link can ``tell``. Raises CannotConnect.
+        and ends. With ``on_returned`` the link can ``tell``. ``look_s`` is as for ``Publishers.watch``. Raises CannotConnect.
         """
         link = cls(name, timeout_s, on_blocked, on_returned)
         link.shard = shard
@@ -108,6 +109,7 @@ class Link:
         except BaseException:
             await link.close()
             raise
+        link._publishers.watch(link._connections.get("publish"), look_s, link._break)
         return link
 
     async def _connect(self, role: Role, name: str, url: str, heartbeat_s: int, ssl_context: ssl.SSLContext | None) -> None:
@@ -129,8 +131,6 @@ class Link:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    # ---------------------------------------------------------------------------------------------------- what it is
 
     @property
     def server_version(self) -> str:

@@ -11,8 +11,11 @@ from typing import Unpack
 from orchestrator.amqp.channels import PublishChannel, SoftChannel
 from orchestrator.amqp.connection import Connection
 from orchestrator.amqp.delivery import How, Published
-from orchestrator.amqp.errors import Broken
-from orchestrator.amqp.requests import Subject, asking
+from orchestrator.amqp.errors import Broken, BrokenBy, LinkError
+from orchestrator.amqp.requests import Requests, Subject, asking
+
+LOOKS = 3
+"""How often the broker must have answered something else before a publish is given up."""
 
 
 class Publishers:
@@ -33,6 +36,7 @@ class Publishers:
         self._on_returned = on_returned
         self._firm: dict[str, PublishChannel] = {}
         self._soft: SoftChannel | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def open(self, role: str, connection: Connection) -> None:
         """Raises LinkLost, NoAnswer."""
@@ -65,7 +69,34 @@ class Publishers:
             raise ValueError("this link was opened without anybody to hear of what comes back")
         self._soft.tell(exchange, key, body, note, mandatory=mandatory, persistent=False)
 
+    def watch(self, connection: Connection | None, every_s: float | None, on_unanswered: Callable[[Broken], None]) -> None:
+        """Have a session end that waits for an answer which never comes: ``every_s`` says how often to look, None not to. It is for
+        whoever loses nothing with a session."""
+        if connection is not None and every_s is not None:
+            self._watching = asyncio.create_task(self._watch(connection, every_s, on_unanswered))
+
+    async def _watch(self, connection: Connection, every_s: float, on_unanswered: Callable[[Broken], None]) -> None:
+        """A broker that answers what was asked behind a publish, again and again, but not the publish, never will: what was said
+        of it went with a node of a quorum queue (seen on 3.10.8, of one that froze). Whoever waits for that answer would wait for
+        ever; in a new session he says it again."""
+        firm, behind = self._firm["publish"], Requests(connection, self._broken, self._timeout_s)
+        looked = oldest = 0
+        while looked < LOOKS or firm.oldest != oldest:
+            await asyncio.sleep(every_s)
+            if connection.blocked or firm.oldest != oldest or not oldest:
+                looked, oldest = 0, firm.oldest
+                continue
+            try:
+                await behind.knock()
+                looked += 1
+            except LinkError:
+                looked = 0  # it does not read: a slow link
+        why = f"a message was not answered, and what was asked behind it was, {LOOKS} times"
+        on_unanswered(Broken(BrokenBy.CONNECTION, "the connection to publish", why))
+
     def lose(self) -> None:
         """The session is over: nobody will answer."""
         for firm in self._firm.values():
             firm.lose()
+        if self._watching is not None:
+            self._watching.cancel()

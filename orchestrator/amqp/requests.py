@@ -93,6 +93,11 @@ class Requests:
                 if not channel.is_closed:
                     await channel.close()
 
+    async def knock(self) -> None:
+        """Returns when the broker has read all that was said before on this connection. Raises NoAnswer, LinkLost."""
+        async with self._channel(Subject("Opening a channel", "")):
+            pass
+
     async def declare(self, topology: Topology) -> None:
         """Declare what is not there; what is there must be the same. Raises TopologyMismatch, AccessRefused,
         QueueLocked."""

@@ -50,6 +50,8 @@ LOOK_MOST_S = 1.0
 
 BOUND_S = 5.0
 """How often to look whether our queue is bound still. It costs the broker a channel and a message."""
+ANSWERED_S = 10.0
+"""How often to look whether the broker has forgotten to answer a submission; the third time the session is given up."""
 PROBE = codec.encode(Results([]))
 
 
@@ -66,7 +68,7 @@ class Sessions:
         """Messages in our queue that are neither results nor answers, or cannot be read. They are ignored."""
         self.crash: BaseException | None = None
         """The mistake of ours that ended it."""
-        self._open_link = partial(Link.open, url, name=name, ssl_context=ssl_context, on_blocked=self._blocked)
+        self._open_link = partial(Link.open, url, name=name, ssl_context=ssl_context, on_blocked=self._blocked, look_s=ANSWERED_S)
         self._nonce = nonce
         self._dice = dice
         self._tell = tell

@@ -13,7 +13,9 @@ import pytest
 
 from orchestrator.amqp import Link, Published, channels
 from orchestrator.amqp.errors import BrokenBy, CannotConnect, Fault, NoAnswer
+from orchestrator.amqp.publishers import LOOKS
 from orchestrator.amqp.topology import TASKS, intake, intake_queue
+from orchestrator.live.embedded import EmbeddedBroker
 from tests.amqp.conftest import BASE, Basket
 from tests.amqp.proxy import Proxy
 from tests.chaos.door import Door
@@ -66,6 +68,39 @@ async def test_a_request_that_gets_no_answer_ends_in_time(amqp_url: str) -> None
         with pytest.raises(NoAnswer, match="may still happen"):
             await link.stat(GPU)
         proxy.release()
+
+
+async def test_a_publish_that_is_never_answered_ends_the_session(broker: EmbeddedBroker, amqp_url: str) -> None:
+    """Its queue hangs, and the broker answers everything else: who asked for that is told. What comes after is answered again."""
+    vhost = urlsplit(amqp_url).path.removeprefix("/")
+    process = f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{GPU}">>)), P = amqqueue:get_pid(Q)'
+    async with await Link.open(amqp_url, name="patient") as patient, await Link.open(amqp_url, name="test", look_s=0.1) as link:
+        await link.declare(BASE)
+        await link.declare(intake("gpu"))
+        assert await link.publish(TASKS, "gpu", b"before") is Published.CONFIRMED
+        await broker.ctl("eval", f"{process}, sys:suspend(P).")
+        try:
+            asked = [one.send(TASKS, "gpu", b"lost") for one in (patient, link)]
+            assert await asyncio.wait_for(asked[1], 30) is Published.LOST
+            assert "a message was not answered" in str(await link.broken)
+            assert not asked[0].done()
+            assert not patient.is_broken
+        finally:
+            await broker.ctl("eval", f"{process}, sys:resume(P).")
+        assert await asyncio.wait_for(asked[0], 30) is Published.CONFIRMED
+
+
+async def test_who_is_answered_in_the_end_keeps_his_session(amqp_url: str) -> None:
+    """A broker that does not read, or that has nothing to answer, is no reason: only one that answers everything else."""
+    async with await Link.open(amqp_url, name="operator") as operator:
+        await operator.declare(BASE)
+    async with Proxy(amqp_url) as proxy, await Link.open(proxy.url, name="test", look_s=0.05, timeout_s=1) as link:
+        proxy.hold()
+        sent = link.send(TASKS, "nobody", b"x")
+        await proxy.held_back(21 + (LOOKS + 1) * 16)  # that answer, and those to more looks than would be enough
+        assert not link.is_broken
+        proxy.release()
+        assert await asyncio.wait_for(sent, 30) is Published.CONFIRMED
 
 
 async def test_bytes_that_come_one_by_one_are_understood(amqp_url: str) -> None:

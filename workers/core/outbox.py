@@ -38,6 +38,7 @@ class Kept(Struct, frozen=True):
 
 
 class _UnderWay(Struct, frozen=True):
+    since_ns: Nanos
     token: int
     reports: tuple[Attempt, ...]
     checkpoints: tuple[Checkpoint, ...]
@@ -143,7 +144,10 @@ class Outbox:
         self.owed = dict.fromkeys(self.kept)
 
     def owe_unheard(self, now_ns: Nanos) -> None:
-        """Send again what left long ago and nobody has released: its queue may have been emptied, or the release was lost."""
+        """Send again what left long ago and nobody has released: its queue may have been emptied, the release was lost, or with a
+        node of the broker its answer to the publish."""
+        if self.under_way is not None and now_ns - self.under_way.since_ns >= self._limits.resend_ns:
+            self.flushed(self.under_way.token, False, now_ns)
         for attempt, said_ns in list(self._said.items()):
             if now_ns - said_ns < self._limits.resend_ns:
                 return
@@ -191,7 +195,7 @@ class Outbox:
             self._said[report.attempt] = now_ns
         for checkpoint in checkpoints:
             del self.checkpoints[checkpoint.attempt]
-        self.under_way = _UnderWay(self._next_token(), tuple(report.attempt for report in reports), tuple(checkpoints))
+        self.under_way = _UnderWay(now_ns, self._next_token(), tuple(report.attempt for report in reports), tuple(checkpoints))
         return reports, checkpoints
 
     def take_notes(self, now_ns: Nanos) -> list[Note]:

@@ -85,7 +85,7 @@ class Witness:
         self.published: set[Attempt] = set()
         """Reported at least once and not released."""
         self.stops_owed: set[Attempt] = set()
-        self.durable_token = self.soft_token = 0
+        self.durable_token = self.soft_token = self.durable_ns = 0
         self.over = False
 
     def before(self, now_ns: int, event: Event) -> None:
@@ -196,9 +196,10 @@ class Witness:
                     finished = {item.attempt for item in message.attempts if item.state == "finished"}
                     assert finished >= self.kept, self.tell(f"has forgotten {self.kept - finished}")
             case Reports(items=items):
-                assert not self.durable_token, self.tell("two publishes of reports under way")
+                given_up = now_ns - self.durable_ns >= self.agent.limits.resend_ns
+                assert not self.durable_token or given_up, self.tell("two publishes of reports under way")
                 assert self.epoch, self.tell("reports before a sync")
-                self.durable_token = token
+                self.durable_token, self.durable_ns = token, now_ns
                 self.flying = {report.attempt for report in items}
                 self.published |= self.flying
                 for report in items:

@@ -321,6 +321,23 @@ def test_the_load_is_the_granted_share_of_the_slots() -> None:
     assert stage.all_said(Beat)[-1].load == 0.5
 
 
+def test_a_report_whose_publish_is_never_answered_is_sent_again() -> None:
+    """A node of the broker took the answer along: what is said next must not wait for it. The old answer means nothing any more."""
+    stage = fresh()
+    stage.start(1, 1)
+    stage.step(JobDone(Attempt(1, 1), b"\x01"))
+    lost = stage.witness.durable_token
+    for _ in range(33):
+        stage.echo(1)
+        stage.wait(NS_PER_S)
+    assert stage.reports() == [("done", 1), ("done", 1)]
+    stage.step(Flushed(lost, False))
+    stage.flush()
+    assert stage.reports() == [("done", 1), ("done", 1)]
+    stage.orders(1, release=[Attempt(1, 1)])
+    assert not stage.agent.work.outbox.kept
+
+
 def test_beats_are_jittered_but_on_time() -> None:
     """A thousand agents started together spread out; none is late by more than its share."""
     stage = Stage(limits=Limits(beat_jitter=0.1), seed=3)
