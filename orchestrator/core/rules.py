@@ -161,12 +161,19 @@ def r15_same_ledger(last: tuple[str, int], entry: Entry) -> bool:
     return last == (entry.by, entry.number)
 
 
-def r15_knows_more(known: tuple[int, int], restored: tuple[int, int]) -> bool:
+def r15_knows_more(known: tuple[int, int], restored: tuple[int, int], lacks: bool) -> bool:
     """Whether a memory of a lost ledger (highest epoch, first offset not read) has what nobody has written again yet.
 
-    Books are what the ledger said up to a place, so of two memories one contains the other: a later reign, or a later place.
+    Books are what the ledger said up to a place, so of two memories of one ledger one contains the other: a later reign, or a later
+    place. Of two that were lost one after another neither may; so what is remembered, and the ledger ``lacks``, counts too.
     """
-    return known > restored
+    return known > restored or lacks
+
+
+def r15_lately_read(now: Nanos, read_ns: Nanos, window_ns: Nanos) -> bool:
+    """Whether a memory of a lost ledger is so young that all which has ended since is known still (R11): what it says lives, and
+    nobody knows, was not written again then, however much is said to be."""
+    return now - read_ns < window_ns // 2
 
 
 def r15_may_remind(now: Nanos, opened: Nanos, led: bool, remind_ns: Nanos) -> bool:

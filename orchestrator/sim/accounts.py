@@ -140,7 +140,7 @@ class Accounts:
             case Claim():
                 self.writing.claimed(fact, self.epoch)
             case Restored():
-                return self.writing.restored(fact, self.gone, self.number - 1)
+                return self.writing.restored(fact, self.gone)
         return None
 
     def _carried(self, offset: int, entry: Entry, fact: Carried) -> str | None:

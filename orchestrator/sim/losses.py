@@ -57,17 +57,14 @@ class Gone:
         """Tasks of which somebody living knows what the ledger does not say."""
         return [f"{task} ({', '.join(sorted({name for name, _ in one.known_to}))})" for task, one in self._all() if one.known_to]
 
-    def missing(self, by: str, extent: Extent, number: int) -> list[str]:
-        """Tasks of which something is not written again, though this coordinator, which knows so much of that ledger, knows it."""
-        return sorted({task for task, one in self._all() if one.extent <= extent and (one.number == number or one.knows(by))})
+    def missing(self, by: str, extent: Extent) -> list[str]:
+        """Tasks of which something is not written again, though this coordinator knows it. (What others know of another ledger that
+        was lost, and it does not, they are to write.)"""
+        return sorted({task for task, one in self._all() if one.extent <= extent and one.knows(by)})
 
-    def restored(self, extent: Extent, number: int) -> None:
-        """All that whoever knows so much of that ledger knows is written again. What is left of it stood in earlier ones: who was
-        away meanwhile and remembers it takes it for written, too (two losses in a row)."""
+    def restored(self, extent: Extent) -> None:
+        """All that whoever knows so much of a ledger knows is written again."""
         self.queues = {name: one for name, one in self.queues.items() if one.extent > extent}
-        for _, one in self._all():
-            if one.extent <= extent and one.number != number:
-                one.known_to.clear()
 
     def forget(self, life: Life) -> None:
         """That process is dead."""
@@ -154,14 +151,14 @@ class Writing:
         """Somebody leads from here."""
         self.nonce, self.epoch, self.carried = claim.nonce, epoch, False
 
-    def restored(self, said: Restored, gone: Gone, number: int) -> str | None:
+    def restored(self, said: Restored, gone: Gone) -> str | None:
         """Its writer says that it has written all it remembers; gives what is untrue about it."""
         if said.nonce != self.nonce:
             return None  # carried forward, or of a leader that is deposed
         self.carried = False
         if self.epoch <= said.known_epoch:
             return f"{said.by} reigns as {self.epoch} and remembers {said.known_epoch} (R2)"
-        if missing := gone.missing(said.by, (said.known_epoch, said.up_to), number):
+        if missing := gone.missing(said.by, (said.known_epoch, said.up_to)):
             return f"{said.by} says it has written all up to {said.up_to}, and of {missing[:5]} the ledger says nothing (R15)"
-        gone.restored((said.known_epoch, said.up_to), number)
+        gone.restored((said.known_epoch, said.up_to))
         return None

@@ -88,10 +88,16 @@ MUTANTS: dict[str, Broken] = {
     "R15: a ledger made anew is the old one": ("r15_same_ledger", lambda last, entry: True, "ledger_made_anew"),
     "R15: whoever speaks first knows all": (
         "r15_knows_more",
-        lambda known, restored: not any(restored),
+        lambda known, restored, lacks: not any(restored),
         "ledger_deleted_while_cut_off",
     ),
-    "R15: nobody remembers": ("r15_knows_more", lambda known, restored: False, "ledger_deleted"),
+    "R15: nobody remembers": ("r15_knows_more", lambda known, restored, lacks: False, "ledger_deleted"),
+    "R15: a place in one ledger tells of another": (
+        "r15_knows_more",
+        lambda known, restored, lacks: known > restored,
+        "ledger_tail_lost_twice_apart",
+    ),
+    "R15: what lived long ago lives": ("r15_lately_read", lambda now, read_ns, window_ns: True, "ledger_deleted_long_after"),
     "R15: who led last is not waited for": (
         "r15_may_remind",
         lambda now, opened, led, remind_ns: True,

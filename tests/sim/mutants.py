@@ -105,7 +105,7 @@ MUTANTS: dict[str, Mutant] = {
     "R14 never-overlap ends at once": (core, "r14_end_now", lambda *_: True),
     "R15 what was cut off unread is not missed": (core, "r15_unbroken", lambda expected, found: True),
     "R15 where a note stands the ledger is ours": (memory, "is_another", lambda desk, offset: False),
-    "R15 nobody remembers a ledger that is lost": (core, "r15_knows_more", lambda known, restored: False),
+    "R15 nobody remembers a ledger that is lost": (core, "r15_knows_more", lambda known, restored, lacks: False),
     "R15 what lives is written again before who may hold it": (memory, "_all", _holders_last),
     "R16 who follows runs": (core, "r16_may_start", lambda keys, task: True),
     "R16 a key holds nothing": (core, "r16_follows", lambda hold, task, at_ns, kept: False),

@@ -188,6 +188,8 @@ class Custody:
             queues = {record.reply_to: 0} if record.reply_to else {}
             if record.former:
                 queues |= {queue: 0 for queue in record.former if queue}
+            if fact.reply_to:  # of a ledger that was lost: who waits for it here may be another
+                queues[fact.reply_to] = 0
         if fact.hold is not None and fact.task not in self.keys.by_task:
             claims.restore(self, fact.task, fact.hold, fact.at_ns)
         self.graveyard.bury(name, grave, heirs=fact.heirs)

@@ -1,10 +1,11 @@
 """The ledger is gone, and we remember it: what lived is written again.
 
 Law: what is written again are facts that were *read* from the ledger that is gone (R15): its books up to a place, whoever led. So
-of two memories one contains the other, and whoever remembers most must have the last word: who led last goes first, others wait a
-while for that one; who finds that less was written again than it remembers claims, and adds the rest. Facts are monotone, so two
-that write do no harm. It is written between a claim and the reign that it begins, so that the reign finds everything as if it had
-stood before the claim: who may hold work is asked (R2), its tasks wait for the answers (R3), what is owed is sent again (R7).
+of two memories of one ledger one contains the other, and whoever remembers most must have the last word: who led last goes first,
+others wait a while for that one; who finds that less was written again than it remembers claims, and adds the rest. Facts are
+monotone, so two that write do no harm. It is written between a claim and the reign that it begins, so that the reign finds
+everything as if it had stood before the claim: who may hold work is asked (R2), its tasks wait for the answers (R3), what is owed
+is sent again (R7).
 
 Who knows nothing of a ledger, and finds that it was made anew, or that somebody began to write it again and did not finish, waits
 still longer: leading, it would recall all that agents run.
@@ -21,6 +22,7 @@ from msgspec.structs import replace
 
 from orchestrator.core import rules
 from orchestrator.core.custody.custody import Custody, Reign
+from orchestrator.core.custody.graveyard import LEAST_WINDOW_NS
 from orchestrator.core.custody.past import Memory, Reminding
 from orchestrator.core.custody.records import Grave, Owed, Record
 from orchestrator.core.custody.sizes import fact_bytes
@@ -41,7 +43,7 @@ def remember(desk: Desk) -> list[Memory]:
     """What this desk knows of the ledger that is lost, and remembered of others before."""
     books = desk.custody
     led = books.reign is not None and books.reign.offset == desk.claim
-    return [*desk.past.memories, Memory(books, led)] if books.next_offset else desk.past.memories
+    return [*desk.past.memories, Memory(books, led, desk.past.read_ns)] if books.next_offset else desk.past.memories
 
 
 def is_another(desk: Desk, offset: int) -> bool:
@@ -55,14 +57,27 @@ def is_another(desk: Desk, offset: int) -> bool:
 
 def pending(desk: Desk) -> bool:
     """Whether we remember what nobody has written again."""
-    desk.past.memories = [one for one in desk.past.memories if rules.r15_knows_more(one.extent, desk.custody.restored_to)]
+    to, memories = desk.custody.restored_to, desk.past.memories
+    desk.past.memories = [one for one in memories if rules.r15_knows_more(one.extent, to, _lacks(desk, one))]
     return bool(desk.past.memories)
+
+
+def _lacks(desk: Desk, one: Memory) -> bool:
+    """Whether the ledger lacks what this memory says of tasks, though as much as it knows may be said to be written: of two ledgers
+    that were lost whoever wrote them again knew more of the one, and nothing of the other."""
+    window_ns = min(desk.config.dedup_ns, LEAST_WINDOW_NS)
+    if not rules.r15_lately_read(desk.now_ns, one.read_ns, window_ns):
+        return False
+    books, old = desk.custody, one.books
+    return not all(_known(task, books) for task in old.live) or not books.live.keys().isdisjoint(old.graves)
 
 
 def due(desk: Desk, now: Nanos) -> bool:
     """Whether it is our turn to say it; or to lead without, for nobody has said anything."""
-    waits = pending(desk) or (lacking(desk) and desk.past.token_held)
-    return waits and rules.r15_may_remind(now, desk.past.opened_ns, _led(desk), _patience_ns(desk))
+    past = desk.past
+    if not (past.memories or past.token_held) or not rules.r15_may_remind(now, past.opened_ns, _led(desk), _patience_ns(desk)):
+        return False
+    return pending(desk) or (lacking(desk) and past.token_held)
 
 
 def due_ns(desk: Desk) -> Nanos | None:
@@ -238,6 +253,7 @@ def _ended(task: TaskId, grave: Grave, old: Custody, alive: list[Record]) -> Ite
     hold, heirs = old.keys.said(task), task in old.graveyard.pinned
     if said is None:
         yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
+        yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in queues)
         return
     if owed is None and not queues:
         yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, said.value, said.error, hold, heirs)

@@ -17,6 +17,8 @@ class Memory:
     books: Custody
     led: bool
     """The last claim in them is our own."""
+    read_ns: Nanos
+    """When the last entry was read."""
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -46,6 +48,8 @@ class Past:
     """It is being written."""
     opened_ns: Nanos = 0
     """When this session began."""
+    read_ns: Nanos = 0
+    """When an entry of the ledger was last read."""
     token_held: bool = False
     """We were given the hint that nobody leads, and did not claim: somebody else may remember more of a ledger that is gone."""
     met: bool = False

@@ -48,7 +48,7 @@ def read(desk: Desk, now: Nanos, event: Read) -> None:
     desk.custody.read_to(offset, entry.replay_from)
     desk.custody.last = entry.by, entry.number
     desk.past.anew = desk.past.anew or not (offset or entry.number or entry.facts)
-    desk.stirred_ns = now
+    desk.stirred_ns = desk.past.read_ns = now
     desk.custody.epoch = max(desk.custody.epoch, entry.epoch)
     flight = desk.flight
     index = 0
@@ -383,7 +383,7 @@ def restored(desk: Desk, now: Nanos, fact: Restored, offset: int) -> None:
     reminding = desk.past.reminding
     if reminding is None or fact.nonce != desk.nonce:
         return
-    desk.past.reminding = None
+    desk.past.reminding, desk.past.memories = None, []
     desk.note("restored", live=fact.live, ended=fact.ended, read_to=fact.up_to, led=fact.led)
     leadership.begin_reign(desk, now, reminding.reign.epoch, reminding.reign.offset)
 
