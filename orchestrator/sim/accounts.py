@@ -197,15 +197,22 @@ class Accounts:
         """A child ends because of its parents only as one of its edges has it, and is not done against any (R13)."""
         edges = self.accepted[fact.task][1].after if fact.task in self.accepted else ()
         missed = {edge.on_failure for edge in edges if edge.task in self.ended and self.ended[edge.task].fact.outcome != "done"}
-        if fact.outcome == "skipped" and "skip" not in missed:
+        asked = missed | self._asked_by_lost(fact.task)
+        if fact.outcome == "skipped" and "skip" not in asked:
             return f"{fact.task} is skipped, and no parent of it asks for that"
-        if fact.outcome == "failed" and _of_parents(fact) and "fail" not in missed:
+        if fact.outcome == "failed" and _of_parents(fact) and "fail" not in asked:
             return f"{fact.task} failed with its parents, and none asks for that"
         if fact.outcome == "done" and not missed <= {"continue"}:
             return f"{fact.task} is done, though a parent of it is not"
         if fact.outcome == "done" and not all(edge.task in self.ends for edge in edges):
             return f"{fact.task} is done before its parents have ended"
         return None
+
+    def _asked_by_lost(self, name: str) -> set[str]:
+        """What parents ask for whose ends are lost: who had read them, and does not know that, may say what follows."""
+        edges = self.tasks[name].after if name in self.tasks else ()
+        lost = [edge for edge in edges if edge.task in self.ends and (edge.task in self.gone.ends or edge.task in self.gone.again)]
+        return {edge.on_failure for edge in lost if self.ends[edge.task].outcome != "done"}
 
     def _odd_end(self, fact: Ended) -> str | None:
         name = fact.task

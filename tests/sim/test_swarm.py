@@ -42,6 +42,7 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    2_001_902: "a law that was wrong: a child's end, written late into a ledger made anew, follows from what the old one said",
     1_900_149: "a law that was wrong: of two late copies one runs when the cache has lost its result, and the other is told that",
     801_385: "a law that was wrong: what was cancelled in a lost ledger may be said to have ended so by who had read that",
     700_550: "submitted again to a ledger made anew, a task was said to be over by who remembered it, and nobody heard how",

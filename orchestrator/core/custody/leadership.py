@@ -247,6 +247,8 @@ def step_down(desk: Desk) -> None:
     desk.settled.clear()
     desk.touched.clear()
     desk.keeping.void()
+    late = [name for name, one in desk.ending.items() if one.task.deadline_ns is not None and one.task.deadline_ns <= desk.now_ns]
+    desk.missed |= dict.fromkeys(late)  # that they have expired may not have been written, and is looked at once
     desk.ending.clear()
 
 

@@ -77,13 +77,13 @@ def due(desk: Desk, now: Nanos) -> bool:
     past = desk.past
     if not (past.memories or past.token_held) or not rules.r15_may_remind(now, past.opened_ns, _led(desk), _patience_ns(desk)):
         return False
-    return pending(desk) or (lacking(desk) and past.token_held)
+    return pending(desk) or past.token_held
 
 
 def due_ns(desk: Desk) -> Nanos | None:
     """When it will be, at the latest; none: never."""
     past = desk.past
-    if not past.memories and not (lacking(desk) and past.token_held):
+    if not (past.memories or past.token_held):
         return None
     return past.opened_ns + _patience_ns(desk) // (10 if _led(desk) else 1)
 

@@ -85,8 +85,6 @@ def _prove(desk: Desk, instance: Instance) -> None:
         _take_needs(desk, instance, instance.announced)
         if dependencies.starts(instance):
             dependencies.judge(desk)
-    if instance.service not in desk.custody.served and len(desk.custody.served) < desk.config.services_max:
-        desk.propose(Served(instance.service))
 
 
 def _take_needs(desk: Desk, instance: Instance, said: Announce) -> None:
@@ -164,6 +162,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
         return
     if not instance.proven:
         _prove(desk, instance)
+    if instance.service not in desk.custody.served and len(desk.custody.served) < desk.config.services_max:
+        desk.propose(Served(instance.service))  # once more in another reign, where that was lost
     instance.follow("answered")
     instance.orders.sync = False  # asked again in this very step: its answer would not count what else is in the same orders
     _drained(desk, now, instance, said.drained)
