@@ -5,9 +5,9 @@ one ``parse`` process is killed while it is in the middle of tasks.
 
 *When* it is killed matters to what may be asked of the rest. Tasks run at least once: a handler that had completed, and whose
 report had not left its process yet, would rightly run again, and nobody could tell it from a fault. So the moment is chosen so that
-the process holds unfinished work and nothing finished but unreported: it is stopped (SIGSTOP), looked at, and either killed or let
-go on until the next result. From then on "run twice" must be zero, and is not forgiven. And somebody must be there to take over:
-another ``parse`` process that has done something already.
+the process holds unfinished work and nothing finished but unreported: it is stopped (SIGSTOP), looked at, what it has reported is
+waited for, and it is either killed or let go on until the next result. From then on "run twice" must be zero, and is not forgiven.
+And somebody must be there to take over: another ``parse`` process that has done something already.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from orchestrator.wire.messages import Result
 
 PARSERS = {f"parse-{number}": "parse" for number in (1, 2, 3)}
 INSTANCES = {**PARSERS, "index-1": "index", "summarise-1": "summarise"}
+STANDS_S = 1.0
+"""So long a process stands still before it is killed or goes on: much less than its lease."""
 PATIENCE_S = 150.0
 """After this whatever has no result counts as lost."""
 
@@ -79,6 +82,10 @@ class Job:
         self._submitted: set[str] = set()
         self._results: dict[str, Result] = {}
         self._kills: list[Kill] = []
+        self._choosing = False
+        """Whether somebody is looking for a victim."""
+        self._came = asyncio.Event()
+        """Another result is here."""
         self.killed: set[int] = set()
         """Ids of the processes that were killed on purpose."""
 
@@ -104,8 +111,10 @@ class Job:
         """One file, through both services."""
         found = await self._do(f"parse-{number}", "parse.file", root=file.root, name=file.name, work=self._work)
         self._parsed += 1
-        if not self._kills and self._parsed * 2 >= len(self._files):
-            self._kill_one()
+        if not self._kills and not self._choosing and self._parsed * 2 >= len(self._files):
+            self._choosing = True
+            await self._kill_one()
+            self._choosing = False
         if found is not None:
             await self._do(f"index-{number}", "index.add", found=found, work=self._work)
 
@@ -115,22 +124,41 @@ class Job:
         self._submitted.add(handle.id)
         result = await handle.outcome()
         self._results[handle.id] = result
+        self._came.set()
         self._progress(len(self._results), self._total)
         return await handle if result.outcome == "done" else None
 
-    def _kill_one(self) -> bool:
-        """Kill a parse process that is in the middle of tasks and has nothing finished but unreported; False: none is so now."""
+    async def _kill_one(self) -> None:
+        """Kill a parse process that is in the middle of tasks and has reported all that it has finished, if there is one now: what
+        is finished and not reported runs again, as it must, and would be counted as run twice."""
         for name in (next(self._victims) for _ in PARSERS):
-            process = self._cast.agents[name]
-            os.kill(process.pid, signal.SIGSTOP)
-            os.waitpid(process.pid, os.WUNTRACED)  # it stands still
-            holds, completed = work_of(self._witness.lines(), process.pid)
-            others = {result.instance for result in self._results.values()} & PARSERS.keys() - {name}
-            if holds and completed <= self._results.keys() and others:
-                self.killed.add(process.pid)
-                self._kills.append(Kill(time.time_ns(), process.pid, name))
-                os.kill(process.pid, signal.SIGKILL)
-                self._say(f"killed {name} (process {process.pid}) in the middle of its work")
-                return True
-            os.kill(process.pid, signal.SIGCONT)
-        return False
+            pid = self._cast.agents[name].pid
+            _halt(pid)
+            try:
+                holds, completed = work_of(self._witness.lines(), pid)
+                others = {result.instance for result in self._results.values()} & PARSERS.keys() - {name}
+                if holds and others and await self._have_come(completed):
+                    self.killed.add(pid)
+                    self._kills.append(Kill(time.time_ns(), pid, name))
+                    os.kill(pid, signal.SIGKILL)
+                    self._say(f"killed {name} (process {pid}) in the middle of its work")
+                    return
+            finally:
+                if pid not in self.killed:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+
+    async def _have_come(self, tasks: set[str]) -> bool:
+        """Whether the results of these are here, or on their way: a moment is waited for them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STANDS_S):
+                while not tasks <= self._results.keys():
+                    self._came.clear()
+                    await self._came.wait()
+        return tasks <= self._results.keys()
+
+
+def _halt(pid: int) -> None:
+    """When this returns, the process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
