@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli.faults import BAD_USAGE, Fault
 from orchestrator.cli.frame import ASKING, Call, command
-from orchestrator.cli.look import TaskArgument
+from orchestrator.cli.look import TaskArgument, known_services
 from orchestrator.cli.words import Unclear
+from orchestrator.spelling import nearest
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,7 +22,7 @@ PANEL = "Act"
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     command(app, "cancel", example="orchestrator cancel 0190c2f3a7", panel=PANEL, common=ASKING)(cancel)
-    command(app, "priority", example="orchestrator priority 0190c2f3a7 5", panel=PANEL, common=ASKING)(priority)
+    command(app, "priority", example="orchestrator priority 0190c2f3a7 5", panel=PANEL, common=ASKING, negative=True)(priority)
     command(app, "drain", example="orchestrator drain gpu-a", panel=PANEL, common=ASKING)(drain)
     command(app, "policy", example="orchestrator policy sjf --set ageing=10m --service thumbs", panel=PANEL, common=ASKING)(policy)
 
@@ -57,7 +59,7 @@ def priority(
     """Give a task another priority.
 
     One that waits takes its new place at once, where the ordering looks at priority (priority, fair and dps do); for one that runs
-    it counts if it must be tried again. Below zero: -- ID -5
+    it counts if it must be tried again.
     """
     found = call.ask("priority", task=id, priority=level)
     call.answer(found, lambda: priority_view(found))
@@ -112,6 +114,10 @@ def policy(
     will = bool(set or reset or any(wanted.values()))  # else it is a look
     found = call.ask_all("policy", will=will, **wanted, **asked)
     call.answer_each(found, explain_view if explain else policy_view)
+    if service is not None and will and not reset and service not in (known := known_services(call)):
+        near = nearest(service, sorted(known))
+        meant = f" Is {near!r} meant? Take this back then: --service {service} --reset" if near else ""
+        print(f"no service {service!r} is known yet: this holds once one comes.{meant}", file=sys.stderr)
 
 
 def pairs(words: list[str]) -> dict[str, str]:
@@ -136,7 +142,9 @@ def kinds_of(names: list[str], known: dict[str, list[str]]) -> dict[str, str]:
         if len(kinds) != 1:
             what = f"The name {name!r} belongs to several kinds ({', '.join(kinds)})." if kinds else f"There is no policy {name!r}."
             there = "; ".join(f"{kind}: {', '.join(policies)}" for kind, policies in known.items())
-            do = f"Say which: --{kinds[0]} {spec}." if kinds else f"There are {there}."
+            near = nearest(name, [one for policies in known.values() for one in policies])
+            meant = f"Is {near} meant? " if near else ""
+            do = f"Say which: --{kinds[0]} {spec}." if kinds else f"{meant}There are {there}."
             raise Fault(what, "Nothing was switched.", do, code=BAD_USAGE)
         if found.setdefault(kinds[0], spec) != spec:
             raise Fault(

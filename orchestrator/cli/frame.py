@@ -124,10 +124,13 @@ class Call:
             show.show(*view())
 
 
-def command(app: typer.Typer, name: str, *, example: str, panel: str, common: Sequence[str] = BROKER) -> Callable[[Body], Body]:
+def command(
+    app: typer.Typer, name: str, *, example: str, panel: str, common: Sequence[str] = BROKER, negative: bool = False
+) -> Callable[[Body], Body]:
     """Register a function as the command ``name``. Its first parameter is the Call, the others are its own options.
 
-    ``common``: those that it shares with others; a command that asks no broker need not take where it is.
+    ``common``: those that it shares with others; a command that asks no broker need not take where it is. ``negative``: what looks
+    like an option and is none may be a number below zero.
     """
 
     def register(body: Body) -> Body:
@@ -149,7 +152,8 @@ def command(app: typer.Typer, name: str, *, example: str, panel: str, common: Se
         run.__doc__ = body.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what `inspect.signature` looks for
         run.__annotations__ = {one.name: one.annotation for one in parameters}
-        app.command(name, epilog=f"Example: {example}", rich_help_panel=panel)(run)
+        unknown = {"ignore_unknown_options": True} if negative else None
+        app.command(name, epilog=f"Example: {example}", rich_help_panel=panel, context_settings=unknown)(run)
         return body
 
     return register

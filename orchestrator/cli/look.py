@@ -92,11 +92,14 @@ def tasks(
     from orchestrator.cli import overview
 
     found = call.ask_all("tasks", state=state, service=service, workflow=workflow, limit=limit)
-    if service is not None and not any(found.values()):
-        known = {one["service"] for told in call.ask_all("services").values() for one in told or []}
-        if service not in known:
-            raise unknown_service(service, known)
+    if service is not None and not any(found.values()) and service not in (known := known_services(call)):
+        raise unknown_service(service, known)
     call.answer_each(found, lambda told: overview.tasks_view(told, limit, narrowed=bool(state or service or workflow)))
+
+
+def known_services(call: Call) -> set[str]:
+    """The names of those that have announced themselves, or that tasks wait for; of all shards."""
+    return {one["service"] for told in call.ask_all("services").values() for one in told or []}
 
 
 def unknown_service(name: str, known: set[str]) -> Fault:
@@ -125,7 +128,12 @@ def key(
     Tasks of the same type and tenant that come with it end as that one does, and do not run.
     """
     from orchestrator.cli import closeup
+    from orchestrator.client.calls import form
 
+    try:
+        form(type, key=key, tenant=tenant)
+    except ValueError as fault:
+        raise Unclear(str(fault)) from None
     found = holder(call.ask_all("key", type=type, key=key, tenant=tenant))
     call.answer(found, lambda: closeup.key_view(found))
 

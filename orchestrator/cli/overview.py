@@ -20,7 +20,7 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
         ("coordinator", found["coordinator"]),
         ("leads", f"since {span(found['leading_s'])}, epoch {found['epoch']}"),
         ("tasks", f"{found['waiting']} waiting, {found['live']} not ended, {found['remembered']} ended and remembered"),
-        ("services", f"{found['services']} with {found['instances']} instances"),
+        ("services", f"{found['services']} with {found['instances']} instance{'s' if found['instances'] != 1 else ''}"),
         ("policies", ", ".join(f"{kind} {name}" for kind, name in policies.items())),
         ("intake", "open" if found["intake_open"] else "closed: the backlog is full; submissions wait in the broker"),
         ("run times", _run_times(found["run_times"])),

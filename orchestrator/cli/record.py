@@ -170,7 +170,8 @@ def _notes(file: Path, since_ns: int, read: Read, recorder: Recorder) -> Iterato
     if recorder.left_out:
         yield _left_out(recorder.left_out)
     if recorder.under_way:
-        yield f"{recorder.under_way:,} tasks had not ended and are left out: nobody knows yet how long they run."
+        tasks, run = ("tasks", "they run") if recorder.under_way != 1 else ("task", "it runs")
+        yield f"{recorder.under_way:,} {tasks} had not ended, left out: nobody knows yet how long {run}."
     if recorder.retried:
         yield f"{recorder.retried:,} tasks had failed attempts before: only how long the last one ran is known."
     if recorder.elastic:

@@ -237,13 +237,13 @@ def _notes(trace: Trace, told: Mapping[str, Any]) -> Iterator[str]:
 
 def replay_view(told: dict[str, Any]) -> list[RenderableType]:
     """For people; beside the simulation, if one was asked for."""
-    from orchestrator.cli.show import cell, facts, span, table
+    from orchestrator.cli.show import cell, facts, load, span, table
 
     own_s = told["overhead_s"]
     amounts = ", ".join(f"{name}={amount:g}" for name, amount in told["capacity"].items())
     head = facts([
         ("trace", f"{told['trace']}, {told['tasks']:,} tasks, at {told['speed']:g} times its speed in {span(told['took_s'])}"),
-        ("fleet", f"{told['instances']} instances of each service with {amounts}; load {told['load']:.3g}"),
+        ("fleet", f"{told['instances']} instances of each service with {amounts}; load: {load(told['load'])}"),
         ("policies", ", ".join(f"{kind} {name}" for kind, name in told["policies"].items())),
         ("ended", ", ".join(f"{told[name]:,} {name}" for name in OUTCOMES if told.get(name))),
         ("overhead", f"{span(own_s)} of each wait is the system's own: {span(own_s / told['speed'])} live"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -12,6 +14,7 @@ import typer
 
 from orchestrator.cli.faults import Fault
 from orchestrator.cli.frame import Call, command
+from orchestrator.cli.words import Unclear
 
 if TYPE_CHECKING:
     from orchestrator.live.settings import Settings
@@ -52,17 +55,43 @@ def up(
     With --json one line on stdout says where it runs once it does, and the log on stderr is JSON too.
     """
     settings = _settings(call, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
+    for spec in workers or []:
+        _check_spec(spec)
+    from orchestrator.live.embedded.errors import BrokerDirectoryInUse
     from orchestrator.live.up import ChildDied
 
     try:
         asyncio.run(until_told(_up(call, settings, workers or [])))
     except ChildDied as fault:
         raise Fault(str(fault)) from fault
+    except BrokerDirectoryInUse as fault:
+        raise Fault(
+            f"An `orchestrator up` runs here already: {fault.what[0].lower()}{fault.what[1:]}",
+            "Nothing was started.",
+            "A further worker finds it by itself: workers run MODULE:SERVICE. For another `up` beside it: --data-dir DIR.",
+        ) from fault
+
+
+def _check_spec(spec: str) -> None:
+    """What is mistyped is told before a broker is started for it. Raises Unclear. (The module itself is its agent's to load.)"""
+    module, _, name = spec.partition(":")
+    if not module or not name:
+        raise Unclear(f"--workers {spec!r} does not say where the service is; write MODULE:SERVICE, like shop.thumbs:service")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    top = module.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise Unclear(f"--workers {spec}: there is no module {top!r} in {os.getcwd()} or where Python's packages are")
 
 
 async def _up(call: Call, settings: Settings, workers: list[str]) -> None:
     from orchestrator.cli.where import without_secret
-    from orchestrator.live.up import UP_FILE, up
+    from orchestrator.live.note import UP_FILE
+    from orchestrator.live.up import up
 
     async with up(settings, workers=workers, announce=_note) as running:
         where = {

@@ -144,6 +144,11 @@ def give(error: float | None) -> str:
     return f"± {error:.0%}" if error < 1 else f"within a factor of {1 + error:.2g}"
 
 
+def load(share: float) -> str:
+    """A share of a fleet's capacity; infinite where all that is asked comes at once."""
+    return f"{share:.3g}" if math.isfinite(share) else "all at once"
+
+
 def instant(at_ns: int) -> str:
     """A point in time, on this machine's calendar."""
     at = datetime.datetime.fromtimestamp(at_ns / 1e9).astimezone()

@@ -235,14 +235,14 @@ def _view(told: dict[str, Any]) -> list[RenderableType]:
     """The answer for people."""
     from rich.text import Text
 
-    from orchestrator.cli.show import facts, span, table
+    from orchestrator.cli.show import facts, load, span, table
 
     stretched = told["arrivals_stretched"]
     machine = ", ".join(f"{name}={amount:g}" for name, amount in told["capacity"].items())
     about = facts([
         ("trace", f"{told['trace']}: {told['tasks']:,} tasks"),
         ("fleet", f"{told['instances']} x {machine}" + ("" if told["speeds"] == [1.0] else f", speeds {told['speeds']}")),
-        ("load", f"{told['load']:.3f}" + (f" (times between arrivals x {stretched:.4g})" if stretched is not None else "")),
+        ("load", load(told["load"]) + (f" (times between arrivals x {stretched:.4g})" if stretched is not None else "")),
         ("estimates", told["estimates"] + (f", wrong by exp({told['estimate_error']:g} Z)" if told["estimate_error"] else "")),
         ("failures", None if told["mttf_s"] is None else f"every {span(told['mttf_s'])}, repaired in {span(told['mttr_s'])}"),
         ("note", "; ".join(told["notes"]) or None),

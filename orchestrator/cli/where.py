@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
 def find_broker(settings: Settings) -> Found:
     """The broker that is meant. Raises Fault if nobody names one, or if the ``up`` that named it is gone."""
-    from orchestrator.live.up import UP_FILE, running_url
+    from orchestrator.live.note import UP_FILE, running_url
 
     if settings.broker is not None:
         return Found(settings.broker, "given by --broker, ORCHESTRATOR_BROKER or the settings file")

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.graphs import components
+from orchestrator.spelling import nearest
 from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId
 from orchestrator.wire.codec import MAX_BODY_BYTES, pack
 from orchestrator.wire.messages import Edge, Range, Task
@@ -246,6 +247,19 @@ def judge_batch(tasks: Sequence[Task], size: int) -> None:
             f"{what} takes about {size:,} bytes; {MAX_BODY_BYTES:,} are the limit of one submission. Nothing of it was submitted. "
             "Put what is large into a store and pass its address, or split it"
         )
+
+
+OPTIONS = dict.fromkeys(form.__kwdefaults__ or ())
+"""Of a task, by name."""
+
+
+def options_known(options: Iterable[str]) -> None:
+    """Raises TypeError for an option of a task that there is not, naming the one that may be meant."""
+    for name in options:
+        if name not in OPTIONS:
+            near = nearest(name, OPTIONS)
+            meant = f"is {near!r} meant?" if near else f"there are: {', '.join(OPTIONS)}."
+            raise TypeError(f"A task has no option {name!r}; {meant} (Arguments of its handler are said in run, submit or add.)")
 
 
 def _worded(fault: str) -> str:

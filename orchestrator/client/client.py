@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
 from typing import Any, Self
 
-from orchestrator.client.calls import Call, Form, Span, form, span_ns
+from orchestrator.client.calls import Call, Form, Span, form, options_known, span_ns
 from orchestrator.client.core import Counters
 from orchestrator.client.errors import TaskError
 from orchestrator.client.handle import Handle
@@ -93,6 +93,7 @@ class Client:
 
     def task(self, task_type: str, /, **options: Any) -> Template:
         """A task type with options, to be called any number of times. ``calls.form`` says what options there are."""
+        options_known(options)
         return Template(self._shell, form(task_type, **options))
 
     def run(self, task_type: str, /, **args: Any) -> Coroutine[Any, Any, Any]:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
-from orchestrator.client.calls import Call, Form, form
+from orchestrator.client.calls import Call, Form, form, options_known
 from orchestrator.client.errors import TaskError, not_done
 from orchestrator.client.handle import Handle
 from orchestrator.client.shell import Shell
@@ -112,6 +112,7 @@ class Workflow:
         for name in OWN_OPTIONS:
             if name in options:
                 raise ValueError(f"{task_type}: {name}: a workflow is one submission; leave it out here")
+        options_known(options)
         after = [self._edge(parent, "") for parent in options.pop("after", ())]
         name = options.pop("id", None)
         return NodeTemplate(self, form(task_type, workflow=self.id, after=after, **options), name)

@@ -235,7 +235,7 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
     try:
         return Sourced(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as fault:
-        lines = [f"  {'.'.join(map(str, one['loc']))}: {_wrong(one)}{_shown(one)}" for one in fault.errors()]
+        lines = [f"  {'.'.join([*map(str, one['loc'])] or ['shard'])}: {_wrong(one)}{_shown(one)}" for one in fault.errors()]
         raise SettingsError("\n".join(["the settings are not right; nothing was started:", *lines])) from None
     except ValueError as fault:  # the TOML itself
         raise SettingsError(f"the settings file {config_file} cannot be read: {fault}. Nothing was started.") from None

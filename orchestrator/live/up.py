@@ -8,19 +8,17 @@ us by ``up.json`` in the data directory (it holds the broker's password: readabl
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from orchestrator.live.children import Children, Process
 from orchestrator.live.embedded import EmbeddedBroker
+from orchestrator.live.note import UP_FILE, write_private
 from orchestrator.live.settings import Settings, environment
 
-UP_FILE = "up.json"
 AGENT_GRACE_S = 15.0
 
 Say = Callable[[str], None]
@@ -77,7 +75,7 @@ async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say =
     agents: list[Process] = []
     note = settings.data_dir / UP_FILE
     try:
-        _write_private(note, {"url": url, "pid": os.getpid()})
+        write_private(note, {"url": url, "pid": os.getpid()})
         told = environment(settings, broker=url, log=settings.log)
         coordinator = await children.start("-m", "orchestrator", "coordinator", environment=told)
         for spec in workers:
@@ -91,23 +89,3 @@ async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say =
         await children.close()
         if embedded is not None:
             await embedded.stop()
-
-
-def running_url(data_dir: Path) -> str | None:
-    """The broker of an ``up`` that runs on this data directory; none if there is none (a stale note is ignored)."""
-    try:
-        note = json.loads((data_dir / UP_FILE).read_text())
-        os.kill(note["pid"], 0)
-    except (FileNotFoundError, ValueError, KeyError, ProcessLookupError):
-        return None
-    except PermissionError:
-        pass
-    return str(note["url"])
-
-
-def _write_private(path: Path, content: dict[str, object]) -> None:
-    """Readable by its owner alone from the first byte, and never half written."""
-    fresh = path.with_suffix(f".{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file)
-    fresh.replace(path)

@@ -74,6 +74,10 @@ class Catalogue:
         self.build(kind, spec)
         return any(one.name == word for one in settings_of(self.policies[kind][parse_spec(spec)[0]]))
 
+    def settings(self, kind: Kind, spec: str) -> str:
+        """The names of what can be set of the policy of this spec."""
+        return ", ".join(one.name for one in settings_of(self.policies[kind][parse_spec(spec)[0]])) or "none"
+
     def about(self) -> dict[str, dict[str, Any]]:
         """Every policy, for people: what it does, its settings, whose it is."""
         return {

@@ -117,6 +117,8 @@ def test_a_task_that_gets_a_higher_priority_goes_first(ask: Type, start: Start) 
             ask("priority", "t2", "9" if ask("task", "t2", "--json").json["priority"] == 8 else "8").out.split()
         )
     assert ask("policy", "--service", "mill", "--reset").code == 0
+    assert "has priority -3 now" in ask("priority", "t1", "-3").out
+    assert ask("priority", "t1", "--jsn").code == 2
     start("workers", "run", TOWN + "mill")
     until(ask, "mill", 1)
     last = ask("submit", "mill.grind", "--wait", "--wait-timeout", "20s", "--json").json

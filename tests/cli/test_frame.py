@@ -68,6 +68,8 @@ def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name
         ["status", "--broker", "http://me:secret@host/"],
         ["status", "--config", "/nowhere/orchestrator.toml"],
         ["coordinator", "--broker", "amqp://h/", "--ordering", "alphabetical"],
+        ["up", "--workers", "shop"],
+        ["up", "--workers", "no_such_module:service"],
     ],
     ids=" ".join,
 )

@@ -107,6 +107,13 @@ def test_policies_have_settings_and_services_their_own(ask: Type) -> None:
     """`--set` is judged by the policy it is for, `--service` is for that service alone, `--reset` takes it back."""
     told = ask("policy", "sjf", "--set", "ageing=10m", "--service", "thumbs", "--json").json
     assert (told["now"]["ordering"], told["services"]) == ("sjf:ageing=10m", {"thumbs": {"ordering": "sjf:ageing=10m"}})
+    assert ask("submit", "thumbs.resize", "path=a").code == 0
+    while not ask("services", "--json").json:
+        pass  # accepted by the broker; read by its coordinator in a moment
+    early = ask("policy", "sjf", "--service", "thmbs")
+    assert early.code == 0
+    assert "no service 'thmbs' is known yet: this holds once one comes. Is 'thumbs' meant?" in early.err
+    assert ask("policy", "--reset", "--service", "thmbs").err == ""
     assert ask("policy", "--json").json["now"]["ordering"] == "priority"
     assert ask("policy", "dps:guard=5s", "--json").json["now"]["ordering"] == "dps:guard=5s"
     shown = ask("policy").out
@@ -114,7 +121,8 @@ def test_policies_have_settings_and_services_their_own(ask: Type) -> None:
     assert "sjf:ageing=10m" in shown
     wrong = ask("policy", "sjf", "--set", "aging=10m")
     assert wrong.code == 2
-    assert "'aging'" in wrong.err
+    assert "has a setting 'aging': ordering sjf has ageing." in wrong.err
+    assert "There is no policy 'sfj'. Nothing was switched. Is sjf meant?" in ask("policy", "sfj").err
     assert ask("policy", "--reset", "--service", "thumbs", "--json").json["services"] == {}
     explained = ask("policy", "--explain").out
     for word in ("ageing", "auto", "priority", "weights"):
@@ -156,10 +164,17 @@ def test_the_doctor_sees_tasks_that_can_never_run(ask: Type, start: Start) -> No
     assert "the only instance of 'thumbs' can never take it as it is: no instance" in " ".join(ask("why", "t2").out.split())
     assert {one["task"] for one in ask("services", "--json").json[0]["unfit"]} == {"t1", "t2"}
     assert "Is 'thumbs' meant?" in ask("tasks", "--service", "thubms").err
+    assert "but a service; its instances: thumbs@" in ask("drain", "thumbs").err
+    assert "'t1' is a task, not a workflow" in ask("workflow", "t1").err
+    assert "write SERVICE.HANDLER" in ask("key", "thumbs", "k").err
     assert "1 of thumbs.paint (slots=1) can never run as things are" in " ".join(ask("services").out.split())
     for name in ("t1", "t2"):
         assert ask("cancel", name).code == 0
     assert "can never run" not in ask("doctor").out
+    assert ask("submit", "thumbs.paint", "colour=red", "--id", "t3").code == 0
+    while not (letters := ask("dead", "--json").json):
+        pass  # refused by then; nobody waits for it, so it is on its way there
+    assert (letters[0]["task"], letters[0]["type"], letters[0]["args"]) == ("t3", "thumbs.paint", {"colour": "red"})
 
 
 def test_the_doctor_names_what_is_missing_before_any_coordinator_ran(amqp_url: str, typed: Type) -> None:

@@ -261,6 +261,11 @@ def test_how_far_off_estimates_are_as_a_person_says_it(error: float | None, said
     assert bool(show.give(error)) == bool(said)
 
 
+def test_a_load_without_end_is_called_what_it_is() -> None:
+    """All tasks of a trace at one moment: no share of anything says that."""
+    assert (show.load(0.8), show.load(float("inf"))) == ("0.8", "all at once")
+
+
 def test_what_peers_must_not_send_is_explained() -> None:
     """Where it came in, whose it was, how many there were before it, and how it begins: enough to find its sender."""
     letter = {

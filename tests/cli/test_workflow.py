@@ -106,6 +106,11 @@ def test_a_workflow_is_submitted_looked_at_and_cancelled(ask: Type, tmp_path: Pa
     told = ask("submit", "--workflow", str(file), "--id", "w")
     assert (told.code, told.out.split()) == (0, ["w"])
     assert "orchestrator workflow w" in told.err
+    assert "'w' is a workflow, not a task: orchestrator workflow w" in ask("why", "w").err
+    assert ask("submit", "--workflow", str(file), "--id", "nightly-7").code == 0
+    while ask("workflow", "nightly-7").code:
+        pass  # accepted by the broker; read by its coordinator in a moment
+    assert "Ids that begin so: nightly-7" in ask("workflow", "nightly").err
     assert "it waits for its parent w.a (waiting)" in " ".join(ask("why", "w.b").out.split())
     assert {one["task"]: one["state"] for one in ask("workflow", "w", "--json").json["tasks"]} == {
         "w.a": "waiting", "w.b": "blocked", "w.c": "blocked",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client.calls import form, instant_ns, span_ns
+from orchestrator.client.calls import form, instant_ns, options_known, span_ns
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S
 from orchestrator.wire.messages import Edge
 
@@ -71,6 +71,15 @@ def test_options_that_cannot_be_are_refused_when_they_are_said(task_type: str, o
     """Not when the coordinator reads them; the message names the option."""
     with pytest.raises(ValueError, match=words):
         form(task_type, **options)
+
+
+def test_an_option_that_there_is_not_is_named_with_the_one_that_is_meant() -> None:
+    """And who has taken an option's place for that of an argument is told where arguments go."""
+    options_known({"retries": 1, "need": {}})
+    with pytest.raises(TypeError, match="no option 'retires'; is 'retries' meant"):
+        options_known({"retires": 1})
+    with pytest.raises(TypeError, match=r"no option 'path'; there are: priority, .*Arguments of its handler are said in run"):
+        options_known({"path": "a.png"})
 
 
 def test_deadlines_count_from_the_call_or_stand_for_themselves() -> None:

@@ -85,6 +85,10 @@ def test_a_second_terminal_finds_it_and_ctrl_c_lets_running_work_finish(up: Up, 
     assert json.loads(up.note.read_text())["url"] not in json.dumps(up.said)
     gate, done = tmp_path / "gate", tmp_path / "done"
     os.mkfifo(gate)
+    again = up.type("up", "--workers", "tests.cli.shop:thumbs")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "An `orchestrator up` runs here already: process" in again.stderr
+    assert "workers run MODULE:SERVICE" in again.stderr
     told = up.type("submit", "thumbs.wait_for", f"gate={gate}", f"done={done}", "--id", "w1")
     assert (told.returncode, told.stdout.split()) == (0, ["w1"])
     opened = gate.open("w", encoding="utf-8")  # opens once the handler reads: it runs

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator.amqp": {"orchestrator.vocabulary", "orchestrator.amqp"},
     "orchestrator.client": {
+        "orchestrator.spelling",
         "orchestrator.vocabulary",
         "orchestrator.shards",
         "orchestrator.graphs",

@@ -33,6 +33,9 @@ def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert "leese_s: there is no such setting; is lease_s meant? (got 10)" in str(fault.value)
     for word in ("lease_s", "broker", "ordering", "fifo, priority", "nothing was started"):
         assert word in str(fault.value)
+    monkeypatch.undo()
+    with pytest.raises(SettingsError, match="  shard: there is no shard 'gpu'; there are: default"):
+        load_settings(None, shard="gpu")
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ then too: whoever has it may ask any later leader and finds it done. Drain is so
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias, get_args
 
 from orchestrator.core.answers import reasons, views
@@ -24,6 +25,10 @@ from orchestrator.wire.facts import Asked
 from orchestrator.wire.messages import Answer, Control, Error
 
 Args: TypeAlias = dict[str, Any]
+
+
+LIKE_MAX = 5
+"""So many names that may have been meant are told."""
 
 
 class Unanswerable(Exception):
@@ -98,14 +103,14 @@ def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 def task(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     found = reasons.task(desk, now, _text(args, "task"))
     if found is None:
-        raise _unknown(_text(args, "task"))
+        raise _unknown(desk, _text(args, "task"))
     return found
 
 
 def why(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     found = reasons.why(desk, now, _text(args, "task"))
     if found is None:
-        raise _unknown(_text(args, "task"))
+        raise _unknown(desk, _text(args, "task"))
     return found
 
 
@@ -116,7 +121,9 @@ def key(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     return views.key(desk, now, tenant, type_, name)
 
 
-def _unknown(task: str) -> Unanswerable:
+def _unknown(desk: Desk, task: str) -> Unanswerable:
+    if task in desk.custody.families.workflows:
+        return Unanswerable("unknown_task", f"{task!r} is a workflow, not a task: orchestrator workflow {task}")
     return Unanswerable(
         "unknown_task",
         f"no task {task!r} is known: it was never accepted here, or ended longer ago than the dedup window remembers.",
@@ -153,9 +160,13 @@ def workflow(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     name = _text(args, "workflow")
     found = views.workflow(desk, now, name)
     if found is None:
+        if name in desk.custody.live or name in desk.custody.graves:
+            raise Unanswerable("unknown_workflow", f"{name!r} is a task, not a workflow: orchestrator task {name}")
+        like = list(islice((one for one in desk.custody.families.workflows if one.startswith(name)), LIKE_MAX))
         raise Unanswerable(
             "unknown_workflow",
-            f"no task of a workflow {name!r} is known: it was never accepted here, or ended longer ago than is remembered.",
+            f"no task of a workflow {name!r} is known: it was never accepted here, or ended longer ago than is remembered."
+            + (f" Ids that begin so: {', '.join(like)}" if like else ""),
         )
     return found
 
@@ -168,7 +179,7 @@ def priority(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     if record is None:
         grave = desk.custody.graves.get(name)
         if grave is None:
-            raise _unknown(name)
+            raise _unknown(desk, name)
         raise Unanswerable("ended", f"task {name!r} has ended as {grave.outcome}: nothing is left to be put before others.")
     desk.propose(Asked("priority", now, name, by, value))
     return {
@@ -226,7 +237,7 @@ def _wanted(policies: Policies, args: Args, service: str | None) -> dict[str, st
     for word, text in settings.items():
         owners = [kind for kind, spec in specs.items() if policies.catalogue.has(kind, spec, word)]
         if len(owners) != 1:
-            which = ", ".join(f"{kind} {spec}" for kind, spec in specs.items())
+            which = "; ".join(f"{kind} {spec} has {policies.catalogue.settings(kind, spec)}" for kind, spec in specs.items())
             raise BadPolicy(f"{'none' if not owners else 'more than one'} of these policies has a setting {word!r}: {which}")
         kind = owners[0]
         wanted[kind] = policies.catalogue.changed(kind, wanted.get(kind, specs[kind]), {word: text})
@@ -256,7 +267,10 @@ def drain(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
     name = _text(args, "instance")
     found = [one for one in desk.registry.instances.values() if name in (one.name, one.incarnation)]
     if not found:
-        raise Unanswerable("unknown_instance", f"no instance {name!r} is here; `orchestrator services` lists those that are.")
+        pool = desk.registry.pools.get(name)
+        there = ", ".join(one.name for one in islice(pool.members.values(), LIKE_MAX)) if pool else ""
+        told = f"but a service; its instances: {there}" if there else "is here; `orchestrator services` lists those that are."
+        raise Unanswerable("unknown_instance", f"no instance {name!r} {told}")
     desk.note("will", will="drain", instance=name, by=by)
     for instance in found:
         instance.unwanted = True

@@ -137,8 +137,7 @@ def ended(desk: Desk, now: Nanos, facts: Iterable[Ended], offset: int) -> None:
         task = fact.task
         first, record = custody.ended(fact, offset)
         desk.ending.pop(task, None)
-        if desk.arriving:
-            desk.arriving.pop(task, None)  # it was refused
+        refused = desk.arriving.pop(task, None) if desk.arriving else None
         if not first:
             counts["late"] += 1
             continue
@@ -152,7 +151,7 @@ def ended(desk: Desk, now: Nanos, facts: Iterable[Ended], offset: int) -> None:
             workflows.parent_over(desk, now, task)
         if task in custody.keys.followers:
             following.first_over(desk, now, task)
-        answering.post_owed(desk, task)
+        answering.post_owed(desk, task, refused)
         if "ended" not in desk.unheard and desk.leading:
             desk.note(
                 "ended", task=task, outcome=fact.outcome, attempt=str(fact.attempt) if fact.attempt else None,

@@ -10,7 +10,7 @@ from orchestrator.core.commands import SendResults
 from orchestrator.core.custody.records import Owed, unrecorded
 from orchestrator.core.desk import Desk, Gate, Posted
 from orchestrator.vocabulary import TaskId
-from orchestrator.wire.messages import Result
+from orchestrator.wire.messages import Result, Task
 
 
 def tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
@@ -25,8 +25,9 @@ def tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
         gates.append(gate)
 
 
-def post_owed(desk: Desk, task: TaskId) -> None:
-    """What is owed about this task leaves (again) at the end of the step."""
+def post_owed(desk: Desk, task: TaskId, refused: Task | None = None) -> None:
+    """What is owed about this task leaves (again) at the end of the step. ``refused``: what was asked, if it is known still; the
+    ledger has it of accepted tasks alone."""
     owed = desk.custody.owed.get(task)
     if owed is None or desk.phase != "leading":
         return
@@ -34,7 +35,8 @@ def post_owed(desk: Desk, task: TaskId) -> None:
         if not token:
             desk.results[queue].append(owed)
     if owed.letter is not None and not owed.letter_token:
-        desk.bury(owed.letter, task)
+        asked = {} if refused is None else {"type": refused.type, "tenant": refused.tenant, "args": refused.args}
+        desk.bury({**owed.letter, **asked}, task)
 
 
 def post(desk: Desk) -> None:
