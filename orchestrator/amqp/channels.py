@@ -5,7 +5,7 @@ Law: no awaiting here. These objects turn calls into frames and frames into resu
 One channel has one purpose. What may be lost (``SoftChannel``) leaves without confirms: each would wake its sender, for nothing. A
 publisher's counts its publishes as the broker does (the n-th publish after
 ``confirm.select`` has tag n) and matches a return by the message id it gave itself; were that the caller's, two
-publishes under one id would have their answers swapped. A consumer's remembers which tags are settled, so that a
+publishes under one id would have their answers swapped. A consumer's remembers which tags are open, so that a
 settle of many is one frame where it can be.
 """
 
@@ -190,10 +190,11 @@ class ConsumeChannel:
         self._sink = sink
         self._on_end = on_end
         self._empty = on_empty
+        self._open: set[int] = set()
+        """Delivered and not settled: no more than are let come at once. (Of settled ones above an open one there may be any number:
+        under a flood beside one delivery that waited for ten seconds they took two megabytes, for good.)"""
         self._below = 0
-        """Every tag up to here is settled."""
-        self._settled: set[int] = set()
-        """Settled tags above ``_below``."""
+        """No tag up to here is open."""
         self._last = 0
         self._gather = gather
         """What is settled is told to the broker when it is so many, or after ``ACK_WITHIN_S``."""
@@ -204,12 +205,12 @@ class ConsumeChannel:
     @property
     def unsettled(self) -> int:
         """Deliveries that are ours to settle."""
-        if self.no_ack:
-            return 0
-        return self._last - self._below - len(self._settled)
+        return len(self._open)
 
     def on_message(self, envelope: Envelope, properties: Properties, body: bytes) -> None:
         self._last = envelope.number
+        if not self.no_ack:
+            self._open.add(envelope.number)
         flaw = properties.flaw
         if envelope.flaw is not None:
             flaw = envelope.flaw if flaw is None else f"{envelope.flaw}; {flaw}"
@@ -240,9 +241,9 @@ class ConsumeChannel:
 
     def settle_all(self) -> None:
         """Acknowledge everything delivered so far."""
-        if self.unsettled:
-            fresh = [tag for tag in range(self._below + 1, self._last + 1) if tag not in self._settled]
-            self._settled.update(fresh)
+        if self._open:
+            fresh = sorted(self._open)
+            self._open.clear()
             self._tell(fresh)
 
     def _tell(self, fresh: list[int]) -> None:
@@ -264,12 +265,9 @@ class ConsumeChannel:
             self._timer.cancel()
             self._timer = None
         untold, self._untold = self._untold, {}
-        covering = 0
-        while self._below + 1 in self._settled:
+        while self._below < self._last and self._below + 1 not in self._open:
             self._below += 1
-            self._settled.remove(self._below)
-            if self._below in untold:
-                covering = self._below
+        covering = max((tag for tag in untold if tag <= self._below), default=0)
         out = [frames.ack(self._number, covering, multiple=True)] if covering else []
         out += [frames.ack(self._number, tag, multiple=False) for tag in untold if tag > covering]
         if out:
@@ -279,9 +277,6 @@ class ConsumeChannel:
         """Refuse, each on its own; returns how many were settled already."""
         self.acknowledge()
         fresh, stale = self._mark(tags)
-        while self._below + 1 in self._settled:
-            self._below += 1
-            self._settled.remove(self._below)
         if fresh:
             self._tap.write(b"".join(frames.nack(self._number, tag, requeue=requeue) for tag in fresh))
         return stale
@@ -292,8 +287,8 @@ class ConsumeChannel:
         fresh: list[int] = []
         stale = 0
         for tag in tags:
-            if self._below < tag <= self._last and tag not in self._settled:
-                self._settled.add(tag)
+            if tag in self._open:
+                self._open.remove(tag)
                 fresh.append(tag)
             else:
                 stale += 1

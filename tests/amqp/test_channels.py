@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import tracemalloc
 from typing import Any, cast
 
 import pytest
@@ -141,6 +142,29 @@ def test_a_hole_keeps_what_is_below_it_open() -> None:
     bench.flush()
     assert bench.broker.open == []
     loop.close()
+
+
+async def test_what_is_settled_above_a_hole_is_not_remembered() -> None:
+    """One delivery waits, and a flood goes by: what is kept of that is no more than what is open."""
+    bench = Bench(asyncio.get_running_loop())
+    bench.deliver(1)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for tag in range(2, 20_002):
+            bench.channel.on_message(Envelope(frames.BASIC_DELIVER, tag, False, "", "", None), Properties(0), b"")
+            bench.channel.settle([tag])
+            if tag % 100 == 0:
+                await asyncio.sleep(0)  # it leaves
+                bench.taken.clear()
+                bench.socket.written = b""
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert bench.channel.unsettled == 1
+    assert kept < 50_000
+    bench.channel.settle([1])
+    assert bench.channel.unsettled == 0
 
 
 async def test_what_is_settled_between_things_that_wait_goes_in_one_frame_with_them(monkeypatch: pytest.MonkeyPatch) -> None:

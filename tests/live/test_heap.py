@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
+from orchestrator import heap
 from orchestrator.heap import give_back_large_blocks, trim
 
 FLOOD = """
@@ -64,6 +68,28 @@ def test_what_is_free_between_what_lives_is_given_back() -> None:
     command, root = [sys.executable, "-c", BETWEEN], Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, text=True, capture_output=True, check=True, timeout=60)
     assert float(done.stdout) > 10.0
+
+
+async def test_what_is_only_held_by_itself_does_not_wait_for_much_more_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would look for it after so many new things: where there are none it goes with the free pages."""
+
+    class Ring:
+        """Holds itself."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+    monkeypatch.setattr(heap, "TRIM_EVERY_S", 0.01)
+    gc.disable()
+    try:
+        gone = asyncio.Event()
+        weakref.finalize(Ring(), gone.set)
+        giving_back = asyncio.create_task(heap.give_back_free_pages())
+        async with asyncio.timeout(10):
+            await gone.wait()
+        giving_back.cancel()
+    finally:
+        gc.enable()
 
 
 def test_where_there_is_no_such_setting_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from orchestrator.resources import Demand, apart, demand_of
 from orchestrator.vocabulary import Service, TaskType, service_of
 from orchestrator.wire.messages import Need, Task
 
-DEMANDS_MAX = 1_000
+DEMANDS_MAX = 250
 """So many different demands are remembered as they were reckoned. Of more, a flood or a workload that computes them, each is
 reckoned anew: two microseconds."""
 
