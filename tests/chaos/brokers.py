@@ -178,9 +178,11 @@ async def node_cut_off(scene: Scene) -> None:
 
 async def link_cut(scene: Scene) -> None:
     """Two nodes do not hear each other, and the third hears both: who is with whom is for the broker to find out."""
-    pair = scene.dice.sample(range(scene.town.nodes.count), 2)
+    town = scene.town
+    pair = scene.dice.sample(range(town.nodes.count), 2)
     scene.figures["nodes"] = pair
-    await faults.tear(scene.town, [(pair[0], pair[1])], 20)
+    leads = town.coordinators.index(town.leader) % town.nodes.count
+    await faults.tear(town, [(pair[0], pair[1])], 20, [node for node in pair if node != leads and leads in pair])
     scene.taken_back()
 
 
@@ -210,15 +212,13 @@ async def node_naps(scene: Scene) -> None:
 
 async def leaders_come_and_go(scene: Scene) -> None:
     """More often than brokers deliver a message of a quorum queue to those who do not settle it (20 times, since 4.0, unless told
-    otherwise): the leader's token is such a one, and held by each until it is cut off."""
+    otherwise): the leader's token is such a one, and held by each until it is cut off. Each time the next one leads."""
     town = scene.town
     for _ in range(LEADERS):
         since_ns = time.monotonic_ns()
         await faults.reset(town, town.leader)
         await town.until(lambda since_ns=since_ns: town.leader.last("leading") > since_ns, "nobody leads")
     scene.taken_back()
-    tokens = await town.nodes.eval(f"{found('orchestrator.leader')}, [{{_, N}}] = rabbit_amqqueue:info(Q, [messages]), N.")
-    assert tokens == "1", f"{tokens} tokens are left"
 
 
 async def node_frozen(scene: Scene) -> None:

@@ -253,18 +253,22 @@ async def policy(town: Town, pattern: str, definition: list[tuple[str, int]], se
     await town.nodes.eval('ok = rabbit_policy:delete(<<"/">>, <<"mistake">>, <<"operator">>).')
 
 
-async def tear(town: Town, links: Sequence[tuple[int, int]], seconds: float) -> None:
+async def tear(town: Town, links: Sequence[tuple[int, int]], seconds: float, away: Sequence[int] = ()) -> None:
     """Nodes at the two ends of these links do not hear each other, and clients hear all. A network that is torn.
 
+    ``away``: nodes from which nothing reaches the leader's any more, though it leads on: whose clients are cut off from it.
     (They are told a wrong cookie of each other, so that they cannot connect anew.)
     """
-    nodes = town.nodes
+    nodes, began = town.nodes, time.monotonic_ns()
+    through = [actor for node in away for actor in connected_to(town, node)]
     for one, other in (*links, *((b, a) for a, b in links)):
         name = nodes.name(other)
         await nodes.eval(f"erlang:set_cookie('{name}', torn), erlang:disconnect_node('{name}').", one)
     await asyncio.sleep(seconds)
     for one, other in (*links, *((b, a) for a, b in links)):
         await nodes.eval(f"erlang:set_cookie('{nodes.name(other)}', '{nodes.cookie}').", one)
+    for actor in through:
+        town.harm(actor, "cut off", began, time.monotonic_ns())
 
 
 async def restart_node(town: Town, node: int, *, brutal: bool, down_s: float = 0.0) -> None:
