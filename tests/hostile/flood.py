@@ -27,6 +27,7 @@ from orchestrator.vocabulary import DEFAULT_SHARD
 from orchestrator.wire.codec import decode
 from orchestrator.wire.messages import Echo
 from tests.hostile.corpus import SQUATS, Corpus, Known, Place
+from tests.hostile.load import FIRST
 
 NICE = 10
 """It must not starve those whom it measures of the machine's cores: it gets what they leave. Its broker is theirs."""
@@ -108,7 +109,8 @@ class Flood:
 
     async def pool(self) -> dict[str, list[bytes]]:
         """Bodies for each aim."""
-        known = Known("honest", "echo", self.incarnations, [f"{self._tasks}{number}" for number in range(1, KNOWN)], self._epoch)
+        guessed = [f"{self._tasks}{number}" for number in range(FIRST + 1, FIRST + KNOWN)]
+        known = Known("honest", "echo", self.incarnations, guessed, self._epoch)
         corpus = Corpus(self._dice.getrandbits(32), known)
         share = POOL // len(AIMS)
         bodies: dict[str, list[bytes]] = {}

@@ -18,6 +18,10 @@ from orchestrator.wire.messages import Results, Submit, Task
 BATCH = 10
 
 
+FIRST = 1_000_000
+"""Where the load's numbers begin: its names and arguments are of one length, for longer ones in its midst would pass for growth."""
+
+
 class Load:
     """``window``: so many tasks open; ``rate``: so many a second instead."""
 
@@ -27,7 +31,7 @@ class Load:
         self._rate = rate
         self._batch = batch
         self._prefix = f"good-{secrets.token_hex(2)}-"
-        self._number = 0
+        self._number = FIRST
         self._stopped = False
         self._bell = asyncio.Event()
         self.reply_to = topology.results_queue(secrets.token_hex(8))
@@ -43,18 +47,18 @@ class Load:
 
     @property
     def tasks(self) -> str:
-        """What its tasks are called: this, and a number from 1."""
+        """What its tasks are called: this, and a number from ``FIRST`` + 1."""
         return self._prefix
 
     @property
     def submitted(self) -> int:
         """How many, so far."""
-        return self._number
+        return self._number - FIRST
 
     @property
     def oldest(self) -> int:
-        """The number of the oldest one that is open, or of the next one."""
-        return next(iter(self.open.values()), (self._number + 1, 0.0))[0]
+        """Which of them, counted from 1, is the oldest one that is open, or the next one."""
+        return next(iter(self.open.values()), (self._number + 1, 0.0))[0] - FIRST
 
     @property
     def wrong(self) -> list[str]:
