@@ -25,8 +25,8 @@ from orchestrator.wire.facts import Claim
 
 UNREAD_REPORTS = "the reports queue"
 """Stands among those that have still to answer after a claim, until the mark behind the old reports is read."""
-MARK_AGAIN_NS: Nanos = 30 * NS_PER_S
-"""As agents with reports that nobody releases. Behind many old ones it may take longer, and one more does no harm."""
+MARK_AGAIN_NS: Nanos = 5 * NS_PER_S
+"""All that was accepted before waits for it. Behind many old reports it may take longer, and one more does no harm."""
 
 
 def session_opened(desk: Desk, now: Nanos, event: SessionOpened) -> None:
