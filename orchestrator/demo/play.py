@@ -33,7 +33,7 @@ from orchestrator.wire.messages import Result
 
 PARSERS = {f"parse-{number}": "parse" for number in (1, 2, 3)}
 INSTANCES = {**PARSERS, "index-1": "index", "summarise-1": "summarise"}
-STANDS_S = 1.0
+STANDS_S = 0.2
 """So long a process stands still before it is killed or goes on: much less than its lease."""
 PATIENCE_S = 150.0
 """After this whatever has no result counts as lost."""

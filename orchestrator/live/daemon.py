@@ -99,6 +99,7 @@ class Daemon:
     async def _live(self, session: Session) -> None:
         await self._enter_shard(session.link)
         await session.enter(self._machine.resume_at)
+        fault: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(session.do_chores())
@@ -107,7 +108,9 @@ class Daemon:
                 group.create_task(mend(session.link, self._settings.topology, session.nonce, session.intake))
                 group.create_task(self._loop(session))
         except* LinkError as faults:
-            raise faults.exceptions[0] from None
+            fault = faults.exceptions[0]
+        if fault is not None:  # not within the clause: Python 3.11.2 (Debian 12) makes a group of what is raised there
+            raise fault
 
     async def _enter_shard(self, link: Link) -> None:
         """Once, when we start, what our settings say of shards is published; then the link is of ours alone."""

@@ -48,7 +48,7 @@ def test_what_ran_is_recorded(ask: Type, start: Start, tmp_path: Path) -> None:
     assert ask("record", str(tmp_path / "b.csv"), "--since", "tomorrow").code == 2
     for_people = ask("record", str(tmp_path / "c.jsonl"), "--since", "1h")
     assert for_people.code == 0
-    assert "1 tasks had not ended" in for_people.out
+    assert "1 task had not ended" in for_people.out
     assert "has no room for tenants" in for_people.out
     time.sleep(0.001)  # so that the last task was accepted before "just now"
     nothing = ask("record", str(tmp_path / "d.csv"), "--since", "0s")
