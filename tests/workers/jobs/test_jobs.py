@@ -218,6 +218,18 @@ async def test_an_idle_process_that_is_killed_is_replaced_without_a_word() -> No
         assert await one.value("pid") not in (child, me())
 
 
+async def test_where_no_process_can_be_started_the_attempt_fails_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory, no process more, or no interpreter: nobody waits for an end that would never come. Later it may be otherwise."""
+    with bench() as one:
+        with monkeypatch.context() as broken:
+            broken.setattr(sys, "executable", "/nowhere/python")
+            failed = await one.error("pid")
+        assert (failed.error.kind, failed.retry) == ("crashed", True)
+        assert "died 2 times before it could call the handler" in failed.error.message
+        assert "/nowhere/python" in failed.error.message
+        assert await one.value("pid") != me()
+
+
 async def test_async_handlers_run_in_processes_too() -> None:
     """Each call with a loop of its own."""
     with bench() as one:
