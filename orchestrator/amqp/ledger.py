@@ -84,6 +84,26 @@ class LedgerTail:
         An empty stream says nothing, so only waiting tells it from a slow broker. Whoever gets nothing reads from
         "first", which is right in both cases.
         """
+        chunk = await self._chunk("last", patience_s)
+        self.end = (chunk[-1].offset or 0) + 1 if chunk else 0
+        return chunk
+
+    async def latest(self, count: int, *, patience_s: float = 1.0) -> list[Delivery]:
+        """The last ``count`` messages at least, if so many are left, else all. For few: each chunk costs a round trip or two."""
+        found = await self.last_chunk(patience_s=patience_s)
+        while found and len(found) < count and (first := found[0].offset or 0) > 0:
+            # Right before may lie what is no message: the stream's own note at the beginning of a segment.
+            if not (before := await self._before(first, patience_s) or await self._before(first - 1, patience_s)):
+                break
+            found = before + found
+        return found
+
+    async def _before(self, first: int, patience_s: float) -> list[Delivery]:
+        """What the chunk holds that lies before this offset."""
+        return [each for each in await self._chunk(max(0, first - 1), patience_s) if (each.offset or 0) < first]
+
+    async def _chunk(self, place: Place, patience_s: float) -> list[Delivery]:
+        """The chunk at this place, perhaps with some that follow. Empty when nothing came within ``patience_s``."""
         chunk: list[Delivery] = []
         arrived = asyncio.Event()
 
@@ -92,7 +112,7 @@ class LedgerTail:
             arrived.set()
 
         # The broker sends the chunk in one go, as far as there is room: 3.10 whole even if that is for one message, 4.0 not.
-        consumer = await self._consume("last", take, prefetch=PREFETCH_MAX)
+        consumer = await self._consume(place, take, prefetch=PREFETCH_MAX)
         waiting = asyncio.ensure_future(arrived.wait())
         try:
             await asyncio.wait((waiting, self._link.broken), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
@@ -102,7 +122,6 @@ class LedgerTail:
         finally:
             waiting.cancel()
             await consumer.cancel()
-        self.end = (chunk[-1].offset or 0) + 1 if chunk else 0
         return chunk
 
     async def first_offset(self, *, patience_s: float = 5.0) -> int | None:

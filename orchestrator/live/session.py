@@ -67,6 +67,8 @@ RUBBISH_SINGLY = 20
 SUBMISSIONS, REPORTS, QUESTIONS = frozenset({"submit"}), frozenset({"reports"}), frozenset({"control"})
 SOFT_WORDS = frozenset({"announce", "beat", "held", "notes", "leave"})
 """The kinds that each queue hears. Who may write to one must not speak through it as if it were another."""
+HEARD_OF_THE_END = 8
+"""So many entries at its end say from where to read the ledger: more than there are coordinators with one on its way."""
 TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
@@ -163,13 +165,11 @@ class Session:
         return False
 
     async def _replay_from(self) -> int:
-        """From where a reader has everything: any entry of the last chunk says it, but one that names a place behind itself: that
-        was meant for a ledger that is gone."""
-        for delivery in reversed(await self._tail.last_chunk()):
-            entry = decode_entry(delivery.body)
-            if isinstance(entry, Entry) and entry.replay_from <= (delivery.offset or 0):
-                return entry.replay_from
-        return 0
+        """From where a reader has everything: the last entry says it. But one that was meant for a ledger that was deleted may have
+        landed in the one made anew, and says too late a place. So it is the earliest that the latest few say; but for those
+        that name one behind themselves."""
+        latest = [(each.offset or 0, decode_entry(each.body)) for each in await self._tail.latest(HEARD_OF_THE_END)]
+        return min((it.replay_from for offset, it in latest if isinstance(it, Entry) and it.replay_from <= offset), default=0)
 
     async def do_chores(self) -> None:
         """Acts that take several frames (declare, consume, pause), one after another, in the order they were asked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 
 import aiormq
 import pytest
@@ -85,6 +86,27 @@ async def test_the_last_chunk_holds_the_last_message(link: Link) -> None:
 async def test_an_empty_ledger_has_no_last_chunk(link: Link) -> None:
     """Nothing comes within the patience: read from the first."""
     assert await LedgerTail(link).last_chunk(patience_s=0.2) == []
+    assert await LedgerTail(link).latest(8, patience_s=0.2) == []
+
+
+async def test_the_latest_few_are_found_in_however_many_chunks_they_lie(link: Link) -> None:
+    """One by one, behind the begin of a new segment, fewer than asked for: all that there are, up to as many, without a hole."""
+    tail = LedgerTail(link)
+    await append(tail, b"0")
+    assert [each.body for each in await tail.latest(8)] == [b"0"]
+    for number in range(1, 12):
+        await append(tail, b"%d" % number)
+    assert [each.body for each in await tail.latest(8)][-8:] == [b"%d" % number for number in range(4, 12)]
+    noted = 0
+    for number in range(12, 60):
+        await append(tail, b"%d" % number, *[b"x" * 10_000] * 10)
+        if number % 2:
+            found = await tail.latest(30)
+            assert len(found) >= 30
+            steps = [(later.offset or 0) - (sooner.offset or 0) for sooner, later in pairwise(found)]
+            assert set(steps) <= {1, 2}
+            noted += steps.count(2)
+    assert noted, "the stream has written no note of its own: this shows too little"
 
 
 async def test_a_reader_who_asks_for_what_was_cut_off_is_told_what_is_missing(link: Link) -> None:

@@ -10,6 +10,8 @@ import pytest
 from orchestrator.amqp import topology
 from orchestrator.amqp.errors import LinkLost
 from orchestrator.vocabulary import Attempt
+from orchestrator.wire.codec import encode_entry
+from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Orders
 from tests.live.peers import Ears, Holding, Producer, ScriptedAgent, Task, agent, coordinator, producer, running
 
@@ -130,6 +132,26 @@ async def test_a_stranger_leads_when_nobody_comes_who_remembers(amqp_url: str) -
     async with running(amqp_url) as stranger:
         assert (await stranger.heard("waits_for_memory"))["wait_s"] > 0
         assert (await stranger.heard("leading"))["epoch"] > before + 1_000_000_000
+
+
+async def test_an_entry_that_was_meant_for_the_deleted_ledger_hides_nothing_from_who_comes_new(amqp_url: str) -> None:
+    """It lands last in the one made anew, and says that all before a place was over: that was true of the other."""
+    async with producer(amqp_url) as client, agent(amqp_url, "s", "h", ready=False) as worker:
+        async with coordinator(amqp_url):
+            worker.announce("s", "h")
+            await worker.answer_sync()
+            client.submit(Task("runs", "s.h"))
+            _, attempt = await worker.assigned()
+            for each in range(8):  # each has an end of its own in the ledger
+                client.submit(Task(f"expired-{each}", "s.h", deadline_ns=1))
+                await client.result(f"expired-{each}")
+            end = (await client.ask("status"))["ledger_offset"]
+        stray = encode_entry(Entry("of the deleted one", 1, replay_from=end - 1))
+        await client.link.publish(topology.INTERNAL, topology.KEY_LEDGER, stray, timeout_s=10)
+        async with coordinator(amqp_url):
+            await worker.answer_sync(Holding("runs", attempt, "running", {"slots": 1}))
+            worker.done("runs", attempt, b"\x02")
+            assert (await client.result("runs")).value == b"\x02"
 
 
 async def test_of_what_nobody_remembers_the_names_are_said(amqp_url: str) -> None:

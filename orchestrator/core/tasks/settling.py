@@ -21,9 +21,10 @@ from orchestrator.wire.messages import Error, Stop
 EXPIRED = Error("expired", "the deadline passed before the task could start; it was not started")
 LOST = Error("lost", "the instance that ran this attempt is gone")
 UNSEEN = Error("unseen", "the instance is gone before this attempt was seen to start")
-UNSEEN_WAIT_MAX_NS = 60 * NS_PER_S
+UNSEEN_WAIT_NS, UNSEEN_WAIT_MAX_NS = NS_PER_S // 20, 60 * NS_PER_S
 """An instance that comes and goes must not use up in seconds what speaks against the tasks that it was given: after the second such
-death a task waits a second, then twice as long each time, up to this."""
+death a task waits for the first of these, then four times as long each time, up to the last. The first is short: of two that die at
+one moment the second may well be given what the first had."""
 
 
 def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False) -> None:
@@ -169,8 +170,9 @@ def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: 
         desk.propose(Failed(record.id, attempt, "lost", LOST, now, instance.name, retries, ran_ns=ran_ns))
         return
     desk.counts["unseen"] += 1
-    wait_ns = round(min(UNSEEN_WAIT_MAX_NS, NS_PER_S << record.unseen - 1) * desk.dice.uniform(0.8, 1.2)) if record.unseen else 0
-    desk.propose(Failed(record.id, attempt, "unseen", UNSEEN, now, instance.name, retries, now + wait_ns))
+    wait_ns = min(UNSEEN_WAIT_MAX_NS, UNSEEN_WAIT_NS << 2 * record.unseen - 2) if record.unseen else 0
+    not_before = now + round(wait_ns * desk.dice.uniform(0.8, 1.2))
+    desk.propose(Failed(record.id, attempt, "unseen", UNSEEN, now, instance.name, retries, not_before))
 
 
 def stop(desk: Desk, instance: Instance, attempt: Attempt, holding: Holding, reason: str) -> None:
