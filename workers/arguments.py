@@ -40,7 +40,7 @@ class Signature:
         self._required: set[str] = set()
         try:
             hints = typing.get_type_hints(function, include_extras=True)
-        except (NameError, TypeError) as trouble:
+        except Exception as trouble:  # texts are evaluated, and that may raise anything
             raise ServiceError(
                 f"An annotation of {who} cannot be read: {trouble}. The service is not started. "
                 "Import what it names at the top of the module (not only for type checkers)."
@@ -119,6 +119,8 @@ class Signature:
             return msgspec.convert(value, argument.type, dec_hook=_model)
         except msgspec.ValidationError as trouble:
             raise BadArguments(f"{self.who}: argument {name!r} does not fit: {_plain(trouble)}.") from None
+        except Exception as trouble:  # a class that checks itself raises what its author likes
+            raise BadArguments(f"{self.who}: argument {name!r} does not fit: {type(trouble).__name__}: {trouble}.") from None
 
 
 def _judge_type(annotation: Any, name: str, who: str) -> None:

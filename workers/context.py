@@ -13,9 +13,13 @@ from msgspec import Struct
 from orchestrator.vocabulary import Attempt, Nanos, seconds
 from orchestrator.wire.codec import unpack
 from orchestrator.wire.messages import Error
+from orchestrator.wire.values import clip
 from workers.clock import unix_ns
 from workers.errors import Stopped
 from workers.packing import packed
+
+PROGRESS_CHARS = 200
+"""Of a progress text: a line for a table."""
 
 
 class Given(Struct, frozen=True):
@@ -158,11 +162,11 @@ class Context:
     def progress(self, fraction: float | None = None, text: str = "") -> None:
         """How far it is, ``fraction`` from 0 to 1, and a line for people.
 
-        May be called often; only the newest is sent.
+        May be called often; only the newest is sent. A long line loses its middle.
         """
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(f"progress is {fraction!r}: say it as a fraction from 0 to 1")
-        self._on_progress(None if fraction is None else float(fraction), str(text))
+        self._on_progress(None if fraction is None else float(fraction), clip(str(text), PROGRESS_CHARS))
 
     def checkpoint(self, state: Any) -> None:
         """Save work worth keeping: plain values, at most 1 MiB packed. The next attempt finds it in ``resumed``.

@@ -70,7 +70,7 @@ def find(address: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except (ImportError, AttributeError) as trouble:
+    except Exception as trouble:  # importing runs its author's code
         raise ServiceError(f"The handler {address} cannot be found by another process: {trouble}.") from trouble
     function: Callable[..., Any] = found
     return function

@@ -15,6 +15,15 @@ def packed(value: Any, what: str) -> bytes:
     Raises ``CannotPack``, which names the place that cannot be packed.
     """
     try:
+        return _packed(value, what)
+    except CannotPack:
+        raise
+    except Exception as trouble:  # of the value's own code: a property, a model
+        raise CannotPack(f"{what} cannot be packed: {type(trouble).__name__}: {trouble}") from None
+
+
+def _packed(value: Any, what: str) -> bytes:
+    try:
         return pack(value, what)
     except CannotPack as trouble:
         plain = _plain(value)

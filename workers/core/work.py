@@ -22,9 +22,6 @@ from workers.core.outbox import Outbox, report_bytes
 from workers.core.profile import Limits, Profile
 from workers.core.window import Window
 
-_PROGRESS_CHARS = 200
-"""Of a progress text: a line for a table."""
-
 
 class Work:
     """Everything that this agent was given and has not been released from."""
@@ -141,8 +138,7 @@ class Work:
 
     def _progressed(self, now_ns: Nanos, event: Progressed) -> None:
         if (job := self._speaking(event)) is not None:
-            line = event.text[:_PROGRESS_CHARS]
-            self.outbox.note(Note(job.assignment.task, event.attempt, "progress", event.at_ns, event.fraction, line))
+            self.outbox.note(Note(job.assignment.task, event.attempt, "progress", event.at_ns, event.fraction, event.text))
 
     def _saved(self, now_ns: Nanos, event: Checkpointed) -> None:
         if (job := self._speaking(event)) is None:

@@ -12,8 +12,7 @@ from orchestrator.vocabulary import Attempt
 from workers.clock import unix_ns
 from workers.context import Context
 from workers.core.events import JobLate, JobStarted, JobStopped
-from workers.errors import BadArguments
-from workers.jobs.calling import JobEvent, Say, done, ended, failed
+from workers.jobs.calling import JobEvent, Say, done, ended
 from workers.jobs.job import Job, context_of
 from workers.jobs.permit import Permit
 from workers.mailbox import Mailbox
@@ -92,24 +91,21 @@ class AsyncJobs:
 
     async def _run(self, running: _Running) -> None:
         running.begun = True
-        job = running.job
         try:
-            arguments = job.signature.bind(job.assignment.args, job.given())
-        except BadArguments as trouble:
-            self._end(running, failed(job.attempt, trouble))
-            return
+            end = await self._call(running)
+        except BaseException as trouble:  # SystemExit and Stopped too: user code must not end the loop that runs it
+            end = ended(running.job.attempt, trouble, running.context)
+        self._end(running, end)
+
+    async def _call(self, running: _Running) -> JobEvent:
+        job = running.job
+        arguments = job.signature.bind(job.assignment.args, job.given())
         if job.signature.context is not None:
             arguments[job.signature.context] = running.context
         if not self._permit.allows(job.incarnation):
-            self._end(running, JobLate(job.attempt))
-            return
+            return JobLate(job.attempt)
         self._say(JobStarted(job.attempt, unix_ns()))
-        try:
-            value = await job.handler.function(**arguments)
-        except BaseException as trouble:  # SystemExit and Stopped too: user code must not end the loop that runs it
-            self._end(running, ended(job.attempt, trouble, running.context))
-        else:
-            self._end(running, done(job.attempt, value))
+        return done(job.attempt, await job.handler.function(**arguments))
 
     def _end(self, running: _Running, event: JobEvent) -> None:
         del self._running[running.job.attempt]

@@ -49,24 +49,21 @@ def call(
 ) -> JobEvent:
     """Check the arguments, ask whether it may still start, call it, and return its end (everything before is said).
 
-    Whatever the handler raises becomes a word: a worker thread must live on.
+    Whatever is raised becomes a word: a worker thread must live on, and somebody waits for the end.
     """
     try:
         arguments = signature.bind(blob, context.given)
-    except BadArguments as trouble:
-        return failed(attempt, trouble)
-    if signature.context is not None:
-        arguments[signature.context] = context
-    if not allowed():
-        return JobLate(attempt)
-    say(JobStarted(attempt, unix_ns()))
-    try:
+        if signature.context is not None:
+            arguments[signature.context] = context
+        if not allowed():
+            return JobLate(attempt)
+        say(JobStarted(attempt, unix_ns()))
         value = function(**arguments)
         if inspect.iscoroutine(value):
             value = asyncio.run(value)  # an async handler in a process of its own
+        return done(attempt, value)
     except BaseException as trouble:  # SystemExit and Stopped too: user code must not end the thread that runs it
         return ended(attempt, trouble, context)
-    return done(attempt, value)
 
 
 def done(attempt: Attempt, value: Any) -> JobEvent:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,71 @@ async def leave() -> None:
 async def odd() -> object:
     """No message carries it."""
     return object()
+
+
+@dataclass
+class Picky:
+    """Checks itself, and raises what it likes."""
+
+    how: str
+
+    def __post_init__(self) -> None:
+        raise {"KeyError": KeyError, "AssertionError": AssertionError, "SystemExit": SystemExit}[self.how](self.how)
+
+
+@service.task
+async def picky(value: Picky) -> None:
+    """Cannot be called."""
+
+
+@service.task
+def picky_in_thread(value: Picky) -> None:
+    """The same."""
+
+
+@service.task(kind="process")
+def picky_in_process(value: Picky) -> None:
+    """The same."""
+
+
+class Torn:
+    """A model, of a library that is broken."""
+
+    def model_dump(self, mode: str) -> Any:
+        """Raises what no packer expects."""
+        raise KeyError("nothing in it")
+
+
+@service.task
+async def torn() -> Torn:
+    """Returns what raises when it is packed."""
+    return Torn()
+
+
+@service.task
+def torn_in_thread() -> Torn:
+    """The same."""
+    return Torn()
+
+
+@service.task(kind="process")
+def torn_in_process() -> Torn:
+    """The same."""
+    return Torn()
+
+
+@service.task
+async def mumble(ctx: Context) -> str:
+    """Says what no message can carry as it is."""
+    ctx.progress(0.5, "\udc80" + "much to say " * 10_000)
+    return "said"
+
+
+@service.task(kind="process")
+def mumble_in_process(ctx: Context) -> str:
+    """The same."""
+    ctx.progress(0.5, "\udc80" + "much to say " * 10_000)
+    return "said"
 
 
 @service.task

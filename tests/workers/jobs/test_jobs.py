@@ -134,6 +134,32 @@ async def test_a_result_that_no_message_carries_is_a_failure_that_says_so() -> N
         assert "result is of type object" in failed.error.message or "object" in failed.error.message
 
 
+@pytest.mark.parametrize("kind", ["", "_in_thread", "_in_process"])
+async def test_what_raises_while_arguments_are_checked_or_a_result_is_packed_is_a_failure(kind: str) -> None:
+    """Whatever it is: a slot that is never free again, and a stop that is never answered, would be the end of the instance."""
+    with bench() as one:
+        for how in ("KeyError", "AssertionError"):
+            failed = await one.error(f"picky{kind}", value={"how": how})
+            assert (failed.error.kind, failed.retry) == ("bad_arguments", False)
+            assert f"argument 'value' does not fit: {how}: " in failed.error.message
+        assert (await one.error(f"picky{kind}", value={"how": "SystemExit"})).error.kind == "SystemExit"
+        failed = await one.error(f"torn{kind}")
+        assert (failed.error.kind, failed.retry) == ("bad_result", False)
+        assert "result cannot be packed: KeyError: 'nothing in it'" in failed.error.message
+        assert one.jobs.unfinished == 0
+
+
+@pytest.mark.parametrize("handler", ["mumble", "mumble_in_process"])
+async def test_a_progress_text_of_any_kind_becomes_a_line_that_a_message_carries(handler: str) -> None:
+    """Half a surrogate (a file name, say) would have ended the agent when it was to be sent; what is long would wait whole."""
+    with bench() as one:
+        attempt = one.start(handler)
+        assert isinstance(await one.end(attempt), JobDone)
+        line = (await one.heard(Progressed, attempt)).text
+        assert line.encode().startswith(b"?much to say")
+        assert len(line) <= 200
+
+
 async def test_a_handler_that_exits_has_only_failed() -> None:
     """The instance and its other handlers live on."""
     with bench() as one:
