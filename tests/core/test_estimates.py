@@ -122,6 +122,24 @@ def test_before_anything_is_seen_the_hint_decides_and_then_it_is_corrected() -> 
     assert NS_PER_S < honest.middle_ns < 100 * NS_PER_S
 
 
+@settings(max_examples=300, derandomize=True)
+@given(
+    told=st.lists(st.tuples(st.integers(1, 366 * DAY_NS), st.integers(0, NS_PER_S)), max_size=12),
+    says_ns=st.integers(0, 5 * 10**16).map(lambda n: 1 + n % (10 ** (n % 17))) | st.just(1),
+    boasts=st.booleans(),
+)
+def test_whatever_was_said_there_is_a_run_time_to_reckon_with(told: list[tuple[int, int]], says_ns: int, boasts: bool) -> None:
+    """Hints from a nanosecond to a year before runs that were short: what is expected of the next one is never nothing, so there
+    is a logarithm of it, and its end can be learned from, whoever has the ledger."""
+    estimates = Estimates()
+    for n, (hint_ns, ran_ns) in enumerate([(366 * DAY_NS, NS_PER_MS)] * (4 * boasts) + told):
+        estimates.learn(Task(f"t{n}", f"s.h{n % 2}", estimate_ns=hint_ns), ran_ns)
+    for type_ in ("s.h0", "s.h1", "s.new"):
+        found = estimates.expect(record(Task("x", type_, estimate_ns=says_ns)))
+        assert min(found.mean_ns, found.middle_ns, found.long_ns) >= 1
+        estimates.learn(Task("x", type_, estimate_ns=says_ns), NS_PER_MS)
+
+
 def test_hints_that_tell_nothing_lose_their_say() -> None:
     """Random words about tasks that always run a second."""
     estimates, dice = Estimates(), Random(3)

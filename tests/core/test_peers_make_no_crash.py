@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator.core import events as e
-from orchestrator.core.commands import Noted
-from orchestrator.vocabulary import Attempt
+from orchestrator.core.answers import operators
+from orchestrator.core.commands import Noted, Reply, Settle
+from orchestrator.core.config import Config
+from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.facts import Asked, Entry
 from orchestrator.wire.messages import Announce, Control, Handler, Held, Note, Notes, Range, Submit, Task
+from tests.core.fleet import Fleet
 from tests.core.stage import Node, Stage
 
 
@@ -57,3 +62,63 @@ def test_an_agent_that_lies_about_the_epoch() -> None:
         stage.step(node, announce, e.Arrived(Notes("a.1", [lie])))
         stage.pump()
         assert node.machine.desk.epoch == epoch
+
+
+def test_a_hint_of_a_nanosecond_after_hints_of_a_year() -> None:
+    """Whose hints were too large by as much as can be said says of the next task as little as can be said."""
+    fleet = Fleet(lambda name: 1_000_000, {}, Config())
+    fleet.instance("a", [Handler("work")], {"slots": 4})
+    for n in range(4):
+        fleet.submit(Task(f"a{n}", "s.work", estimate_ns=366 * 86_400 * NS_PER_S))
+        fleet.run(until_ns=fleet.now_ns + NS_PER_S)
+    fleet.submit(Task("b", "s.work", estimate_ns=1))
+    fleet.run(until_ns=fleet.now_ns + NS_PER_S)
+    assert "b" in fleet.done
+
+
+@pytest.mark.parametrize("allocation", ["msa", "mra", "fill"])
+def test_an_instance_that_names_a_resource_and_none_of_its_devices(allocation: str) -> None:
+    """`devices={"gpu": []}`: it has none of them, and may be granted of what it has, up to the most."""
+    fleet = Fleet(lambda name: NS_PER_S, {"allocation": allocation}, Config())
+    announce = Announce("a", "a", "s", [Handler("work")], {"slots": 2, "cpu": 4}, devices={"gpu": []})
+    fleet.step(e.Arrived(announce))
+    fleet.step(e.Arrived(Held("a", 1, fleet.machine.desk.epoch, 1)))
+    fleet.submit(Task("t", "s.work", need={"cpu": Range(1, 4), "gpu": Range(0, 2)}))
+    (holding,) = fleet.machine.desk.registry.instances["a"].holdings.values()
+    assert holding.grant == {"slots": 1000, "cpu": 1000 if allocation == "msa" else 4000}
+
+
+def test_a_task_that_asks_for_nothing_where_less_than_nothing_is_free() -> None:
+    """An instance shrinks under what it has granted; who asks there for nothing or a little more is told why it waits."""
+    fleet = Fleet(lambda name: 100 * NS_PER_S, {}, Config())
+    fleet.instance("a", [Handler("work")], {"slots": 4, "cpu": 4})
+    fleet.submit(Task("r", "s.work", need={"cpu": 4}))
+    fleet.step(e.Arrived(Announce("a", "a", "s", [Handler("work")], {"slots": 4, "cpu": 2})))
+    fleet.submit(Task("w", "s.work", need={"cpu": Range(0, 2)}))
+    commands = fleet.machine.step(fleet.now_ns, [e.Arrived(Control("q", "why", {"task": "w"}), "control", reply_to="x")])
+    (reply,) = (one for one in commands if isinstance(one, Reply))
+    assert reply.answer.value["reason"] == "the only instance of 's' cannot take it now: a has cpu short by 2 (wants 0, free -2)"
+
+
+def test_a_mistake_of_ours_in_an_answer_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation that breaks off: who asks is told so, the log says where, the question does not come again, and the next one
+    is answered. Of a deed, which may be half done, nobody says that all else goes on."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setitem(operators.OPERATIONS, "odd", broken)
+    monkeypatch.setitem(operators.OPERATIONS, "hand_over", broken)
+    _, node = leading()
+    now = node.machine.desk.now_ns
+    commands = node.machine.step(now, [e.Arrived(Control("q", "odd", {"task": "t"}), "handle", reply_to="x")])
+    (reply,) = (one for one in commands if isinstance(one, Reply))
+    assert reply.answer.error is not None
+    assert reply.answer.error.kind == "mistake"
+    (noted,) = (one for one in commands if isinstance(one, Noted) and one.what == "mistake")
+    assert noted.fields["where"].startswith("broken, line ")
+    assert [one.handles for one in commands if isinstance(one, Settle)] == [("handle",)]
+    commands = node.machine.step(now, [e.Arrived(Control("q", "status", {}), "other", reply_to="x")])
+    assert [one.answer.ok for one in commands if isinstance(one, Reply)] == [True]
+    with pytest.raises(ZeroDivisionError):
+        node.machine.step(now, [e.Arrived(Control("q", "hand_over", {"epoch": 1}), "third", reply_to="x")])

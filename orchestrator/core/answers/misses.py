@@ -106,7 +106,7 @@ def misses(members: Iterable[Instance], demand: Demand, refusal: Refusal) -> Mis
             share = 0.0
             for one in short:
                 by = one.wanted - one.free
-                share += by / one.wanted
+                share += by / max(1, one.wanted)  # even nothing is too much where more is out than there is
                 lack = found.lacks.setdefault(one.resource, Lack(one.resource, one, instance.name))
                 lack.instances += 1
                 if by < lack.least:

@@ -2,12 +2,16 @@
 
 Law: a will (cancel, priority, policy, limit) becomes a fact and is done when that is read, so it survives us. Its answer leaves
 then too: whoever has it may ask any later leader and finds it done. Drain is soft: it is the instance that leaves.
+
+A mistake of ours in answering ends no coordinator: a look changes nothing and a will is only proposed, so the books are what they
+were. Only a deed (drain, hand over), which would be left half done, breaks off as anything else does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from traceback import extract_tb
 from typing import Any, TypeAlias, get_args
 
 from orchestrator.core.answers import reasons, views
@@ -52,6 +56,10 @@ def asked(desk: Desk, now: Nanos, event: Arrived) -> None:
         answer = Answer(control.id, True, operation(desk, now, control.args, event.user))
     except Unanswerable as fault:
         answer = Answer(control.id, False, error=Error(fault.kind, str(fault)))
+    except Exception as fault:  # whatever we did not think of, and the next leader would not either
+        if control.op in DEEDS:
+            raise
+        answer = Answer(control.id, False, error=_mistake(desk, control, fault))
     if event.reply_to:
         reply = Reply(event.reply_to, answer)
         if control.op in WILLS and answer.ok:
@@ -60,6 +68,17 @@ def asked(desk: Desk, now: Nanos, event: Arrived) -> None:
             desk.out.append(reply)
     if desk.leading:  # else it has just handed over: its handles are void, and the next leader is given the question
         desk.gate(event.handle)
+
+
+def _mistake(desk: Desk, control: Control, fault: Exception) -> Error:
+    """A mistake of ours: told in the log, with where it is, and to who asked."""
+    why, place = f"{type(fault).__name__}: {fault}"[:200], extract_tb(fault.__traceback__)[-1]
+    desk.counts["mistakes"] += 1
+    desk.note("mistake", op=control.op, args=repr(control.args)[:200], why=why, where=f"{place.name}, line {place.lineno}")
+    after = "What it asks for may have been done all the same." if control.op in WILLS else "Nothing else is touched by it."
+    return Error(
+        "mistake", f"{control.op} could not be answered, by a mistake of the coordinator ({why}); its log says where. {after}"
+    )
 
 
 def _text(args: Args, name: str) -> str:
@@ -306,3 +325,5 @@ OPERATIONS: dict[str, Callable[[Desk, Nanos, Args, str], Any]] = {
 }
 WILLS = frozenset({"cancel", "priority", "policy", "limit"})
 """What is not answered before it is in the ledger."""
+DEEDS = frozenset({"drain", "hand_over"})
+"""What is done while it is asked for."""

@@ -95,7 +95,7 @@ class Estimates:
         size = log(ran_ns)
         expected = self._expect(task)
         if expected.source:
-            by = size - log(expected.middle_ns)
+            by = size - log(max(1, expected.middle_ns))
             leaf.missed(by)
             if instance:
                 self.speeds.learn(task.type, instance, -by)
@@ -190,7 +190,7 @@ class Estimates:
         said, known = 1 / unsure, 1 / history.variance
         middle = ((log(hint_ns) + bias) * said + history.middle * known) / (said + known)
         scale = exp(middle) / seen.middle_ns
-        mean_ns, middle_ns, long_ns = round(seen.mean_ns * scale), round(exp(middle)), round(seen.long_ns * scale)
+        mean_ns, middle_ns, long_ns = _whole(seen.mean_ns * scale), _whole(exp(middle)), _whole(seen.long_ns * scale)
         return Estimate(mean_ns, middle_ns, long_ns, seen.error, seen.samples, f"{source}, hint")
 
     def _hinted(self, task: Task, hint_ns: Nanos) -> Estimate:
@@ -199,7 +199,8 @@ class Estimates:
         bias, unsure = (ratio.bias, ratio.uncertainty) if ratio is not None else (0.0, 1.0)
         middle = hint_ns * exp(bias)
         self._scales.setdefault(service_of(task.type), _power_of_two(middle))
-        return Estimate(round(middle), round(middle), round(middle * exp(NORMAL_90 * deviation(unsure))), None, 0, "hint")
+        long_ns = _whole(middle * exp(NORMAL_90 * deviation(unsure)))
+        return Estimate(_whole(middle), _whole(middle), long_ns, None, 0, "hint")
 
     def _guess(self, task: Task) -> Estimate:
         typical_ns = self.typical_ns(service_of(task.type))
@@ -294,6 +295,12 @@ def _seen(history: History, source: str) -> Estimate:
     miss = factor_off(history.miss) if history.seen > 1 else None
     mean_ns, middle_ns, long_ns, samples = history.summary
     return Estimate(mean_ns, middle_ns, long_ns, miss, samples, source)
+
+
+def _whole(span_ns: float) -> Nanos:
+    """In whole nanoseconds, and some: a small hint of one whose hints were far too large would come to none, of which there is no
+    logarithm."""
+    return max(1, round(span_ns))
 
 
 def _power_of_two(span_ns: float) -> Nanos:

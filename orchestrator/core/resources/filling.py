@@ -44,7 +44,7 @@ class Fresh:
             return
         free = reserving.spare(instance)
         if instance.devices:
-            free = free | {name: min(free[name], WHOLE * shelf.whole) for name, shelf in instance.devices.items()}
+            free = free | {name: min(free.get(name, 0), WHOLE * shelf.whole) for name, shelf in instance.devices.items()}
         grants = self._desk.policies.of(instance.service).allocation.raised(claims, free, instance.capacity)
         for (attempt, _), claim, grant in zip(placed, claims, grants, strict=True):
             if grant != claim.grant:
