@@ -1,14 +1,23 @@
 """Where log lines are written: standard error, on whatever disk or pipe that ends.
 
 Law: work does not stand or fall with its log. A line that cannot be written (the disk is full, nobody reads the pipe any more) is
-left out and counted, and the next one that can says how many are missing before it.
+left out and counted, and the next one that can says how many are missing before it. Nor does anybody wait for who reads it slowly,
+or has stopped to (a pager, a terminal that is away): a line that does not fit now is left out too.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import select
+import stat
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
+
+AT_ONCE = getattr(select, "PIPE_BUF", 512)
+"""Bytes. What may be written to takes so many without waiting; a pipe whole or not at all."""
 
 
 class Paper:
@@ -21,7 +30,7 @@ class Paper:
     def __init__(self) -> None:
         self._stream = sys.stderr
         buffer = getattr(self._stream, "buffer", None)
-        self._raw = getattr(buffer, "raw", buffer)
+        self._raw, self._room = _unwaiting(getattr(buffer, "raw", buffer))
         self._missing = 0
         self._torn = False
         """Half a line stands at the end."""
@@ -49,8 +58,34 @@ class Paper:
             return
         rest = ("\n" * self._torn + line + "\n").encode(errors="backslashreplace")
         while rest:
-            wrote = self._raw.write(rest)
+            if self._room is not None and not self._room.poll(0):
+                raise BlockingIOError("nobody reads what we write")
+            wrote = self._raw.write(rest if self._room is None else rest[:AT_ONCE])
             if wrote is None:
                 raise BlockingIOError("nobody reads what we write")
-            self._torn = wrote < len(rest)
             rest = rest[wrote:]
+            self._torn = bool(rest)
+
+
+def _unwaiting(raw: Any) -> tuple[Any, select.poll | None]:
+    """Where to write without waiting, and what says whether one would wait.
+
+    A pipe or a terminal is opened again, for us alone: whether a write waits is said of what was opened, not of who writes, and
+    said of what we were given it would hold for all who have that too, the user's shell among them. A socket (systemd's journal)
+    is asked before each write, and so is what cannot be opened again; of two who write there in one moment one may wait. A file
+    has room.
+    """
+    try:
+        number = raw.fileno()
+        mode = os.fstat(number).st_mode
+        if stat.S_ISREG(mode):
+            return raw, None
+        if stat.S_ISFIFO(mode) or raw.isatty():
+            with suppress(OSError):  # no Linux; a terminal that another user opened
+                again = os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+                return io.FileIO(again, "w", closefd=False), None
+        room = select.poll()
+        room.register(number, select.POLLOUT)
+    except (AttributeError, OSError, ValueError):  # no file at all, or a closed one; no such system
+        return raw, None
+    return raw, room

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import socket
 import subprocess
 import sys
@@ -56,3 +58,61 @@ def test_what_could_not_be_written_is_counted_and_told(monkeypatch: pytest.Monke
     stopping, ended = then[-2:]
     assert stopping["missing"] == 100 - len(whole)
     assert ended["missing"] == 1
+
+
+UNREAD = """
+from orchestrator.live.telemetry import configure
+telemetry = configure("json", "info")
+for number in range(100):
+    telemetry.say("session", {"why": "x" * 5_000, "number": number})
+print("worked on", flush=True)
+input()
+telemetry.say("stopping", {})
+"""
+
+
+@pytest.mark.parametrize("what", ["pipe", "terminal", "socket"])
+def test_nobody_waits_for_who_does_not_read_his_log(what: str) -> None:
+    """A pager, a terminal that is away, a journal that hangs: half a megabyte of log is more than they take unread. Who says it
+    works on, says afterwards how much is missing, and has not changed for others who write there that their writes wait."""
+    read, write = _ends(what)
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", UNREAD], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdin is not None
+                worked_on, _, _ = select.select([process.stdout], [], [], 60)
+                assert worked_on, "it waits for who does not read"
+                assert os.get_blocking(write)
+                os.set_blocking(read, False)
+                said = _all_of(read)
+                process.stdin.write("\n")
+                process.stdin.close()
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
+        last = json.loads(_all_of(read).splitlines()[-1])
+        numbers = [json.loads(line)["number"] for line in said.splitlines() if line.endswith("}")]
+        assert numbers == list(range(len(numbers)))
+        assert last["missing"] == 100 - len(numbers)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _ends(what: str) -> tuple[int, int]:
+    """Where to read, where to write."""
+    if what == "socket":
+        read, write = socket.socketpair()
+        return read.detach(), write.detach()
+    return os.pipe() if what == "pipe" else pty.openpty()
+
+
+def _all_of(read: int) -> str:
+    """What waits there to be read."""
+    found = b""
+    while select.select([read], [], [], 0)[0]:
+        found += os.read(read, 1 << 20)
+    return found.decode()
