@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core import events as e
-from orchestrator.core import invariants
+from orchestrator.core import invariants, rules
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.custody.custody import Custody
 
@@ -38,7 +38,11 @@ def differences(stage: Stage, node: Node) -> list[str]:
         more = other.custody.owed.get(name)
         if more is not None and not owed.queues.keys() <= more.queues.keys():  # more may be told twice, none may be forgotten
             found.append(f"{name} is owed to {list(owed.queues)} here, to {list(more.queues)} in the replay")
-    return found + _compare(books(mine), books(other.custody))
+    theirs = books(other.custody)
+    for name, grave in other.custody.graves.items():
+        if name not in mine.graves and rules.r11_forgettable(grave, stage.now_ns, stage.config.dedup_ns):
+            del theirs["graves"][name]  # its time is over: forgotten here, and there within a second
+    return found + _compare(books(mine), theirs)
 
 
 def books(custody: Custody) -> dict[str, dict[Any, Any]]:

@@ -237,3 +237,30 @@ def test_a_thousand_results_that_are_not_kept_still_reach_the_children() -> None
     run.end("s", "done")
     assert run.started[-1].task == "b"
     assert run.started[-1].parents[0].value == b"precious"
+
+
+def test_a_parent_that_is_needed_no_more_keeps_no_older_id_from_being_forgotten() -> None:
+    """Its result was beyond the bound while a child lived, and is judged again when that is over: its id waits for its own time,
+    and nobody behind it for that one's."""
+    run = Run(2, Config(results_bytes_max=1_000, dedup_ns=60 * NS_PER_S, lease_ns=3_600 * NS_PER_S))
+
+    def wait(seconds: int) -> None:
+        for _ in range(seconds):
+            run.now_ns += NS_PER_S
+            run.step(e.TimePassed())
+
+    run.submit([Task("older", "any.work")])
+    run.end("older", "done")
+    wait(50)
+    run.submit([Task("a", "any.work"), Task("s", "any.work"), Task("b", "any.work", after=(Edge("a", into="x"), Edge("s")))])
+    run.end("a", "done", b"precious")
+    for number in range(50):
+        run.submit([Task(f"t{number}", "any.work")])
+        run.end(f"t{number}", "done", bytes(100))
+    run.end("b", "cancelled")
+    wait(15)
+    yard = run.machine.desk.custody.graveyard
+    assert "older" not in yard.graves
+    assert {"a", "b", "t0", "t49"} <= yard.graves.keys()
+    wait(60)
+    assert not any((yard.graves, yard._burials, yard._kept, yard._spared, yard._unkept))

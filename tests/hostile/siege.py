@@ -26,6 +26,7 @@ from orchestrator.wire.messages import (
     Handler,
     Held,
     Holding,
+    Leave,
     Note,
     Notes,
     Orders,
@@ -53,6 +54,8 @@ class Siege:
     def __init__(self, seed: int, *, agents: int = 2, config: Config | None = None, rogue: str = ROGUE_USER) -> None:
         self.machine = Coordinator("c1", config or Config(), Random(seed))
         self.now_ns = 1_000 * NS_PER_S
+        self.follower: Coordinator | None = None
+        """Reads the same ledger, and hears agents, from when it is set."""
         self.rogue = rogue
         """As whom the hostile publish; the name of the honest agents' user: as one of theirs."""
         self.corpus = Corpus(seed, Known("thumbs", "resize"))
@@ -87,6 +90,21 @@ class Siege:
         self._agents.setdefault(name, 0)
         self._held.setdefault(name, [])
         self.step(self._soft(self._announce(name)))
+
+    def follow(self) -> Coordinator:
+        """Somebody who follows is there from now on; it never leads."""
+        self.follower = Coordinator("c2", self.machine.desk.config, Random(0))
+        self.follower.step(self.now_ns, [e.SessionOpened("n2")])
+        for name in list(self._agents):
+            self.settle_in(name)
+        return self.follower
+
+    def come_and_go(self, name: str, service: str = "thumbs") -> None:
+        """An instance announces itself, joins and says goodbye."""
+        self._agents[name], self._held[name] = 0, []
+        self.step(self._soft(Announce(name.partition(".")[0], name, service, [Handler("resize")], {"slots": 1})))
+        self.step(self._soft(Leave(name, "bye")))
+        del self._agents[name], self._held[name]
 
     def read(self, entry: Entry) -> None:
         """Somebody wrote this into the ledger."""
@@ -125,6 +143,12 @@ class Siege:
         """One turn, and all that follows from it at this instant."""
         todo = self._tail(events)
         for _ in range(10_000):
+            if self.follower is not None:
+                heard = [
+                    event for event in todo if isinstance(event, e.Read) or (isinstance(event, e.Arrived) and not event.handle)
+                ]
+                said = self.follower.step(self.now_ns, heard)
+                assert all(type(one) is c.Noted for one in said), "it leads"
             commands = self.machine.step(self.now_ns, todo)
             todo = self._tail(event for command in commands for event in self._answer(command))
             deadline = self.machine.next_deadline()

@@ -11,13 +11,29 @@ from orchestrator.core import commands as c
 from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.config import Config
+from orchestrator.core.custody.graveyard import SPARE_KEPT
+from orchestrator.core.custody.keeping import SPARE_KEYS
 from orchestrator.core.custody.memory import UNKNOWN_MAX
 from orchestrator.core.desk import REFUSALS_AT_ONCE
 from orchestrator.core.registry import credence
 from orchestrator.core.scheduler.backlog import DEMANDS_MAX
 from orchestrator.core.tasks import door
 from orchestrator.vocabulary import NS_PER_S, TYPES_MAX, Attempt, handler_of, service_of
-from orchestrator.wire.messages import Announce, Beat, Handler, Held, Holding, Leave, Note, Notes, Report, Reports, Submit, Task
+from orchestrator.wire.messages import (
+    Announce,
+    Beat,
+    Edge,
+    Handler,
+    Held,
+    Holding,
+    Leave,
+    Note,
+    Notes,
+    Report,
+    Reports,
+    Submit,
+    Task,
+)
 from tests.hostile.facts import Strange
 from tests.hostile.siege import AGENT_USER, ROGUE_USER, Siege
 
@@ -341,26 +357,44 @@ def test_what_a_flood_invents_fills_no_table() -> None:
     assert {siege.results[name].outcome for name in siege.honest(20)} == {"done"}
 
 
+@pytest.mark.parametrize("who", ["leads", "follows"])
 @pytest.mark.parametrize("waiting", [0, 5])
-def test_what_is_forgotten_leaves_nothing(waiting: int) -> None:
+def test_what_is_forgotten_leaves_nothing(waiting: int, who: str) -> None:
     """From the end of the dedup window on nothing grows: as many rows, kept results and burials as ids that are remembered; also
-    while tasks wait (for a service that nobody runs) that are older than all of these."""
+    while tasks wait (for a service that nobody runs) that are older than all of these, and while one waits whose parent is done.
+    With who follows it is the same, though it places nothing and writes nothing."""
     siege = Siege(12, config=Config(dedup_ns=60 * NS_PER_S))
-    desk = siege.machine.desk
+    desk = siege.follow().desk if who == "follows" else siege.machine.desk
     for number in range(waiting):
         siege.step(e.Arrived(Submit([Task(f"patient-{number}", "nobody.x")]), ("patient", number), "replies", "producers"))
+    if waiting:
+        family = [Task("parent", "thumbs.resize"), Task("child", "nobody.x", after=(Edge("parent"),))]
+        siege.step(e.Arrived(Submit(family), ("family",), "replies", "producers"))
     found = []
-    for _ in range(5):
-        for _ in range(40):
+    for turn in range(5):
+        for beat in range(40):
             siege.honest(50)
+            siege.come_and_go(f"passing.{turn * 40 + beat}")
             siege.beat()
         yard, graves, tasks = desk.custody.graveyard, desk.keeping.graves, desk.keeping.tasks
-        found.append((len(yard.graves), len(yard._kept), len(yard._burials), graves.count, len(graves.rows)))
-        assert len(desk.custody.live) == waiting
+        found.append((len(yard.graves), len(yard._burials), graves.count, len(graves.rows)))
+        assert len(desk.custody.live) == waiting + (waiting > 0)
         assert tasks.count <= 1_100
-    assert found[2] == found[3] == found[4]
-    assert found[4][1] == found[4][0]
-    assert found[4][3] <= found[4][0] + 500
+        assert len(yard._kept) <= 2 * len(yard.graves) + SPARE_KEPT
+        assert len(yard._spared) + len(yard._unkept) <= 1
+        assert desk.keeping.lasting.count <= 1_100
+        assert len(desk.registry.instances) == 2
+        pool = desk.registry.pools["thumbs"]
+        stirred = sum(len(some or ()) for some in desk.stirred.values())
+        assert len(pool._changed) + len(pool._uncounted) + stirred <= 6
+        assert (
+            sum(map(len, (desk.timers, desk.deaths, desk.strangers, desk.touched, desk.lingering, desk.posted, desk.missed))) < 400
+        )
+    assert found[2] == found[3] == found[4] or waiting
+    remembered, burials, rows, entries = found[4]
+    assert burials <= remembered <= 50 * 63 + 1
+    assert rows <= (remembered * 3 // 2 + SPARE_KEYS if waiting else remembered + 500)
+    assert entries <= remembered
 
 
 def test_more_ended_tasks_than_are_remembered() -> None:

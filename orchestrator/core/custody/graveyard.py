@@ -19,6 +19,8 @@ from orchestrator.wire.messages import Result
 
 KEPT_BYTES = 200
 """What a result takes besides what it says."""
+SPARE_KEPT = 1_000
+"""So many more than twice the ids that are remembered may be noted as kept before what is void among them is dropped."""
 LEAST_WINDOW_NS: Nanos = 60 * NS_PER_S
 """R11: no id is forgotten earlier, however many there are: it exceeds any deposed session's life (10 s)."""
 
@@ -44,8 +46,11 @@ class Graveyard:
         """Whether all that live are known: of a ledger that is read from its middle not before what was carried forward is read."""
         self._early: dict[TaskId, None] = {}
         """Ends that others need, said their writers, of which none is known yet: their results are kept like pinned ones."""
+        self._unkept: dict[TaskId, None] = {}
+        """Needed ones whose result is beyond the bound, and would be given up otherwise."""
         self._spared: dict[TaskId, None] = {}
-        """Such whose result or id would be forgotten otherwise: both are judged again when they are not needed any more."""
+        """Those, and such as hold a key, whose id would be forgotten otherwise: they stand in ``_burials`` no more. Both are judged
+        again when they are not needed any more."""
 
     def bury(self, task: TaskId, grave: Grave, *, heirs: bool) -> None:
         """The task is over: its id is remembered for a while, longer and whole if others need it.
@@ -55,6 +60,8 @@ class Graveyard:
         result, keys = grave.result, self._keys
         if (former := self.graves.get(task)) is not None:
             self._results_bytes -= former.kept_bytes
+            self._unkept.pop(task, None)
+            self._spared.pop(task, None)
         self.graves[task] = grave
         if task in self.pinned:
             self.pinned_bytes -= self.pinned.pop(task)
@@ -124,20 +131,25 @@ class Graveyard:
                 self._spared[task] = None
             elif grave is not None:
                 self._early.pop(task, None)
-                self._spared.pop(task, None)
+                self._unkept.pop(task, None)
                 self._results_bytes -= grave.kept_bytes
                 del self.graves[task]
                 self._families.forget(task, grave.workflow)
         while self._kept and self._kept[0] not in self.graves:
             self._kept.popleft()
+        if len(self._kept) > 2 * len(self.graves) + SPARE_KEPT:  # they stand behind one that is needed for long
+            kept = dict.fromkeys(self._kept)
+            self._kept = deque(task for task in kept if (grave := self.graves.get(task)) is not None and grave.kept_bytes)
 
     def _judge_again(self, task: TaskId) -> None:
-        if task in self._spared:
+        spared, unkept = task in self._spared, task in self._unkept
+        if spared:
             del self._spared[task]
-            grave = self.graves[task]
             self._burials.appendleft(task)
-            if grave.result is not None:
-                self._keep_result(task, grave)
+        if unkept:
+            del self._unkept[task]
+        if (spared or unkept) and (grave := self.graves[task]).result is not None:
+            self._keep_result(task, grave)
 
     def _keep_result(self, task: TaskId, grave: Grave) -> None:
         """Results of ended tasks, and the stories of failed ones, stay at hand for whoever asks again, up to a bound in bytes; the
@@ -158,7 +170,7 @@ class Graveyard:
             size, other.kept_bytes = other.kept_bytes, 0
             self._results_bytes -= size
             if oldest in self.pinned or oldest in self._early:
-                self._spared[oldest] = None
+                self._unkept[oldest] = None
             elif oldest in self._keys.by_task:
                 self._keys.keep(oldest, size)
             else:
@@ -172,7 +184,7 @@ class Graveyard:
         dropped, keys.dropped, freed, keys.freed = keys.dropped, [], keys.freed, []
         for task in dropped:
             if task in self.pinned or task in self._early:
-                self._spared[task] = None
+                self._unkept[task] = None
             elif (grave := self.graves.get(task)) is not None:
                 _empty(grave)
                 keys.weigh(task, 0)

@@ -81,10 +81,13 @@ class Pool:
         self._ring = None
 
     def leave(self, instance: Instance) -> None:
-        """It does not any more."""
+        """It does not any more. Nothing here holds it from now on: where nothing is placed the index is never put right."""
         if self.members.pop(instance.incarnation, None) is not None:
             self._ring = None
-        self.touch(instance)
+        self._changed.pop(instance, None)
+        self._uncounted.pop(instance, None)
+        self._index(instance, room=False)
+        self._count(instance, 0, 0, {})
 
     def touch(self, instance: Instance) -> None:
         """Something about this instance changed."""
@@ -94,13 +97,9 @@ class Pool:
         """The index is true again."""
         changed, self._changed = self._changed, {}
         for instance in changed:
-            if self.members.get(instance.incarnation) is instance:
+            if self.members.get(instance.incarnation) is instance:  # it may have been touched once more after it had left
                 self._index(instance, instance.has_room)
                 self._uncounted[instance] = None
-            else:
-                self._index(instance, room=False)
-                self._uncounted.pop(instance, None)
-                self._count(instance, 0, 0, {})
 
     def _index(self, instance: Instance, room: bool) -> None:
         self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself
