@@ -36,6 +36,9 @@ ENVELOPE_BYTES = 64
 """What a message takes besides its tasks."""
 
 _SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+MOST_NS = 2**63 - 1
+"""The last instant that can be said (``wire.types.Instant``), in the year 2262."""
+
 _UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -177,8 +180,9 @@ def form(
     for name, amount in judged.need.items():
         if isinstance(amount, Range) and amount.min > amount.max:
             raise ValueError(f"{task_type}: need: of {name} at least {amount.min:g} and at most {amount.max:g} cannot be")
-    if isinstance(deadline, datetime) and deadline.tzinfo is None:
-        raise ValueError(f"{task_type}: deadline: {deadline} has no time zone; give it one, such as tzinfo=datetime.UTC")
+    _judge_texts(judged)
+    if isinstance(deadline, datetime):
+        _judge_instant(task_type, deadline)
     return Form(
         judged,
         deadline=deadline if deadline is None or isinstance(deadline, datetime) else span_ns(deadline, "deadline"),
@@ -187,6 +191,31 @@ def form(
         reply=reply,
         accept_within_ns=None if accept_within is None else span_ns(accept_within, "accept_within"),
     )
+
+
+def _judge_texts(task: Task) -> None:
+    """Raises ValueError for a text that has no bytes: the wire's types judge only its length, and others share its message."""
+    texts = [("tenant", task.tenant), ("affinity", task.affinity), ("key", task.key)]
+    texts += [(f"labels: {name}", text) for name, text in task.labels.items()]
+    texts += [("after: into", edge.into) for edge in task.after]
+    for option, text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{task.type}: {option}: {text!r} is no text that has bytes: it holds half a character (a lone surrogate), as "
+                "comes of bytes that are no UTF-8, such as the names of some files. Give it as its bytes in hex, or another text"
+            ) from None
+
+
+def _judge_instant(task_type: str, deadline: datetime) -> None:
+    """Raises ValueError for a deadline that no peer could read."""
+    if deadline.tzinfo is None:
+        raise ValueError(f"{task_type}: deadline: {deadline} has no time zone; give it one, such as tzinfo=datetime.UTC")
+    if not 0 <= instant_ns(deadline, 0) <= MOST_NS:
+        raise ValueError(
+            f"{task_type}: deadline: {deadline} is not between the years 1970 and 2262; leave it out if there is to be none"
+        )
 
 
 def _packed(args: Mapping[str, Any], *, sameness: bool) -> bytes:

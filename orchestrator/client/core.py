@@ -23,12 +23,12 @@ caller's time is up; only then the caller hears of it, with the cause, and with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
 from msgspec import Struct
 
+from orchestrator.client.alarms import Alarms, grained
 from orchestrator.client.events import (
     Abandoned,
     Arrived,
@@ -48,17 +48,15 @@ from orchestrator.client.events import (
     Submitted,
     Tick,
     Unbound,
+    Unsayable,
     Verdict,
     Withdrawn,
 )
 from orchestrator.client.footing import Footing
 from orchestrator.client.lanes import Divided, Held, Lane, LaneKey, Limits, Place, lane_key, weight
 from orchestrator.shards import ALONE
-from orchestrator.vocabulary import NS_PER_MS, Nanos, TaskId, service_of
+from orchestrator.vocabulary import Nanos, TaskId, service_of
 from orchestrator.wire.messages import Result, Task
-
-GRAIN_NS = 10 * NS_PER_MS
-"""Times of giving up are rounded up to this, so that a busy producer keeps few of them."""
 
 
 class Counters(Struct):
@@ -103,8 +101,7 @@ class Producer:
         self._flights: dict[int, _Flight] = {}
         self._flying_bytes = 0
         self._number = 0
-        self._alarms: dict[Nanos, dict[Held, None]] = {}  # when to give up whom, if not confirmed
-        self._alarm_times: list[Nanos] = []  # heap of the keys above
+        self._alarms = Alarms()  # when to give up whom, if not confirmed
         self._out: list[Command] = []
         self._handlers: dict[type[Any], Callable[[Nanos, Any], None]] = {
             Submitted: self._submitted,
@@ -114,6 +111,7 @@ class Producer:
             Ended: self._ended,
             Blocked: self._blocked,
             Published: self._published,
+            Unsayable: self._unsayable,
             Arrived: self._arrived,
             Tick: self._ignore,
             Close: self._close,
@@ -139,9 +137,7 @@ class Producer:
 
     def next_deadline(self) -> Nanos | None:
         """When a ``Tick`` is due; none if nothing waits for time to pass."""
-        while self._alarm_times and not self._alarms[self._alarm_times[0]]:
-            del self._alarms[heappop(self._alarm_times)]
-        times = self._alarm_times[:1]
+        times = self._alarms.first()
         if self._footing.firm:
             times += [lane.until for lane in self._lanes.values() if lane.until and lane.parcels]
         return min(times, default=None)
@@ -161,18 +157,13 @@ class Producer:
 
     def _submitted(self, now: Nanos, event: Submitted) -> None:
         for parcel in event.parcels:
-            by = -(-parcel.by_ns // GRAIN_NS) * GRAIN_NS
-            held = Held(parcel, by, parcel.weight or weight(parcel.tasks), len(parcel.tasks))
+            held = Held(parcel, grained(parcel.by_ns), parcel.weight or weight(parcel.tasks), len(parcel.tasks))
             for task in parcel.tasks:
                 if task.id in self._owed:
                     raise AssertionError(f"task {task.id} is outstanding already; the shell must not hand it in twice")
                 self._owed[task.id] = held
             self.unconfirmed += len(parcel.tasks)
-            alarm = self._alarms.get(by)
-            if alarm is None:
-                alarm = self._alarms[by] = {}
-                heappush(self._alarm_times, by)
-            alarm[held] = None
+            self._alarms.set(held)
             if self._footing.is_open:
                 self._queue(held)
 
@@ -216,15 +207,21 @@ class Producer:
             self._ground()
             self._footing.stumble()
             return
-        flight = self._flights.pop(event.number)
-        flight.lane.flights -= 1
-        self._flying_bytes -= flight.weight
-        self._land(flight.cargo)
+        flight = self._down(event.number)
         if event.verdict is Verdict.CONFIRMED:
             flight.lane.relieve()
             self._accept(flight.cargo)
         else:
             self._refused(now, flight, event.verdict)
+
+    def _unsayable(self, now: Nanos, event: Unsayable) -> None:
+        """It never left, and cannot: those whose fault that is are given up, the others go again."""
+        flight = self._down(event.number) if event.number in self._flights else None
+        for name, fault in event.faults.items():
+            if (held := self._owed.get(name)) is not None and not held.accepted:
+                self._give_up(held, Cause.UNSAYABLE, fault)
+        if flight is not None:
+            flight.lane.push_back(flight.cargo)
 
     def _arrived(self, now: Nanos, event: Arrived) -> None:
         """A result proves that its message arrived, whatever became of the confirm."""
@@ -276,7 +273,7 @@ class Producer:
             if held.accepted or held.over:
                 continue
             held.accepted = True
-            self._disarm(held)
+            self._alarms.drop(held)
             ids += held.ids()
             if not held.parcel.reply:
                 self._drop(held)
@@ -285,9 +282,7 @@ class Producer:
             self._out.append(Confirmed(ids))
 
     def _refused(self, now: Nanos, flight: _Flight, verdict: Verdict) -> None:
-        """The broker did not take it. It goes back to where it was, and the lane pauses, once for all that was under
-        way.
-        """
+        """The broker did not take it: it goes back to where it was, and the lane pauses, once for all that was under way."""
         lane = flight.lane
         if verdict is Verdict.NACKED:
             lane.refusal = Cause.BACKLOG_FULL
@@ -301,10 +296,8 @@ class Producer:
             lane.until = now + lane.pause - self._rng.randrange(lane.pause // 4 + 1)
 
     def _give_up_late(self, now: Nanos) -> None:
-        while self._alarm_times and self._alarm_times[0] <= now:
-            for held in list(self._alarms[self._alarm_times[0]]):
-                self._give_up(held)
-            del self._alarms[heappop(self._alarm_times)]
+        for held in self._alarms.due(now):
+            self._give_up(held)
 
     def _give_up(self, held: Held, cause: Cause | None = None, detail: str = "") -> None:
         """Nobody waits for this unconfirmed parcel any more; without a ``cause`` it is what is in the way now."""
@@ -312,11 +305,8 @@ class Producer:
         may_run = held.doubt or held.place is Place.FLYING
         self._out.append(GaveUp(held.ids(), Problem(why, detail, may_run)))
         self.unconfirmed -= len(held.parcel.tasks)
-        self._disarm(held)
+        self._alarms.drop(held)
         self._drop(held)
-
-    def _disarm(self, held: Held) -> None:
-        self._alarms[held.by].pop(held, None)
 
     def _drop(self, held: Held) -> None:
         """Nobody waits for any of this parcel."""
@@ -341,6 +331,14 @@ class Producer:
         for held in self._owed.values():
             held.place = Place.NOWHERE
         self._lanes.clear()
+
+    def _down(self, number: int) -> _Flight:
+        """This message is not under way any more."""
+        flight = self._flights.pop(number)
+        flight.lane.flights -= 1
+        self._flying_bytes -= flight.weight
+        self._land(flight.cargo)
+        return flight
 
     def _land(self, cargo: Iterable[Held]) -> None:
         for held in cargo:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from orchestrator.client.events import Cause, Problem
 from orchestrator.wire.messages import Error, Result
+from orchestrator.wire.values import CannotPack
 
 
 class OrchestratorError(Exception):
@@ -127,6 +128,7 @@ _WHY = {
     Cause.BACKLOG_FULL: "the backlog of this service has reached its limit and the broker refuses more",
     Cause.SILENT: "the broker has not confirmed it yet",
     Cause.DIVIDED: "its tasks belong to several shards",
+    Cause.UNSAYABLE: "there are no bytes for it",
     Cause.WITHDRAWN: "whoever submitted it was cancelled",
     Cause.CLOSED: "the client was closed",
 }
@@ -139,6 +141,7 @@ _DO = {
     Cause.BACKLOG_FULL: "Submit less, or later, or run more workers (`orchestrator services` lists them).",
     Cause.SILENT: "The broker is slow or overloaded: look at its queues, or allow more time.",
     Cause.DIVIDED: "",
+    Cause.UNSAYABLE: "",
     Cause.WITHDRAWN: "",
     Cause.CLOSED: "",
 }
@@ -148,7 +151,7 @@ def _why(problem: Problem) -> str:
     return _WHY[problem.cause] + (f" ({problem.detail})" if problem.detail else "")
 
 
-def not_submitted(task: str, task_type: str, within_s: float, problem: Problem) -> OrchestratorError:
+def not_submitted(task: str, task_type: str, within_s: float, problem: Problem) -> OrchestratorError | CannotPack:
     """The error for a submission that was given up."""
     if problem.may_run:
         means = (
@@ -159,6 +162,8 @@ def not_submitted(task: str, task_type: str, within_s: float, problem: Problem) 
         means = "It was not accepted and will not run."
     if problem.cause is Cause.CLOSED:
         return ClientClosed(f"Task {task} ({task_type}) was not confirmed before the client was closed. {means}")
+    if problem.cause is Cause.UNSAYABLE:
+        return CannotPack(f"Task {task} ({task_type}): {_why(problem)}. {means} Submit it with other arguments or options.")
     if problem.cause is Cause.DIVIDED:
         return ShardsDiffer(
             f"Task {task} ({task_type}) was submitted together with tasks of other shards ({problem.detail}): a workflow lives in "

@@ -45,6 +45,9 @@ class Cause(Enum):
     """Sent, and no answer yet."""
     DIVIDED = "divided"
     """Tasks that were submitted together belong to several shards."""
+    UNSAYABLE = "unsayable"
+    """There are no bytes for it. Options and arguments are judged when they are said, so this is a mistake of ours, or of who made
+    a ``Call`` by other means; it costs that submission alone."""
     WITHDRAWN = "withdrawn"
     """Whoever submitted it was cancelled."""
     CLOSED = "closed"
@@ -135,6 +138,13 @@ class Published(Struct, frozen=True):
     verdict: Verdict
 
 
+class Unsayable(Struct, frozen=True):
+    """The message of that number did not leave: of these tasks in it there are no bytes, for the reasons given."""
+
+    number: int
+    faults: dict[TaskId, str]
+
+
 class Arrived(Struct, frozen=True):
     """Results, from the reply queue."""
 
@@ -156,7 +166,20 @@ class Close(Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    Submitted | Withdrawn | Asked | Dropped | Opened | Unbound | Ended | Blocked | Published | Arrived | Answered | Tick | Close
+    Submitted
+    | Withdrawn
+    | Asked
+    | Dropped
+    | Opened
+    | Unbound
+    | Ended
+    | Blocked
+    | Published
+    | Unsayable
+    | Arrived
+    | Answered
+    | Tick
+    | Close
 )
 
 

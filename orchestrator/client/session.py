@@ -31,7 +31,7 @@ from orchestrator.client import events
 from orchestrator.client.events import Cause, Event, Verdict
 from orchestrator.shards import Rule, UnreadableRule, read
 from orchestrator.wire import codec
-from orchestrator.wire.messages import Answer, Control, Results, Submit
+from orchestrator.wire.messages import Answer, Results
 
 log = logging.getLogger("orchestrator.client")
 
@@ -99,14 +99,12 @@ class Sessions:
             self._keeper.cancel()
             await asyncio.wait((self._keeper,))
 
-    def publish(
-        self, number: int, shard: str, exchange: str, key: str, message: Submit | Control, *, reply: bool = True, **how: Any
-    ) -> None:
+    def publish(self, number: int, shard: str, exchange: str, key: str, body: bytes, *, reply: bool = True, **how: Any) -> None:
         """Send a message; ``Published(number, …)`` is told once the broker has answered. Only within a session."""
         link = self._link
         assert link is not None, "the machines publish only in a session"
         reply_to = self._reply_to if reply else None
-        sent = link.send(within(shard, exchange), key, codec.encode(message), reply_to=reply_to, user_id=link.user, **how)
+        sent = link.send(within(shard, exchange), key, body, reply_to=reply_to, user_id=link.user, **how)
         sent.add_done_callback(partial(self._published, number))
 
     async def nobody_answers(self, shard: str) -> bool:

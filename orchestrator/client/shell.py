@@ -16,7 +16,6 @@ import secrets
 import ssl
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from orchestrator.amqp import topology
@@ -26,7 +25,6 @@ from orchestrator.client.core import Producer
 from orchestrator.client.errors import (
     ClientClosed,
     ClientMisused,
-    abandoned,
     not_answered,
     not_possible,
     not_submitted,
@@ -34,6 +32,7 @@ from orchestrator.client.errors import (
 from orchestrator.client.events import Cause, Event, Parcel, Problem
 from orchestrator.client.handle import Gate, Handle
 from orchestrator.client.lanes import Limits, weight
+from orchestrator.client.outstanding import Outstanding
 from orchestrator.client.questions import Questions
 from orchestrator.client.room import Room
 from orchestrator.client.session import Sessions
@@ -63,7 +62,7 @@ class Shell:
         prefix = secrets.token_hex(8)
         self.producer = Producer(dice, limits)
         self.sessions = Sessions(
-            url, name=name, nonce=prefix, dice=dice, tell=self._step, waits=lambda: bool(self._handles or self._asked),
+            url, name=name, nonce=prefix, dice=dice, tell=self._step, waits=lambda: bool(self._outstanding or self._asked),
             connect_within_s=connect_within_s, ssl_context=ssl_context,
         )  # fmt: skip
         self._questions = Questions()
@@ -77,7 +76,7 @@ class Shell:
         self._calm: asyncio.Future[None] | None = None
         self._met: asyncio.Future[None]
         """Once open: there has been a session, or there will be none."""
-        self._handles: dict[TaskId, Handle] = {}
+        self._outstanding = Outstanding(self._room)
         self._asked: dict[str, asyncio.Future[Answer | Problem]] = {}
         self._arrivals: list[Parcel] = []
         self._arrived_bytes = 0
@@ -155,7 +154,7 @@ class Shell:
         tasks = tuple([call.task for call in calls])
         bytes_ = weight(tasks)
         judge_batch(tasks, bytes_)
-        if known := self._known(calls):
+        if known := self._outstanding.known(calls):
             return known
         if not self._room.try_take(len(calls)):
             return None
@@ -176,7 +175,7 @@ class Shell:
             raise not_submitted(first.id, first.type, seconds(within_ns), problem) from None
         try:
             self.judge_use()
-            known = self._known(calls)
+            known = self._outstanding.known(calls)
         except BaseException:
             self._room.give(len(calls))
             raise
@@ -192,7 +191,8 @@ class Shell:
         handles = []
         for call in calls:
             task = call.task
-            handle = self._handles[task.id] = Handle(task.id, task.type, task.tenant, call.reply, task, gate, self)
+            handle = Handle(task.id, task.type, task.tenant, call.reply, task, gate, self)
+            self._outstanding.put(handle)
             handles.append(handle)
         if not self._arrivals and self._loop is not None:
             self._loop.call_soon(self._flush)
@@ -205,24 +205,6 @@ class Shell:
     def withdraw(self, task: TaskId) -> None:
         """Whoever waited for the confirm was cancelled: take the submission that it is of back, if that is possible."""
         self._step(events.Withdrawn(task))
-
-    def _known(self, calls: Sequence[Call]) -> list[Handle]:
-        """The handles of these very tasks, if they are outstanding here already. Raises ValueError if an id stands
-        for other content.
-        """
-        if len(calls) == 1:
-            if calls[0].task.id not in self._handles:
-                return []
-        elif len({call.id for call in calls}) < len(calls):
-            raise ValueError("two tasks of one workflow have the same id. Nothing was submitted. Give each its own, or none")
-        found = [self._handles.get(call.id) for call in calls]
-        known = [handle for handle in found if handle is not None]
-        if known and [handle.task for handle in known] != [call.task for call in calls]:
-            raise ValueError(
-                f"the task id {known[0].id!r} is in use: a task of that id, with other content or other company, waits or runs "
-                "for this client. Nothing was submitted. An id stands for one task for ever: give another one, or none"
-            )
-        return known
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -291,43 +273,29 @@ class Shell:
     def _obey(self, commands: Sequence[events.Command]) -> None:
         for command in commands:
             match command:
-                case events.Publish(number, shard, key, reply, tasks):
-                    self.sessions.publish(number, shard, topology.TASKS, key, Submit(tasks), reply=reply)
-                case events.Confirmed(names):
-                    self._confirm(names)
-                case events.Deliver(results):
-                    for result in results:
-                        self._handles.pop(result.task).end(result)
-                case events.GaveUp(names, problem):
-                    self._give_up(names, problem)
-                case events.Abandoned(names):
-                    for name in names:
-                        handle = self._handles.pop(name)
-                        handle.end(partial(abandoned, handle.id, handle.type))
+                case events.Publish():
+                    self._publish(command)
+                case events.Confirmed() | events.Deliver() | events.GaveUp() | events.Abandoned():
+                    self._outstanding.heed(command)
                 case events.Say(number, question, by, shard):
                     left_ms = max(1, (by - time.monotonic_ns()) // NS_PER_MS)
                     where = (shard, topology.CONTROL, topology.KEY_CONTROL)
-                    self.sessions.publish(number, *where, question, persistent=False, expiration_ms=left_ms)
+                    self.sessions.publish(number, *where, codec.encode(question), persistent=False, expiration_ms=left_ms)
                 case events.Reply(answer):
                     self._tell(answer.id, answer)
                 case events.NoAnswer(name, problem):
                     self._tell(name, problem)
 
-    def _confirm(self, names: list[TaskId]) -> None:
-        self._room.give(len(names))
-        for name in names:
-            handle = self._handles[name]
-            handle.gate.confirm()
-            if not handle.reply:
-                del self._handles[name]
-
-    def _give_up(self, names: list[TaskId], problem: Problem) -> None:
-        self._room.give(len(names))
-        for name in names:
-            handle = self._handles.pop(name)
-            loss = partial(not_submitted, handle.id, handle.type, handle.gate.within_s, problem)
-            handle.gate.fail(loss)
-            handle.end(loss)
+    def _publish(self, command: events.Publish) -> None:
+        """Send these tasks. What has no bytes was refused when it was said; should any come all the same, it alone is given up, and
+        neither its lane nor the session in which it waited."""
+        try:
+            body = codec.encode(Submit(command.tasks))
+        except (ValueError, OverflowError, TypeError):
+            fault = events.Unsayable(command.number, _without_bytes(command.tasks))
+            asyncio.get_running_loop().call_soon(self._step, fault)  # the machine is told between steps
+        else:
+            self.sessions.publish(command.number, command.shard, topology.TASKS, command.key, body, reply=command.reply)
 
     def _set_timer(self, now: Nanos) -> None:
         deadlines = [at for at in (self.producer.next_deadline(), self._questions.next_deadline()) if at is not None]
@@ -354,3 +322,14 @@ def _patience(calls: Sequence[Call], usual_ns: Nanos) -> Nanos:
         if within_ns > longest:
             longest = within_ns
     return longest
+
+
+def _without_bytes(tasks: Sequence[Task]) -> dict[TaskId, str]:
+    """Those of these tasks that cannot be encoded, and why."""
+    found = {}
+    for task in tasks:
+        try:
+            codec.encode(Submit([task]))
+        except (ValueError, OverflowError, TypeError) as fault:
+            found[task.id] = f"{type(fault).__name__}: {fault}"
+    return found

@@ -11,7 +11,8 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 
-from orchestrator.client.core import GRAIN_NS, Producer
+from orchestrator.client.alarms import GRAIN_NS
+from orchestrator.client.core import Producer
 from orchestrator.client.events import (
     Abandoned,
     Arrived,
@@ -32,6 +33,7 @@ from orchestrator.client.events import (
     Submitted,
     Tick,
     Unbound,
+    Unsayable,
     Verdict,
     Withdrawn,
 )
@@ -121,6 +123,11 @@ class World:
             self.open = self.alarm = False
         return self.do(Published(number, verdict))
 
+    def unsayable(self, number: int, *names: str) -> list[Command]:
+        """The message did not leave: these tasks in it have no bytes."""
+        del self.under_way[number]
+        return self.do(Unsayable(number, dict.fromkeys(names, "half a character")))
+
     def confirm_all(self) -> None:
         while self.under_way:
             self.answer(min(self.under_way), Verdict.CONFIRMED)
@@ -172,7 +179,7 @@ class World:
                     assert name in self.waiting(), "who waits is told once"
                     if problem.cause is Cause.WITHDRAWN:
                         self.withdrawn.add(name)
-                    elif problem.cause not in (Cause.CLOSED, Cause.DIVIDED):
+                    elif problem.cause not in (Cause.CLOSED, Cause.DIVIDED, Cause.UNSAYABLE):
                         by = self.parcels[name].by_ns
                         assert by <= self.now < by + GRAIN_NS, "neither before its time nor later"
                     self.gave_up[name] = problem

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.client.calls import form, instant_ns, options_known, span_ns
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S
-from orchestrator.wire.messages import Edge
+from orchestrator.wire import codec
+from orchestrator.wire.messages import Edge, Submit
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,18 @@ def test_what_is_no_span_at_all(span: Any) -> None:
         ("a.b", {"overlap": "always"}, r"overlap"),
         ("a.b", {"deadline": datetime.datetime(2030, 1, 1)}, r"deadline.*time zone"),
         ("a.b", {"after": [("p", "explode")]}, r"after"),
+        ("a.b", {"key": "\ud800"}, r"^a\.b: key: .* no text that has bytes"),
+        ("a.b", {"tenant": "a\udcff"}, r"tenant: .*surrogate"),
+        ("a.b", {"affinity": "\ud800"}, r"affinity: .*surrogate"),
+        ("a.b", {"labels": {"file": "\udcff.png"}}, r"labels: file: .*as its bytes in hex"),
+        ("a.b", {"after": [Edge("p", into="\ud800")]}, r"after: into: .*surrogate"),
+        (
+            "a.b",
+            {"deadline": datetime.datetime.max.replace(tzinfo=datetime.UTC)},
+            r"^a\.b: deadline: .*1970 and 2262; leave it out",
+        ),
+        ("a.b", {"deadline": datetime.datetime(2300, 1, 1, tzinfo=datetime.UTC)}, r"deadline: .*2262"),
+        ("a.b", {"deadline": datetime.datetime(1969, 1, 1, tzinfo=datetime.UTC)}, r"deadline: .*1970"),
     ],
 )
 def test_options_that_cannot_be_are_refused_when_they_are_said(task_type: str, options: dict[str, Any], words: str) -> None:
@@ -91,6 +104,13 @@ def test_deadlines_count_from_the_call_or_stand_for_themselves() -> None:
     assert [relative.fill({}, "t", now).task.deadline_ns for now in (0, 7)] == [30 * NS_PER_S, 30 * NS_PER_S + 7]
     assert relative.fill({}, "t", 7).task.start_ns == NS_PER_S + 7
     assert form("a.b", deadline=at).fill({}, "t", 7).task.deadline_ns == instant_ns(at, 0)
+
+
+def test_a_deadline_is_taken_as_far_as_every_peer_reads_it() -> None:
+    """From the first second of 1970, long over, to the last of what 63 bits of nanoseconds hold."""
+    for at in (datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2262, 4, 11, tzinfo=datetime.UTC)):
+        task = form("a.b", deadline=at).fill({}, "t", 0).task
+        assert codec.decode(codec.encode(Submit([task]))) == Submit([task])
 
 
 def test_parents_may_be_calls_ids_or_edges() -> None:
