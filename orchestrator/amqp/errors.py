@@ -15,6 +15,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
+from typing import Any
 
 from aiormq.exceptions import (
     AMQPError,
@@ -73,8 +74,19 @@ class Broken:
         )
 
 
+def made_again(kind: type[Exception], words: tuple[Any, ...]) -> Exception:
+    """An exception as it was, from another process; its fields are set behind. ``__init__`` is not asked again: it took what the
+    message was worded from, and Python would hand it the message."""
+    error = kind.__new__(kind)
+    error.args = words
+    return error
+
+
 class LinkError(Exception):
     """Something between us and the broker. The message is for a person."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return made_again, (type(self), self.args), self.__dict__
 
 
 @unique

@@ -7,6 +7,9 @@ with the same id and content is taken once.
 
 from __future__ import annotations
 
+from typing import Any
+
+from orchestrator.amqp.errors import made_again
 from orchestrator.client.events import Cause, Problem
 from orchestrator.wire.messages import Error, Result
 from orchestrator.wire.values import CannotPack
@@ -14,8 +17,11 @@ from orchestrator.wire.values import CannotPack
 
 class OrchestratorError(Exception):
     """The root of everything that this package raises on purpose, but for plain mistakes (``TypeError``,
-    ``ValueError``).
+    ``ValueError``). They may travel between processes (``multiprocessing``), fields and all.
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return made_again, (type(self), self.args), self.__dict__
 
 
 class ClientMisused(OrchestratorError):
