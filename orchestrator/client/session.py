@@ -76,6 +76,7 @@ class Sessions:
         self._connect_within_s = connect_within_s
         self._began = 0.0
         self._keeper: asyncio.Task[None] | None = None
+        self._stopped = False
         self._tried = asyncio.Event()
         self._refusal: CannotConnect | None = None
         self._link: Link | None = None
@@ -94,9 +95,11 @@ class Sessions:
             raise self._refusal
 
     async def stop(self) -> None:
-        """End the session and have no other."""
+        """End the session and have no other. It ends though whoever waits here be cancelled."""
         if self._keeper is not None:
-            self._keeper.cancel()
+            if not self._stopped:  # once: a second time would cut short how it takes its leave
+                self._stopped = True
+                self._keeper.cancel()
             await asyncio.wait((self._keeper,))
 
     def publish(self, number: int, shard: str, exchange: str, key: str, body: bytes, *, reply: bool = True, **how: Any) -> None:

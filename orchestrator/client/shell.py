@@ -102,16 +102,21 @@ class Shell:
             raise
 
     async def close(self, grace_s: float) -> None:
-        """Wait for confirms at most ``grace_s``, tell everybody who still waits, end the session. Idempotent."""
+        """Wait for confirms at most ``grace_s``, tell everybody who still waits, end the session. Idempotent, also where several do
+        it at a time; cancelled, it waits for no more confirms, and does the rest.
+        """
         if self._loop is None or forks.here is not self._process:
             return  # never opened; or it is the forked copy of somebody else's
         self._closed = True
         self._flush()
-        if self.producer.unconfirmed and self.sessions.crash is None:
-            self._calm = self._loop.create_future()
-            await asyncio.wait((self._calm,), timeout=grace_s)
-        self._step(events.Close())
-        await self.sessions.stop()
+        try:
+            if self.producer.unconfirmed and self.sessions.crash is None:
+                if self._calm is None:
+                    self._calm = self._loop.create_future()
+                await asyncio.wait((self._calm,), timeout=grace_s)
+        finally:
+            self._step(events.Close())
+            await self.sessions.stop()
 
     def judge_caller(self) -> None:
         """Raises ClientMisused unless this is the loop and the process that the client belongs to."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from orchestrator.client import forks
@@ -24,6 +26,9 @@ from orchestrator.vocabulary import DEFAULT_SHARD
 from orchestrator.wire.messages import Result
 
 T = TypeVar("T")
+
+CANCEL_AGAIN_S = 1.0
+"""What was cancelled and has not ended by then is cancelled again."""
 
 
 class SyncClient:
@@ -50,7 +55,8 @@ class SyncClient:
         """As ``Client.close``; ends the thread."""
         if self._thread.is_running:
             try:
-                self._thread.call(self._client.close())
+                with suppress(ClientClosed):  # another thread closes it this very moment
+                    self._thread.call(self._client.close())
             finally:
                 self._thread.stop()
 
@@ -127,7 +133,8 @@ class SyncTemplate:
                 yield value
         finally:
             if self._thread.is_running:
-                self._thread.call(values.aclose())
+                with suppress(ClientClosed):  # this very moment: what is left of it ends with the loop
+                    self._thread.call(values.aclose())
 
 
 class SyncWorkflow:
@@ -220,6 +227,8 @@ class _LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._process: object = None
+        self._door = threading.Lock()
+        """Who hands something in does so before the loop ends, or not at all."""
 
     @property
     def is_running(self) -> bool:
@@ -234,10 +243,11 @@ class _LoopThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the loop and the thread."""
-        loop, self._loop = self._loop, None
+        """End the loop and the thread; what was handed in just before is cancelled."""
+        with self._door:
+            loop, self._loop = self._loop, None
         if loop is not None and self._thread is not None:
-            asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result()
+            asyncio.run_coroutine_threadsafe(_leave(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
             loop.close()
@@ -245,26 +255,40 @@ class _LoopThread:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """What ``work`` returns or raises. An interruption here (Ctrl-C) cancels it there."""
         try:
-            loop = self._judged()
+            self._judge_process()  # first: the door of a copy may have been shut for ever as it was forked
+            with self._door:
+                future = asyncio.run_coroutine_threadsafe(work, self._judged())
         except BaseException:
             work.close()
             raise
-        future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ClientClosed("This client was closed by another thread just as it was called: nothing was sent.") from None
         except BaseException:
             future.cancel()
             raise
 
-    def _judged(self) -> asyncio.AbstractEventLoop:
+    def _judge_process(self) -> None:
         if self._process is not None and self._process is not forks.here:
             raise ClientMisused(
                 "This client belongs to the process that opened it, and this one was forked from it, without the client's "
                 "thread. Nothing was sent. Open a client in each process."
             )
+
+    def _judged(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             kind, what = (ClientClosed, "closed") if self._process is not None else (ClientMisused, "not open")
             raise kind(f"This client is {what}: nothing was sent. Use it inside `with SyncClient(url) as client:`.")
         if threading.current_thread() is self._thread:
             raise ClientMisused("SyncClient would wait for itself: it is called from its own thread. Use Client there.")
         return self._loop
+
+
+async def _leave() -> None:
+    """Nobody waits for ever: whatever runs on this loop besides is cancelled, until it has ended."""
+    while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in rest:
+            task.cancel()
+        await asyncio.wait(rest, timeout=CANCEL_AGAIN_S)
+    await asyncio.get_running_loop().shutdown_asyncgens()

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -110,3 +111,29 @@ def test_mistakes_are_told_clearly(url: str, unused_tcp_port: int) -> None:
             nowhere.run("a.b")
         with pytest.raises(NoCoordinator, match="nobody listens"):
             nowhere.ask("ping", timeout_s=0.05)
+
+
+def test_no_call_hangs_when_another_thread_closes(unused_tcp_port: int) -> None:
+    """Threads call without a pause while the client is closed under them: each hears of it, whenever it came."""
+
+    def call_for_ever(client: SyncClient) -> None:
+        while True:
+            with suppress(SubmitTimeout):
+                client.task("a.b", accept_within=0).submit()
+
+    def call_until_closed(client: SyncClient) -> None:
+        with pytest.raises(ClientClosed):
+            call_for_ever(client)
+
+    for _ in range(10):
+        client = SyncClient(f"amqp://127.0.0.1:{unused_tcp_port}")
+        client.__enter__()
+        threads = [threading.Thread(target=call_until_closed, args=(client,), daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        closing = [threading.Thread(target=client.close, daemon=True) for _ in range(2)]
+        for thread in closing:
+            thread.start()
+        for thread in [*threads, *closing]:
+            thread.join(30)
+            assert not thread.is_alive()

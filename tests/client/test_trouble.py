@@ -162,6 +162,37 @@ async def test_closing_tells_those_who_still_wait(coordinator: Scripted) -> None
     await client.close()
 
 
+async def test_a_close_that_is_cancelled_closes_all_the_same(amqp_url: str) -> None:
+    """It waits for no confirm any more; those who wait hear of it, and no connection stays behind."""
+    client = Client(amqp_url, close_within=60)
+    await client.__aenter__()
+    waiting = asyncio.ensure_future(client.submit("a.b"))  # there is no coordinator: nothing is confirmed
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(client.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    async with asyncio.timeout(30):
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        with pytest.raises(ClientClosed, match="will not run"):
+            await waiting
+    keeper = client._shell.sessions._keeper
+    assert keeper is not None
+    assert keeper.done()
+
+
+async def test_two_may_close_at_a_time(amqp_url: str) -> None:
+    """Both wait for what is under way, and no longer than for that."""
+    client = Client(amqp_url, close_within=300)
+    await client.__aenter__()
+    waiting = asyncio.ensure_future(client.submit("a.b"))
+    await asyncio.sleep(0)
+    closing = asyncio.gather(client.close(), client.close())
+    async with asyncio.timeout(60), coordinating(amqp_url) as coordinator:
+        await closing
+        assert (await waiting).id in coordinator.tasks
+
+
 async def test_another_loop_and_a_closed_client_are_told_clearly(client: Client) -> None:
     """Instead of hanging for ever."""
 
