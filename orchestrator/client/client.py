@@ -16,11 +16,9 @@ the same.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from typing import Any, Self
 
 from orchestrator.client.calls import Call, Form, Span, form, options_known, span_ns
@@ -28,12 +26,10 @@ from orchestrator.client.core import Counters
 from orchestrator.client.errors import TaskError
 from orchestrator.client.handle import Handle
 from orchestrator.client.lanes import Limits
+from orchestrator.client.mapping import AsTheyCome, InOrder, Inputs, reader
 from orchestrator.client.shell import Shell
 from orchestrator.client.workflow import Workflow
 from orchestrator.vocabulary import DEFAULT_SHARD
-
-Inputs = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
-"""The arguments of many calls, one mapping each."""
 
 
 class Client:
@@ -206,7 +202,8 @@ class Template:
     ) -> AsyncGenerator[Any, None]:
         """The values of one task for each of ``inputs``, in their order, or as they come (``ordered=False``).
 
-        At most ``window`` are submitted and not yet handed out, so inputs may be endless. A task that did not succeed
+        At most ``window`` are submitted and not yet handed out, so inputs may be endless. A source that lets one await its inputs
+        does not keep back values that are there, and may itself wait for one of them. A task that did not succeed
         raises its error here and ends the iteration (others go on); with ``return_errors`` the error is handed out in
         its place.
         """
@@ -216,71 +213,23 @@ class Template:
             raise ValueError(f"{self._form.shape.type}: reply: map hands out results; leave reply=False out")
         if window < 1:
             raise ValueError(f"window: {window} is not at least 1")
-        source = _each(inputs)
-        order = _InOrder() if ordered else _AsTheyCome()
-        more = True
-        while True:
-            while more and len(order) < window:
+        source = reader(inputs)
+        order = InOrder() if ordered else AsTheyCome()
+        try:
+            while True:
+                while len(order) < window and (args := await source.next(order)) is not None:
+                    calls = (self.call(**args),)
+                    (handle,) = self._shell.try_enter(calls) or await self._shell.enter(calls)
+                    order.put(handle)
+                if not len(order):
+                    return
+                handle = await order.get()
                 try:
-                    args = await anext(source)
-                except StopAsyncIteration:
-                    more = False
-                    break
-                calls = (self.call(**args),)
-                (handle,) = self._shell.try_enter(calls) or await self._shell.enter(calls)
-                order.put(handle)
-            if not len(order):
-                return
-            handle = await order.get()
-            try:
-                value = await handle.result()
-            except TaskError as error:
-                if not return_errors:
-                    raise
-                value = error
-            yield value
-
-
-class _InOrder:
-    """Handles, first in, first out."""
-
-    def __init__(self) -> None:
-        self._line: deque[Handle] = deque()
-
-    def __len__(self) -> int:
-        return len(self._line)
-
-    def put(self, handle: Handle) -> None:
-        self._line.append(handle)
-
-    async def get(self) -> Handle:
-        return self._line.popleft()
-
-
-class _AsTheyCome:
-    """Handles, as they end."""
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._ended: asyncio.Queue[Handle] = asyncio.Queue()
-
-    def __len__(self) -> int:
-        return self._open
-
-    def put(self, handle: Handle) -> None:
-        self._open += 1
-        handle.when_done(self._ended.put_nowait)
-
-    async def get(self) -> Handle:
-        handle = await self._ended.get()
-        self._open -= 1
-        return handle
-
-
-async def _each(inputs: Inputs) -> AsyncIterator[Mapping[str, Any]]:
-    if isinstance(inputs, AsyncIterable):
-        async for args in inputs:
-            yield args
-    else:
-        for args in inputs:
-            yield args
+                    value = await handle.result()
+                except TaskError as error:
+                    if not return_errors:
+                        raise
+                    value = error
+                yield value
+        finally:
+            await source.close()

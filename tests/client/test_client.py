@@ -172,6 +172,47 @@ async def test_map_gives_values_in_order_or_as_they_come(client: Client, coordin
     assert sorted(unordered) == list(range(50))
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_map_hands_out_what_is_there_while_its_source_waits(client: Client, ordered: bool) -> None:
+    """Such as a source that needs a value to find its next inputs: a crawler, a search. What it opens, it closes itself."""
+    seen: asyncio.Queue[int] = asyncio.Queue()
+    closed = asyncio.Event()
+
+    async def countdown() -> AsyncIterator[dict[str, Any]]:
+        try:
+            async with asyncio.timeout(60):
+                n = 10
+                while n:
+                    yield {"n": n}
+                    n = await seen.get() - 1
+                await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    values = []
+    async with asyncio.timeout(60):
+        async for value in (mapped := client.map("a.b", countdown(), ordered=ordered)):
+            values.append(value["n"])
+            seen.put_nowait(value["n"])
+            if value["n"] == 1:
+                break
+        await mapped.aclose()
+        await closed.wait()
+    assert values == list(range(10, 0, -1))
+
+
+async def test_map_raises_what_its_source_raises(client: Client) -> None:
+    """And reads no further."""
+
+    async def two() -> AsyncIterator[dict[str, Any]]:
+        yield {"n": 1}
+        yield {"n": 2}
+        raise LookupError("the third cannot be read")
+
+    with pytest.raises(LookupError, match="third"):
+        [value async for value in client.map("a.b", two(), window=2)]
+
+
 async def test_map_raises_or_returns_errors(client: Client, coordinator: Scripted) -> None:
     """A failed task ends the iteration, unless errors are wanted in its place."""
     coordinator.answer = lambda task: Result(task.id, "failed" if task.args.endswith(b"\x02") else "done", task.args)
