@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "bench", example="orchestrator bench --quick --peers ours,celery", panel="Run")(bench)
+    command(app, "bench", example="orchestrator bench --quick --peers ours,celery", panel="Run", common=("json", "debug"))(bench)
 
 
 def bench(

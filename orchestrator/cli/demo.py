@@ -23,18 +23,24 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "demo", example="orchestrator demo --files 600", panel="Run")(demo)
+    command(app, "demo", example="orchestrator demo --files 600", panel="Run", common=("json", "debug"))(demo)
 
 
 def demo(
     call: Call,
     files: Annotated[int, typer.Option(metavar="N", help="How many source files to read", min=20, max=20_000)] = 1000,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the broker's data, the logs and the witness, and say where")] = False,
+    broker: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Instead of a private RabbitMQ: its coordinator joins those there, and may lead them"),
+    ] = None,
 ) -> int:
     """Real work on three services, one worker killed half way.
 
     They read the source files of the Python they run on. Ends with the facts found and the bill: submitted, done, lost, run twice,
     and how soon the killed worker's task ran elsewhere. Exit code 0 only if nothing was lost or run twice.
+
+    It has a private RabbitMQ, which goes with it; ORCHESTRATOR_BROKER does not count here.
     """
     import asyncio
 
@@ -42,13 +48,15 @@ def demo(
     from orchestrator.demo.play import play
     from orchestrator.demo.stage import ProcessDied
 
-    settings = call.load()
+    call.load(
+        broker=broker
+    )  # what is wrong with it, or with the environment that its coordinator has, is told before anything starts
     directory = Path(tempfile.mkdtemp(prefix="orchestrator-demo-"))
     bills: list[Bill] = []
 
     async def run() -> None:
         with _progress(quiet=call.json) as (say, progress):
-            bills.append(await play(directory, settings.broker, files, say, progress))
+            bills.append(await play(directory, broker, files, say, progress))
 
     try:
         asyncio.run(until_told(run()))

@@ -41,8 +41,10 @@ def workflow(
 
     Tasks that have ended are shown as long as they are remembered.
     """
+    if mermaid and call.json:
+        raise Unclear("the workflow is wanted as Mermaid and as JSON; say one of them")
     found = call.ask("workflow", workflow=id)
-    if mermaid and not call.json:
+    if mermaid:
         print(chart(found))
     else:
         call.answer(found, lambda: workflow_view(found))

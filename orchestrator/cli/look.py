@@ -55,6 +55,9 @@ def services(
         raise Unclear(f"{format!r} is no format; there are: {', '.join(drawing.FORMATS)}")
     if format is not None and not graph:
         raise Unclear(f"{format} is a format of the graph; write: --graph {format}")
+    mermaid = mermaid or format == "mermaid"
+    if mermaid and call.json:
+        raise Unclear("the graph is wanted as Mermaid and as JSON; say one of them")
     found = call.ask_all("services")
     if not graph and not mermaid:
         call.answer_each(found, overview.services_view)
@@ -62,7 +65,7 @@ def services(
     drawn = drawing.graph([one for told in found.values() for one in told or ()])
     if call.json:
         call.answer(drawn.plain(), list)
-    elif mermaid or format == "mermaid":
+    elif mermaid:
         print(drawing.mermaid(drawn))
     else:
         call.answer(None, lambda: drawing.text(drawn))

@@ -87,6 +87,11 @@ def replay(
 
     if not 0 < speed <= 1e6:
         raise Unclear(f"--speed {speed:g}: it must be above 0 and at most a million")
+    if serve and (idle := [name for name, said in {
+        "--speed": speed != 1.0, "--policy": policy, "--placement": placement, "--allocation": allocation,
+        "--estimates": estimates != "exact", "--compare": compare, "--tasks": tasks, "--json": call.json,
+    }.items() if said]):  # fmt: skip
+        raise Unclear(f"with --serve nothing is submitted here: say {', '.join(idle)} where the replay is started")
     asked, fleet, factor = fitted(_read(trace), Wished(instances, capacity, "1", load, None, "0"), seed)
     here = fleet.instances if workers is None else min(workers, fleet.instances)
     url = call.found.url

@@ -50,7 +50,8 @@ def up(
 ) -> None:
     """Run broker, coordinator and agents on this machine.
 
-    The broker is a private RabbitMQ, unless --broker names one. A second terminal finds it by itself: orchestrator services.
+    The broker is a private RabbitMQ, unless --broker, ORCHESTRATOR_BROKER or the settings file names one. A second terminal finds
+    it by itself: orchestrator services.
 
     With --json one line on stdout says where it runs once it does, and the log on stderr is JSON too.
     """

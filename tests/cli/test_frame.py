@@ -50,7 +50,8 @@ def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name
     assert done.code == 0
     assert f"Example: orchestrator {name}" in done.out
     assert "--json" in done.out
-    assert "--broker URL" in done.out
+    assert ("--broker URL" in done.out) is (name != "bench"), "which has a broker of its own"
+    assert ("--config FILE" in done.out) is (name not in ("bench", "demo")), "these read no settings"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,12 @@ def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name
         ["coordinator", "--broker", "amqp://h/", "--ordering", "alphabetical"],
         ["up", "--workers", "shop"],
         ["up", "--workers", "no_such_module:service"],
+        ["demo", "--data-dir", "here"],
+        ["demo", "--broker", "rabbit"],
+        ["bench", "--broker", "amqp://h/"],
+        ["workflow", "w1", "--mermaid", "--json", "--broker", "amqp://h/"],
+        ["services", "--mermaid", "--json", "--broker", "amqp://h/"],
+        ["services", "--graph", "mermaid", "--json", "--broker", "amqp://h/"],
     ],
     ids=" ".join,
 )
@@ -81,6 +88,18 @@ def test_bad_usage_exits_with_2_and_says_so_on_stderr(typed: Type, words: list[s
     assert "rror" in done.err
     assert "secret" not in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--speed", "5"], ["--policy", "sjf"], ["--estimates", "hint"], ["--compare"], ["--tasks", "out.csv"], ["--json"]],
+    ids=lambda words: words[0],
+)
+def test_who_only_sleeps_for_a_replay_is_told_what_is_not_his_to_say(typed: Type, words: list[str]) -> None:
+    """It is said where the replay is started; here it would have been taken and have changed nothing."""
+    done = typed("replay", "day.csv", "--serve", *words, "--broker", "amqp://h/")
+    assert (done.code, done.out) == (2, "")
+    assert f"say {words[0]} where the replay is started" in " ".join(done.err.split()).replace("│ ", "")
 
 
 def test_without_any_broker_a_command_says_how_to_get_one(typed: Type) -> None:

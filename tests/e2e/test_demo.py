@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.amqp import Link, topology
+from orchestrator.amqp.errors import Missing
 from tests.processes import all_end, below, watched
 
 pytestmark = pytest.mark.broker
@@ -25,11 +28,11 @@ def environment(directory: Path) -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(ROOT), "TMPDIR": str(directory), "XDG_STATE_HOME": str(directory / "state")}
 
 
-def demo(directory: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+def demo(directory: Path, *words: str, **told: str) -> tuple[int, dict[str, Any], str]:
     """Run it to its end: exit code, the JSON object in the last line of stdout, stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", "demo", "--json", *words],
-        cwd=directory, env=environment(directory), capture_output=True, text=True, timeout=240, check=False,
+        cwd=directory, env=environment(directory) | told, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
@@ -52,6 +55,26 @@ def test_nothing_is_lost_or_run_twice_while_a_worker_is_killed(tmp_path: Path) -
     assert facts["lines"] > 10_000
     assert facts["most_imported"][0]["files"] > 10
     assert not list(tmp_path.glob("orchestrator-demo-*")), "it puts its things away"
+
+
+def test_a_broker_that_stands_in_the_environment_is_left_alone(tmp_path: Path, amqp_url: str) -> None:
+    """Somebody has exported where production is, and tries the demo: that runs on a RabbitMQ of its own all the same."""
+    code, bill, said = demo(tmp_path, "--files", "20", "--keep", ORCHESTRATOR_BROKER=amqp_url)
+    assert code == 0, said
+    assert bill["done"] == 41
+    (kept,) = tmp_path.glob("orchestrator-demo-*")
+    assert (kept / "broker").exists()
+    asyncio.run(nobody_was_here(amqp_url))
+
+
+async def nobody_was_here(url: str) -> None:
+    """No queue of ours is on that virtual host."""
+    link = await Link.open(url, name="test", connections=("consume",))
+    try:
+        with pytest.raises(Missing):
+            await link.stat(topology.TASKS)
+    finally:
+        await link.close()
 
 
 def test_it_runs_on_a_broker_that_is_given(tmp_path: Path, amqp_url: str) -> None:
