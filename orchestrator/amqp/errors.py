@@ -25,6 +25,8 @@ from aiormq.exceptions import (
     ChannelPreconditionFailed,
 )
 
+from orchestrator.amqp.topology import is_ledger
+
 
 @unique
 class BrokenBy(Enum):
@@ -223,6 +225,13 @@ _INEQUIVALENT = re.compile(
 )
 
 
+_LEDGER_SETTINGS = {
+    "x-max-length-bytes": "ledger_bytes_max",
+    "x-stream-max-segment-size-bytes": "ledger_segment_bytes",
+}
+"""What a coordinator calls them."""
+
+
 _NO_REPLICA = re.compile("does not have a (running )?replica on the local node")
 
 
@@ -244,11 +253,21 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
     """What the broker's closing of a request's channel means. ``what`` is the request, ``name`` what it was about."""
     if code == 406 and (found := _INEQUIVALENT.search(text)) is not None:
         argument, there, ours, theirs = found.groups()
+        if is_ledger(there):
+            setting = _LEDGER_SETTINGS.get(argument, argument)
+            do = (
+                f"Set {setting} here as it has it there. Do not delete it: it holds every task that was accepted. To have another "
+                "one begin in a new virtual host, let producers and workers go there, and let what is here come to its end."
+            )
+        else:
+            do = (
+                f"Set the same {argument} here as it has there; or, once it is empty and nobody needs it, delete it so that it is "
+                "made anew."
+            )
         return TopologyMismatch(
             there,
             f"{what} was refused: {there} exists with another {argument} (the broker has {theirs}; we want {ours}). "
-            f"It was left as it is, and we do not start on a queue that is not what we need. Set the same {argument} "
-            "here as it has there; or, once it is empty and nobody needs it, delete it so that it is made anew.",
+            f"It was left as it is, and we do not start on a queue that is not what we need. {do}",
         )
     if code == 406 and _NO_REPLICA.search(text):
         return NotYet(

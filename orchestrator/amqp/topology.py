@@ -101,6 +101,12 @@ def within(shard: str, name: str) -> str:
     return f"{OURS}@{shard}.{name.removeprefix(OURS)}"
 
 
+def is_ledger(name: str) -> bool:
+    """Whether a queue of this name holds a ledger, of whichever shard."""
+    shard = name.removeprefix(f"{OURS}@").partition(".")[0]
+    return name == LEDGER or name == within(shard, LEDGER)
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A durable exchange. ``kind`` is ``direct`` or ``fanout``."""
@@ -167,7 +173,7 @@ def base(
     ``ledger_max_bytes`` caps the ledger, which is cut off by whole segments of ``ledger_segment_bytes`` at its old
     end. ``replicated`` makes quorum queues (three nodes or more); a ledger is replicated as far as there are nodes.
     ``intake_max_bytes`` caps what may wait in one intake queue; beyond it submissions are refused (None: the disk is
-    the cap).
+    the cap). All four hold for as long as the queues are there: whoever declares them otherwise gets TopologyMismatch.
     """
     exchanges = (
         Exchange(UNKNOWN, "fanout"),

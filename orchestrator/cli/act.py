@@ -94,10 +94,11 @@ def policy(
     service: Annotated[str | None, typer.Option(metavar="NAME", help="For this service only")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="With --service: it follows the default again")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="What each policy does, and its settings with their reasons")] = False,
-) -> None:
+) -> int:
     """Show or switch the policies that decide.
 
-    A switch orders those who wait anew and is followed by every coordinator, also after a failover.
+    A switch orders those who wait anew and is followed by every coordinator, also after a failover and a restart: what their
+    settings say of that (of this kind, for all or for this service) never counts again; say here what is to hold.
     """
     wanted = {"ordering": ordering, "placement": placement, "allocation": allocation}
     if names:
@@ -113,11 +114,12 @@ def policy(
     asked = {"set": pairs(set or []) or None, "service": service, "reset": reset or None, "explain": explain or None}
     will = bool(set or reset or any(wanted.values()))  # else it is a look
     found = call.ask_all("policy", will=will, **wanted, **asked)
-    call.answer_each(found, explain_view if explain else policy_view)
+    code = call.answer_each(found, explain_view if explain else policy_view)
     if service is not None and will and not reset and service not in (known := known_services(call)):
         near = nearest(service, sorted(known))
         meant = f" Is {near!r} meant? Take this back then: --service {service} --reset" if near else ""
         print(f"no service {service!r} is known yet: this holds once one comes.{meant}", file=sys.stderr)
+    return code
 
 
 def pairs(words: list[str]) -> dict[str, str]:

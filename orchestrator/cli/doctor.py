@@ -10,13 +10,15 @@ import platform
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from orchestrator.cli.faults import Fault, explain
-from orchestrator.cli.frame import Call, command
+from orchestrator.cli.frame import ASKING, Call, command
+from orchestrator.cli.questions import Left, meant
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +31,7 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_BROKER = (3, 10)
 """The first RabbitMQ with streams, which the ledger is."""
 ANSWER_WITHIN_S = 5.0
+"""Of one question, where there is so much time at all (``--within``)."""
 CLOCK_WARN_S = 1.0
 CLOCK_FAIL_S = 30.0
 """Deadlines and start times are said by producers and judged by the coordinator's clock."""
@@ -45,29 +48,38 @@ class Check(NamedTuple):
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    command(app, "doctor", example="orchestrator doctor --broker amqp://user:password@rabbit:5672/", panel="Act")(doctor)
+    command(app, "doctor", example="orchestrator doctor --broker amqp://user:password@rabbit:5672/", panel="Act", common=ASKING)(
+        doctor
+    )
 
 
-def doctor(call: Call) -> int:
+def doctor(
+    call: Call,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings too")] = False,
+) -> int:
     """Check what is needed here, and say what to do.
 
-    Python, the broker, what is on it, a coordinator, the clocks. Exit code 1 if something is missing.
+    Python, the broker, what is on it, a coordinator, the clocks. Exit code 1 if something is missing, or was lost.
     """
     import asyncio
 
     checks = asyncio.run(examine(call))
-    well = all(check.state != "fail" for check in checks)
+    bad = ("fail", "warn") if strict else ("fail",)
+    well = not any(check.state in bad for check in checks)
     call.answer({"ok": well, "checks": [check._asdict() for check in checks]}, lambda: doctor_view(checks))
     return 0 if well else 1
 
 
 async def examine(call: Call) -> list[Check]:
     """All checks that can be made."""
+    import asyncio
+
     from orchestrator.amqp import Link
     from orchestrator.amqp.errors import LinkError
     from orchestrator.cli.where import without_secret
     from orchestrator.live.settings import SettingsError
 
+    left = Left(call.within_s)
     checks = [_python()]
     try:
         found = call.found
@@ -75,20 +87,27 @@ async def examine(call: Call) -> list[Check]:
         return [*checks, Check("broker found", "fail", *_split(fault))]
     checks.append(Check("broker found", "ok", f"{without_secret(found.url)}, {found.source}"))
     try:
-        link = await Link.open(found.url, name="orchestrator doctor", connections=("consume",), timeout_s=ANSWER_WITHIN_S)
+        link = await Link.open(
+            found.url, name="orchestrator doctor", connections=("consume",), timeout_s=min(ANSWER_WITHIN_S, left.s)
+        )
     except LinkError as fault:
         return [*checks, Check("broker reachable", "fail", *_split(fault))]
     try:
         checks.append(Check("broker reachable", "ok", f"as user {link.user}, virtual host {link.vhost}"))
-        checks += [broker_version(link.server_version), await _events(link), await _permission(link)]
-        rule, about = await _rule(link)
-        checks += about
-        for shard in rule.names:
-            link.shard = shard
-            checks += [_of(rule, shard, one) for one in await _queues(link)]
+        async with asyncio.timeout(left.s):
+            checks += [broker_version(link.server_version), await _events(link), await _permission(link)]
+            rule, about = await _rule(link)
+            checks += about
+            shards = meant(call.shard, rule.names)
+            for shard in shards:
+                link.shard = shard
+                checks += [_of(rule, shard, one) for one in await _queues(link)]
+    except TimeoutError:
+        told = f"it did not answer all that it was asked within {call.within_s:g} s"
+        return [*checks, Check("broker", "fail", told, "See whether it is overloaded; or give it longer: --within.")]
     finally:
         await link.close()
-    return [*checks, *await _coordinators(found.url, rule)]
+    return [*checks, *await _coordinators(found.url, rule, shards, left)]
 
 
 def _python() -> Check:
@@ -175,21 +194,25 @@ async def _queues(link: Link) -> list[Check]:
     return checks
 
 
-async def _coordinators(url: str, rule: Rule) -> list[Check]:
+async def _coordinators(url: str, rule: Rule, shards: Sequence[str], left: Left) -> list[Check]:
+    """All are asked at once: one that is silent takes none of the others' time."""
+    import asyncio
+
     from orchestrator.client import Client
 
     async with Client(url) as client:
-        return [_of(rule, shard, one) for shard in rule.names for one in await _coordinator(client, rule, shard)]
+        found = await asyncio.gather(*(_coordinator(client, rule, shard, left) for shard in shards))
+        return [_of(rule, shard, one) for shard, checks in zip(shards, found, strict=True) for one in checks]
 
 
-async def _coordinator(client: Client, rule: Rule, shard: str) -> list[Check]:
+async def _coordinator(client: Client, rule: Rule, shard: str, left: Left) -> list[Check]:
     from orchestrator.client.errors import OrchestratorError
 
     try:
         asked_ns = time.time_ns()
-        status: dict[str, Any] = await client.ask("status", timeout_s=ANSWER_WITHIN_S, shard=shard)
+        status: dict[str, Any] = await client.ask("status", timeout_s=min(ANSWER_WITHIN_S, left.s), shard=shard)
         answered_ns = time.time_ns()
-        services: list[dict[str, Any]] = await client.ask("services", timeout_s=ANSWER_WITHIN_S, shard=shard)
+        services: list[dict[str, Any]] = await client.ask("services", timeout_s=min(ANSWER_WITHIN_S, left.s), shard=shard)
     except OrchestratorError as fault:
         return [Check("coordinator", "fail", *_split(fault))]
     return of_leader(status, services, rule, shard, asked_ns, answered_ns)
@@ -226,8 +249,8 @@ def ledger_short(kept: int, cap: int) -> Check:
     """Somebody else's limit cuts the ledger off."""
     told = f"a policy of the broker cuts the ledger to about {kept / 1e6:,.1f} MB; ledger_bytes_max says {cap / 1e6:,.0f} MB"
     advice = (
-        "Take max-length-bytes and max-age out of it (rabbitmqctl list_policies), or set ledger_bytes_max to what it says: so long "
-        "as it holds less is taken in, and what it cuts off before it is written again only living coordinators know."
+        "Take max-length-bytes and max-age out of it (rabbitmqctl list_policies): so long as they are there less is taken in, and "
+        "what they cut off before it is written again only living coordinators know."
     )
     return Check("ledger", "warn", told, advice)
 
@@ -247,7 +270,7 @@ def ledger_lost(found: dict[str, Any]) -> Check:
             "See who may delete queues: rabbitmqctl list_permissions.",
         )  # fmt: skip
     advice = "Submit again what is missing (orchestrator status names it), and see who may delete queues."
-    return Check("ledger", "warn", f"{told}; {missing}", advice)
+    return Check("ledger", "fail", f"{told}; {missing}", advice)
 
 
 def astray(services: list[dict[str, Any]], rule: Rule, shard: str) -> list[Check]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.live.settings import Settings
 
 ANSWER_WITHIN_S = 10.0
-"""How long a question may take: a coordinator that takes over needs a second or two."""
+"""How long a question may take. Who takes over from a leader that died needs a second or two; from one that was cut off, 15 s."""
 
 Body = TypeVar("Body", bound=Callable[..., "int | None"])
 
@@ -47,7 +47,10 @@ COMMON = {
         str | None, typer.Option(metavar="NAME", help="Where there are shards: only this one [default: all, or the one that knows]")
     ],
     "within": Annotated[
-        str | None, typer.Option(metavar="SPAN", help="How long the answer may take [default: 10s; a failover takes less]")
+        str | None,
+        typer.Option(
+            metavar="SPAN", help="How long all of it may take [default: 10s; the next leader of one that was cut off takes 15s]"
+        ),
     ],
     "json": Annotated[bool, typer.Option("--json", help="One JSON value on stdout, nothing else")],
     "debug": Annotated[bool, typer.Option("--debug", help="Show where an error comes from")],
@@ -79,6 +82,11 @@ class Call:
 
         return load_settings(self.config, **{"broker": self.broker, "data_dir": self.data_dir, **flags})
 
+    @property
+    def within_s(self) -> float:
+        """How long all of it may take. Raises Unclear."""
+        return ANSWER_WITHIN_S if self.within is None else duration_s(self.within)
+
     @cached_property
     def found(self) -> Found:
         """The broker that is meant. Raises Fault, SettingsError."""
@@ -103,16 +111,16 @@ class Call:
         import asyncio
 
         said = {name: value for name, value in args.items() if value is not None}
-        within_s = ANSWER_WITHIN_S if self.within is None else duration_s(self.within)
-        return asyncio.run(questions.answers(self.found.url, self.shard, op, said, within_s))
+        return asyncio.run(questions.answers(self.found.url, self.shard, op, said, self.within_s))
 
-    def answer_each(self, found: dict[str, Any], view: Callable[[Any], Sequence[RenderableType]]) -> None:
-        """What each shard answered: with no shards but ``default`` as if there were none."""
+    def answer_each(self, found: dict[str, Any], view: Callable[[Any], Sequence[RenderableType]]) -> int:
+        """What each shard answered: with no shards but ``default`` as if there were none. The exit code: whether all did."""
         if len(found) == 1:
             (only,) = found.values()
             self.answer(only, lambda: view(only))
         else:
             self.answer({"shards": found}, lambda: questions.each_view(found, view))
+        return all_told(found)
 
     def answer(self, data: Any, view: Callable[[], Sequence[RenderableType]]) -> None:
         """The answer, to stdout: ``data`` as JSON if that is wanted, else what ``view`` makes of it."""
@@ -122,6 +130,11 @@ class Call:
             print(show.to_json(data), flush=True)
         else:
             show.show(*view())
+
+
+def all_told(found: dict[str, Any]) -> int:
+    """The exit code where one shard's silence hides no other's answer, and is a failure all the same."""
+    return FAILED if None in found.values() else 0
 
 
 def command(

@@ -52,7 +52,7 @@ def limit(
         typer.Option(metavar="KEY:BOUNDS", help="Otherwise for one key: acme:at_once=20; repeat for more"),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="It holds nobody back any more")] = False,
-) -> None:
+) -> int:
     """Limit what is shared: licences, calls a second, tenants.
 
     What is not said of a limit that exists stays as it is. A limit stands in the ledger: every coordinator keeps it, also after a
@@ -69,13 +69,13 @@ def limit(
         if said or remove:
             raise Unclear("which limit? Name it: orchestrator limit NAME --at-once 5")
         found = in_force(call.ask_all("limit"), will=False)
-        call.answer_each(
+        return call.answer_each(
             {shard: told and [one for one in told if name in (None, one["limit"])] for shard, told in found.items()}, limits_view
         )
-    elif remove and said:
+    if remove and said:
         raise Unclear("a limit is either changed or removed")
-    else:
-        _say(call, name, wills(in_force(call.ask_all("limit"), will=True), name, None if remove else said))
+    _say(call, name, wills(in_force(call.ask_all("limit"), will=True), name, None if remove else said))
+    return 0
 
 
 def in_force(answers: dict[str, Any], *, will: bool) -> dict[str, Any]:

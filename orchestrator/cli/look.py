@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.faults import Fault
-from orchestrator.cli.frame import ASKING, Call, command
+from orchestrator.cli.frame import ASKING, Call, all_told, command
 from orchestrator.cli.words import Unclear
 from orchestrator.spelling import nearest
 
@@ -29,14 +29,15 @@ def register(app: typer.Typer) -> None:
     command(app, "key", example="orchestrator key pay.charge order-2041", panel=PANEL, common=ASKING)(key)
 
 
-def status(call: Call) -> None:
+def status(call: Call) -> int:
     """Show the whole at a glance.
 
-    The coordinator, its backlog, its policies, and what it has counted since it started.
+    The coordinator, its backlog, its policies, and what it has counted since it started. Exit code 1 if nobody answers, or not in
+    every shard.
     """
     from orchestrator.cli import overview
 
-    call.answer_each(call.ask_all("status"), overview.status_view)
+    return call.answer_each(call.ask_all("status"), overview.status_view)
 
 
 def services(
@@ -46,7 +47,7 @@ def services(
     ] = None,
     graph: Annotated[bool, typer.Option("--graph", help="Draw which service needs which, and whether it is there")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="The same as --graph mermaid")] = False,
-) -> None:
+) -> int:
     """List services, instances, backlogs; or draw their needs."""
     from orchestrator.cli import graph as drawing
     from orchestrator.cli import overview
@@ -60,8 +61,7 @@ def services(
         raise Unclear("the graph is wanted as Mermaid and as JSON; say one of them")
     found = call.ask_all("services")
     if not graph and not mermaid:
-        call.answer_each(found, overview.services_view)
-        return
+        return call.answer_each(found, overview.services_view)
     drawn = drawing.graph([one for told in found.values() for one in told or ()])
     if call.json:
         call.answer(drawn.plain(), list)
@@ -69,13 +69,14 @@ def services(
         print(drawing.mermaid(drawn))
     else:
         call.answer(None, lambda: drawing.text(drawn))
+    return all_told(found)
 
 
-def resources(call: Call) -> None:
+def resources(call: Call) -> int:
     """List resources: what there is, granted, free."""
     from orchestrator.cli import overview
 
-    call.answer_each(call.ask_all("resources"), overview.resources_view)
+    return call.answer_each(call.ask_all("resources"), overview.resources_view)
 
 
 def tasks(
@@ -90,14 +91,14 @@ def tasks(
     service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service")] = None,
     workflow: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this workflow")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many")] = 100,
-) -> None:
+) -> int:
     """List tasks that wait or run, oldest first."""
     from orchestrator.cli import overview
 
     found = call.ask_all("tasks", state=state, service=service, workflow=workflow, limit=limit)
     if service is not None and not any(found.values()) and service not in (known := known_services(call)):
         raise unknown_service(service, known)
-    call.answer_each(found, lambda told: overview.tasks_view(told, limit, narrowed=bool(state or service or workflow)))
+    return call.answer_each(found, lambda told: overview.tasks_view(told, limit, narrowed=bool(state or service or workflow)))
 
 
 def known_services(call: Call) -> set[str]:
@@ -125,7 +126,7 @@ def key(
     type: Annotated[str, typer.Argument(metavar="TYPE", help="SERVICE.HANDLER", show_default=False)],
     key: Annotated[str, typer.Argument(metavar="KEY", help="As given with `submit --key`", show_default=False)],
     tenant: Annotated[str, typer.Option(metavar="NAME", help="On whose behalf")] = "",
-) -> None:
+) -> int:
     """Say which task holds a key.
 
     Tasks of the same type and tenant that come with it end as that one does, and do not run.
@@ -137,8 +138,10 @@ def key(
         form(type, key=key, tenant=tenant)
     except ValueError as fault:
         raise Unclear(str(fault)) from None
-    found = holder(call.ask_all("key", type=type, key=key, tenant=tenant))
+    answers = call.ask_all("key", type=type, key=key, tenant=tenant)
+    found = holder(answers)
     call.answer(found, lambda: closeup.key_view(found))
+    return all_told(answers) if found["task"] is None else 0  # a shard that is silent may know who holds it
 
 
 def holder(answers: dict[str, Any]) -> Any:

@@ -8,11 +8,13 @@ says where.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.cli.faults import BAD_USAGE, Fault
-from orchestrator.cli.where import CONNECT_WITHIN_S
+from orchestrator.cli.where import CONNECT_WITHIN_S, without_secret
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,24 +24,45 @@ if TYPE_CHECKING:
 Answers: TypeAlias = "dict[str, Any | OrchestratorError]"
 
 
+class Left:
+    """What is left of the time that all of a command's questions may take together."""
+
+    def __init__(self, within_s: float) -> None:
+        self._over_at_s = time.monotonic() + within_s
+
+    @property
+    def s(self) -> float:
+        """In seconds, as people say it; never nothing."""
+        return max(0.01, round(self._over_at_s - time.monotonic(), 2))
+
+
 async def answers(url: str, shard: str | None, op: str, args: Mapping[str, Any], within_s: float) -> Answers:
-    """What each shard answers, or why it does not. Raises OrchestratorError, CannotConnect, Fault."""
+    """What each shard answers, or why it does not; all within ``within_s``, connecting included. Raises OrchestratorError,
+    CannotConnect, Fault."""
     import asyncio
 
+    from orchestrator.amqp.errors import CannotConnect
+    from orchestrator.amqp.errors import Fault as Unreached
     from orchestrator.client import Client, OrchestratorError
 
-    async with Client(url, connect_within=CONNECT_WITHIN_S) as client:
+    left = Left(within_s)
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(within_s):  # who takes connections and says nothing takes its time
+                client = await stack.enter_async_context(Client(url, connect_within=min(CONNECT_WITHIN_S, within_s)))
+        except TimeoutError:
+            raise CannotConnect(Unreached.TIMEOUT, without_secret(url), f"within {within_s:g} s") from None
 
         async def ask(name: str, op: str) -> Any:
             try:
-                return await client.ask(op, timeout_s=within_s, shard=name, **args)
+                return await client.ask(op, timeout_s=left.s, shard=name, **args)
             except OrchestratorError as fault:
                 return fault
 
         async def ask_all(names: Sequence[str], op: str) -> Answers:
             return dict(zip(names, await asyncio.gather(*(ask(name, op) for name in names)), strict=True))
 
-        wanted = meant(shard, await client.shards(within_s))
+        wanted = meant(shard, await client.shards(left.s))
         if len(wanted) > 1 and op == "cancel" and "task" in args:
             known = await ask_all(wanted, "task")
             wanted = to_be_told(known)

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     log: Literal["console", "json"] = Field("console", description="how log lines look")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per assignment and end")
 
-    ordering: str = Field("priority", description="who goes next, until an operator says otherwise; with settings: sjf:ageing=10m")
+    ordering: str = Field("priority", description="who goes next, until an operator says it once; with settings: sjf:ageing=10m")
     placement: str = Field("least_loaded", description="on which instance")
     allocation: str = Field("msa", description="how much of an elastic demand")
     services: dict[str, ServicePolicies] = Field({}, description="policies of single services: [services.thumbs] ordering = ...")
@@ -110,7 +110,8 @@ class Settings(BaseSettings):
     backlog_max: Annotated[int, Field(ge=100, le=20_000_000)] = 500_000
     """Tasks held in memory (about 1 kB each and their arguments); beyond, the rest waits in the broker."""
     ledger_bytes_max: Annotated[int, Field(ge=64 * 1024**2, le=1024**4)] = 2 * 1024**3
-    """The cap of the ledger stream on the broker's disk."""
+    """The cap of the ledger stream on the broker's disk. This and the next three hold from when they are first declared on: a
+    coordinator that is told otherwise later does not start. To change them begin in a new virtual host."""
     ledger_segment_bytes: Annotated[int, Field(ge=1024**2, le=500 * 1024**2)] = 50 * 1024**2
     """Size of the stream's files: the broker drops the oldest whole."""
     intake_bytes_max: Annotated[int, Field(ge=1024**2)] | None = None

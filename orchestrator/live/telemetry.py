@@ -57,8 +57,7 @@ CATALOGUE: Mapping[str, Line] = {
     "ledger_short": Line(
         ERROR,
         "a policy of the broker cuts the ledger to about kept_bytes, though ledger_bytes_max says cap_bytes. What lives is written "
-        "again sooner, less is taken in. Take max-length-bytes and max-age out of the policy (rabbitmqctl list_policies), or set "
-        "ledger_bytes_max to what it says",
+        "again sooner, less is taken in. Take max-length-bytes and max-age out of the policy (rabbitmqctl list_policies)",
     ),
     "ledger_long": Line(INFO, "the broker keeps as much of the ledger again as ledger_bytes_max says"),
     "waits_for_memory": Line(

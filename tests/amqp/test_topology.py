@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.amqp import Link, Published, topology
-from orchestrator.amqp.errors import Missing, TopologyMismatch
+from orchestrator.amqp.errors import Missing, TopologyMismatch, broker_refused
 from orchestrator.amqp.topology import (
     AGENTS,
     CONTROL,
@@ -100,10 +100,30 @@ async def test_a_queue_that_differs_is_named_with_what_differs(link: Link) -> No
         await link.declare(base(ledger_max_bytes=9_000_000, ledger_segment_bytes=500_000))
     message = str(caught.value)
     assert caught.value.name == LEDGER
-    for part in (LEDGER, "x-max-length-bytes", "'9000000'", "'2000000'", "It was left as it is", "delete it"):
+    for part in (LEDGER, "x-max-length-bytes", "'9000000'", "'2000000'", "It was left as it is", "Set ledger_bytes_max"):
         assert part in message
     await link.check(BASE)
     assert not link.is_broken
+
+
+@pytest.mark.parametrize(
+    ("queue", "argument", "advice", "never"),
+    [
+        (LEDGER, "x-max-length-bytes", "Set ledger_bytes_max here as it has it there. Do not delete it", "delete it so"),
+        (topology.within("gpu", LEDGER), "x-stream-max-segment-size-bytes", "Set ledger_segment_bytes here", "delete it so"),
+        (TASKS, "x-queue-type", "once it is empty and nobody needs it, delete it", "every task"),
+        (intake_queue("ledger"), "x-max-length-bytes", "once it is empty and nobody needs it, delete it", "every task"),
+        (topology.within("gpu", intake_queue("ledger")), "x-max-length-bytes", "once it is empty", "every task"),
+    ],
+)
+def test_nobody_is_told_to_delete_a_ledger(queue: str, argument: str, advice: str, never: str) -> None:
+    """Another cap in the settings is no reason to throw away what was accepted; other queues may be made anew once empty."""
+    said = f"PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{queue}' in vhost '/': received '9' but current is '2'"
+    told = broker_refused(406, said, f"Declaring {queue}", queue)
+    assert isinstance(told, TopologyMismatch)
+    assert told.name == queue
+    assert advice in str(told)
+    assert never not in str(told)
 
 
 async def test_an_exchange_that_differs_is_named(link: Link) -> None:

@@ -139,6 +139,8 @@ def test_the_doctor_finds_nothing_wrong(ask: Type) -> None:
         "Python", "broker found", "broker reachable", "broker version", "permission to declare", "queues", "coordinator", "clocks",
     }  # fmt: skip
     assert "Nothing is broken; one thing deserves a look" in ask("doctor").out
+    strict = ask("doctor", "--strict", "--json")
+    assert (strict.code, strict.json["ok"]) == (1, False)
     ask("submit", "thumbs.resize", "path=a.png")
     while not any(one["service"] == "thumbs" for one in ask("services", "--json").json):
         pass  # accepted by the broker; read by its coordinator in a moment

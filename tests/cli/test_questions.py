@@ -9,7 +9,7 @@ import pytest
 from orchestrator.cli.faults import FAILED, Fault, explain
 from orchestrator.cli.limit import in_force, wills
 from orchestrator.cli.look import holder
-from orchestrator.cli.questions import Answers, each_view, meant, of_all, of_one, to_be_told
+from orchestrator.cli.questions import Answers, Left, each_view, meant, of_all, of_one, to_be_told
 from orchestrator.client import AskRefused, NoCoordinator
 from orchestrator.client.errors import not_answered, not_possible
 from orchestrator.client.events import Cause, Problem
@@ -119,6 +119,16 @@ def test_the_shards_that_are_meant_are_all_or_the_one_that_is_named() -> None:
     with pytest.raises(Fault, match="default, gpu") as caught:
         meant("cpu", ("default", "gpu"))
     assert caught.value.code == 2
+
+
+def test_of_the_time_that_all_may_take_each_question_has_what_is_left() -> None:
+    """Two rounds of five seconds are no answer within five; and what is left is never nothing, or less."""
+    left = Left(5.0)
+    first = left.s
+    while left.s == first:
+        pass
+    assert 4 < left.s < first <= 5
+    assert Left(-1.0).s == 0.01
 
 
 def test_a_rule_that_cannot_be_read_is_no_mistake_of_ours() -> None:

@@ -31,13 +31,13 @@ def ask(amqp_url: str, start: Start, typed: Type, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def half(amqp_url: str, start: Start, typed: Type, monkeypatch: pytest.MonkeyPatch) -> Type:
-    """The same rule, but nobody leads ``letters``; type commands that wait a second for an answer."""
+    """The same rule, but nobody leads ``letters``; type commands that wait two seconds for an answer."""
     monkeypatch.setitem(os.environ, "ORCHESTRATOR_SHARDS", RULE)
     start("orchestrator", "coordinator", "--shard", "default")
     monkeypatch.delitem(os.environ, "ORCHESTRATOR_SHARDS")
 
     def asked(*words: str) -> Typed:
-        hasty = () if words[0] == "submit" else ("--within", "1s")
+        hasty = () if words[0] == "submit" else ("--within", "2s")
         return typed(*words, *hasty, ORCHESTRATOR_BROKER=amqp_url)
 
     led(lambda *words: typed(*words, ORCHESTRATOR_BROKER=amqp_url), "default")
@@ -111,13 +111,24 @@ def test_a_will_about_the_whole_is_every_shards(ask: Type) -> None:
 
 
 def test_a_shard_that_nobody_leads_hides_no_other_and_a_will_about_the_whole_fails(half: Type) -> None:
-    """What the others have is shown, with a word on the silent one; what needs all changes nothing."""
+    """What the others have is shown, with a word on the silent one, and a script hears of it; what needs all changes nothing."""
     for command in ("status", "tasks", "services", "limit", "policy"):
         looked = half(command, "--json")
-        assert looked.code == 0, looked.err
+        assert looked.code == 1, looked.err
         assert (looked.json["shards"]["default"] is None, looked.json["shards"]["letters"]) == (False, None)
         assert "shard letters: what it has is not shown" in looked.err
     assert "nobody leads it at present" in half("tasks").out
+    assert half("services", "--graph").code == 1
+    assert half("status", "--shard", "default").code == 0
+    free = half("key", "pay.charge", "k", "--json")
+    assert (free.code, free.json["task"]) == (1, None), "who is silent may know who holds it"
+    assert half("doctor", "--shard", "default").code == 0
+    ill = half("doctor", "--json")
+    assert (ill.code, {one["check"] for one in ill.json["checks"] if one["state"] == "fail"}) == (
+        1,
+        {"queues of letters", "coordinator of letters"},
+    )
+    assert half("doctor", "--shard", "gpu").code == 2
     for words in (("limit", "api", "--at-once", "5"), ("limit", "api", "--remove")):
         told = half(*words)
         assert (told.code, told.out, "Nothing was changed" in told.err) == (1, "", True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -42,6 +44,16 @@ def test_there_is_no_such_host(typed: Type) -> None:
     assert "Check the host's name" in told.err
 
 
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_what_may_be_waited_is_said_of_all_of_it(typed: Type, command: str) -> None:
+    """Of a host that takes connections and says nothing: connecting counts, so a probe is over when it said it would be."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        began = time.monotonic()
+        told = typed(command, "--within", "100ms", "--broker", f"amqp://127.0.0.1:{deaf.getsockname()[1]}/")
+    assert told.code == 1
+    assert time.monotonic() - began < where.CONNECT_WITHIN_S
+
+
 def test_who_listens_there_speaks_no_amqp(typed: Type, broker: EmbeddedBroker) -> None:
     """A port of the broker, and the wrong one."""
     told = typed("status", "--broker", broker.url.replace("amqp://", "amqps://"))
@@ -67,7 +79,7 @@ def test_the_broker_says_no(typed: Type, broker: EmbeddedBroker, address: str, w
 
 def test_a_virtual_host_that_nobody_coordinates_is_told_as_such(typed: Type, amqp_url: str) -> None:
     """The right broker, and another virtual host than was meant."""
-    told = typed("why", "t1", "--within", "200ms", "--broker", amqp_url)
+    told = typed("why", "t1", "--within", "2s", "--broker", amqp_url)
     assert told.code == 1
     assert "no coordinator has ever run in this virtual host" in told.err
     assert "shards" not in told.err

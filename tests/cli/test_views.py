@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rich.console import RenderableType
 
 from orchestrator.cli import act, closeup, dead, demo, doctor, limit, overview, show, submit
+from orchestrator.live import telemetry
 from orchestrator.policies import BUILT_IN
 from orchestrator.shards import ALONE, Rule
 from orchestrator.wire.messages import Shard
@@ -321,7 +322,7 @@ def test_a_ledger_that_was_lost_is_told_with_what_is_missing(
     for words in status:
         assert words in shown
     check = doctor.ledger_lost(lost)
-    assert (check.check, check.state) == ("ledger", "warn")
+    assert (check.check, check.state) == ("ledger", "warn" if lost is RESTORED else "fail"), "what is missing is no mere doubt"
     assert says in check.found
     assert advises in check.do
 
@@ -436,6 +437,8 @@ def test_a_ledger_that_is_cut_short_is_told_with_what_to_do() -> None:
     told = seen(doctor.doctor_view([doctor.ledger_short(3_100_000, 2 * 1024**3)]))
     for word in ("cuts the ledger to about 3.1 MB", "2,147 MB", "list_policies", "ledger_bytes_max"):
         assert word in " ".join(told.split())
+    for advice in (told, telemetry.CATALOGUE["ledger_short"].text):
+        assert "set ledger_bytes_max" not in " ".join(advice.split()), "with another cap no coordinator starts on this ledger"
     short = {**ANSWERS["status"], "ledger_kept_bytes": 3_100_000, "ledger_bytes_max": 2 * 1024**3}
     assert "a policy of the broker cuts it to about 3.1 MB, and ledger_bytes_max says 2,147" in seen(
         overview.status_view(short), 4000
