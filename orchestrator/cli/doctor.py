@@ -222,12 +222,15 @@ def of_leader(
     status: dict[str, Any], services: list[dict[str, Any]], rule: Rule, shard: str, asked_ns: int, answered_ns: int
 ) -> list[Check]:
     """What the leader's answers tell; it was asked and had answered at these times of our clock."""
+    from orchestrator.cli.overview import closed
+
     took_ms = (answered_ns - asked_ns) / 1e6
     checks = [
         Check("coordinator", "ok", f"{status['coordinator']} leads (epoch {status['epoch']}) and answered in {took_ms:.0f} ms")
     ]
     if not status["intake_open"]:
-        checks.append(Check("intake", "warn", "closed: the backlog is full, submissions wait in the broker", "Run more workers."))
+        why, do = closed(status)
+        checks.append(Check("intake", "warn", f"closed: {why}; submissions wait in the broker", do))
     checks += offences(status.get("offences", []))
     if early := status.get("forgotten_early"):
         told = f"there were so many ended tasks that {early:,} ids were forgotten before the dedup window was over"

@@ -22,7 +22,7 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
         ("tasks", f"{found['waiting']} waiting, {found['live']} not ended, {found['remembered']} ended and remembered"),
         ("services", f"{found['services']} with {found['instances']} instance{'s' if found['instances'] != 1 else ''}"),
         ("policies", ", ".join(f"{kind} {name}" for kind, name in policies.items())),
-        ("intake", "open" if found["intake_open"] else "closed: the backlog is full; submissions wait in the broker"),
+        ("intake", "open" if found["intake_open"] else f"closed: {closed(found)[0]}; submissions wait in the broker"),
         ("run times", _run_times(found["run_times"])),
         ("results owed", found["owed_results"] or None),
         ("ledger", f"offset {found['ledger_offset']}, needed from {found['replay_from']}"),
@@ -36,6 +36,20 @@ def status_view(found: dict[str, Any]) -> list[RenderableType]:
     if counts:
         pairs.append(("so far", ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in counts.items())))
     return [facts(pairs)]
+
+
+def closed(found: dict[str, Any]) -> tuple[str, str]:
+    """Why the intake is closed, and what can be done."""
+    match found.get("intake_why"):
+        case "ledger":
+            return (
+                "what lives, and the ids of what has ended, fill the ledger",
+                "Let work end, or cancel some of it; ids go when the dedup window is over.",
+            )
+        case "reports":
+            return "what earlier leaders left in the queue of reports is read first (settle_after_s)", "It opens by itself."
+        case _:
+            return "the backlog is full", "Run more workers."
 
 
 def _short(found: dict[str, Any]) -> str | None:

@@ -88,7 +88,7 @@ CATALOGUE: Mapping[str, Line] = {
     "instance_left": Line(INFO, "an instance has finished and left"),
     "broker_blocked": Line(WARNING, "the broker is alarmed and stops publishers; nobody is declared dead meanwhile"),
     "broker_unblocked": Line(INFO, "the broker takes messages again"),
-    "intake": Line(WARNING, "intake changed: when closed, submissions wait in the broker until the backlog shrinks"),
+    "intake": Line(WARNING, "intake changed: when closed, submissions wait in the broker; `orchestrator status` says why"),
     "offence": Line(WARNING, "a peer does what it must not; it is counted and has no effect (see: orchestrator dead --quarantine)"),
     "unreadable_entry": Line(ERROR, "somebody writes into the ledger what no coordinator writes; it counts for nothing"),
     "mistake": Line(ERROR, "a question could not be answered, by a mistake of ours: please report this line; all else goes on"),

@@ -124,10 +124,8 @@ def test_a_shard_that_nobody_leads_hides_no_other_and_a_will_about_the_whole_fai
     assert (free.code, free.json["task"]) == (1, None), "who is silent may know who holds it"
     assert half("doctor", "--shard", "default").code == 0
     ill = half("doctor", "--json")
-    assert (ill.code, {one["check"] for one in ill.json["checks"] if one["state"] == "fail"}) == (
-        1,
-        {"queues of letters", "coordinator of letters"},
-    )
+    bad = {one["check"] for one in ill.json["checks"] if one["state"] == "fail"}
+    assert (ill.code, "coordinator of letters" in bad, "coordinator of default" in bad) == (1, True, False)
     assert half("doctor", "--shard", "gpu").code == 2
     for words in (("limit", "api", "--at-once", "5"), ("limit", "api", "--remove")):
         told = half(*words)

@@ -370,6 +370,24 @@ def test_kin_devices_and_the_next_moment_are_shown_of_a_task() -> None:
     assert "1#2 on thumbs@shop-1 with gpu G0, G1" in seen(closeup.task_view({**ANSWERS["task_running"], "attempts": attempts}))
 
 
+@pytest.mark.parametrize(
+    ("why", "says", "advises"),
+    [
+        ("backlog", "the backlog is full", "Run more workers"),
+        ("ledger", "fill the ledger", "cancel some of it"),
+        ("reports", "is read first", "opens by itself"),
+    ],
+)
+def test_what_keeps_the_intake_closed_is_told_with_what_helps_against_it(why: str, says: str, advises: str) -> None:
+    """More workers do nothing against a ledger full of ids."""
+    status = {"intake_open": False, "intake_why": why}
+    assert says in seen(overview.status_view({**ANSWERS["status"], **status}), 4000)
+    (check,) = [one for one in doctor.of_leader({**LED, **status}, [], ALONE, "default", 0, 1) if one.check == "intake"]
+    assert says in check.found
+    assert advises in check.do
+    assert (why == "backlog") == ("workers" in check.do)
+
+
 LED: dict[str, Any] = {"coordinator": "desk-1", "epoch": 7, "intake_open": True}
 
 
@@ -378,6 +396,8 @@ LED: dict[str, Any] = {"coordinator": "desk-1", "epoch": 7, "intake_open": True}
     [
         ({}, "coordinator", "ok", "desk-1 leads (epoch 7) and answered in 2 ms"),
         ({"intake_open": False}, "intake", "warn", "the backlog is full"),
+        ({"intake_open": False, "intake_why": "ledger"}, "intake", "warn", "fill the ledger"),
+        ({"intake_open": False, "intake_why": "reports"}, "intake", "warn", "settle_after_s"),
         ({"forgotten_early": 1200}, "memory", "warn", "1,200 ids were forgotten"),
         ({"ledger_lost": RESTORED}, "ledger", "warn", "written again from memory"),
         (

@@ -17,7 +17,7 @@ from orchestrator.core.registry.offences import Offence
 from orchestrator.core.registry.registry import Instance
 from orchestrator.core.scheduler.queues import Queue
 from orchestrator.core.tasks.families import Outline
-from orchestrator.core.tasks.intake import unfit
+from orchestrator.core.tasks.intake import unfit, why_closed
 from orchestrator.core.tasks.keys import Name
 from orchestrator.policies import KINDS
 from orchestrator.resources import APART
@@ -45,6 +45,7 @@ def status(desk: Desk, now: Nanos) -> dict[str, Any]:
         "services": len(desk.registry.pools),
         "policies": {kind: desk.policies.spec(None, kind) for kind in KINDS},
         "intake_open": desk.intake_open,
+        "intake_why": why_closed(desk),
         "ledger_offset": desk.custody.next_offset,
         "ledger_kept_bytes": desk.keeping.kept_bytes,
         "ledger_bytes_max": desk.keeping.cap_bytes,

@@ -10,6 +10,7 @@ newest reply queue; other content under a known id is refused, because an id nam
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from typing import Literal
 
 from orchestrator.core.custody.records import print_of, unrecorded
 from orchestrator.core.desk import Desk, Gate
@@ -323,9 +324,24 @@ def sent(desk: Desk, now: Nanos, event: Sent) -> None:
 def flow(desk: Desk) -> bool | None:
     """Whether the intake must change: stop when the backlog or the ledger is full, go on at nine tenths. None: as it is."""
     full = len(desk.custody.live) + len(desk.arriving)
-    room = not desk.lobby and desk.keeping.room(desk.custody) and not desk.keeping.full(desk.custody, desk.arriving_bytes)
+    room = not desk.lobby and _room(desk)
     if desk.intake_open and (full >= desk.config.backlog_max or not room):
         return False
     if not desk.intake_open and full < desk.config.backlog_max * 9 // 10 and room:
         return True
     return None
+
+
+def _room(desk: Desk) -> bool:
+    """Whether the ledger has room for more."""
+    return desk.keeping.room(desk.custody) and not desk.keeping.full(desk.custody, desk.arriving_bytes)
+
+
+def why_closed(desk: Desk) -> Literal["reports", "ledger", "backlog"] | None:
+    """What keeps the intake closed: reports of earlier reigns are to be read first, the ledger is full, or so many tasks live that
+    no more are held in memory. None: it is open."""
+    if desk.intake_open:
+        return None
+    if desk.ripening.reports_first:
+        return "reports"
+    return "backlog" if _room(desk) else "ledger"
