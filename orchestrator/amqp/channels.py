@@ -88,6 +88,8 @@ class PublishChannel:
             future = pending.pop(tag, None)
             if future is not None:
                 _resolve(future, answer)
+            if not pending:
+                self._oldest = self._tag + 1
             return
         for each in range(self._oldest, tag + 1):
             future = pending.pop(each, None)

@@ -52,6 +52,8 @@ class Broken:
     """Which connection or consumer, in words."""
     reason: str
     error: BaseException | None = None
+    wait_s: float = 0.0
+    """The next session is not to begin before so many seconds have passed."""
 
     def __str__(self) -> str:
         if self.by is BrokenBy.CONSUMER:
@@ -68,7 +70,7 @@ class Broken:
         if self.by is BrokenBy.REFUSED:
             return self.reason
         if self.by is BrokenBy.CLOSED:
-            return f"The session was closed by us ({self.where})."
+            return f"The session was closed by us ({self.where}: {self.reason})."
         return (
             f"The session with the broker is over: {self.where}: {self.reason}. Its deliveries come again, and "
             "publishes without an answer may or may not have landed. It begins anew by itself; look at the broker if "

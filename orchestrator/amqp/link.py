@@ -322,9 +322,13 @@ class Link:
 
     async def close(self) -> None:
         """End the session and wait until nothing of it is left. What was settled before is settled."""
-        self._consumers.acknowledge()
-        self._break(Broken(BrokenBy.CLOSED, self.name, "closed"))
+        self.end(Broken(BrokenBy.CLOSED, self.name, "closed"))
         await asyncio.gather(*(connection.close() for connection in self._connections.values()))
+
+    def end(self, broken: Broken) -> None:
+        """End the session now, for this reason; whoever owns it closes it. What was settled before is settled."""
+        self._consumers.acknowledge()
+        self._break(broken)
 
     def _break(self, broken: Broken) -> None:
         """The one place where a session ends. Only the first cause counts."""

@@ -107,12 +107,13 @@ async def keep_session(
 ) -> T:
     """Open a session and ``run`` with it, again and again until ``run`` returns by itself; its result is ours.
 
-    When the session breaks, ``run`` is cancelled and awaited, then the link is closed. A ``run`` that raises LinkLost
-    or NoAnswer ended with its session; so did one that raises Missing (nobody has declared yet what it needs, or it was
-    deleted) or NotYet (the broker is still making it), and one that raises AccessRefused, unless that was in the first
-    session before it was steady: a right that was taken away may be given back, one that never was is a mistake.
-    Whatever else it raises, and the exception of a sink that failed, is a crash and is raised here, after the link is
-    closed. To stop from outside, cancel.
+    When the session breaks, ``run`` is cancelled and awaited, then the link is closed, and the next one begins after
+    the backoff's wait and ``Broken.wait_s``, whichever is longer. A ``run`` that raises LinkLost or NoAnswer ended with
+    its session; so did one that raises Missing (nobody has declared yet what it needs, or it was deleted) or NotYet
+    (the broker is still making it), and one that raises AccessRefused, unless that was in the first session before it
+    was steady: a right that was taken away may be given back, one that never was is a mistake. Whatever else it raises,
+    and the exception of a sink that failed, is a crash and is raised here, after the link is closed. To stop from
+    outside, cancel.
     """
     backoff = backoff or Backoff()
     loop = asyncio.get_running_loop()
@@ -143,7 +144,7 @@ async def keep_session(
         if ended.by is BrokenBy.BUG and ended.error is not None:
             raise ended.error
         failures = 1 if loop.time() - began >= backoff.steady_s else failures + 1
-        wait_s = backoff.wait_s(failures, rng)
+        wait_s = max(backoff.wait_s(failures, rng), ended.wait_s)
         on_event(SessionEnded(link.session, ended, wait_s))
         await asyncio.sleep(wait_s)
 

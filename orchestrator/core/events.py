@@ -101,9 +101,9 @@ class LedgerLost(Struct, frozen=True):
 
 
 class LedgerBegins(Struct, frozen=True):
-    """The oldest entry that the broker still has of the ledger is at this offset."""
+    """The oldest entry that the broker still has of the ledger is at this offset; None: it did not say."""
 
-    offset: int
+    offset: int | None
 
 
 class BrokerBlocked(Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from orchestrator.amqp import Consumer, Delivery, Link, Published, Receipt, topology
 from orchestrator.amqp.deaths import watch_deaths
-from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkLost, Missing
+from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, Missing
 from orchestrator.amqp.ledger import ENTRY_BYTES, Gap, LedgerTail
 from orchestrator.amqp.topology import within
 from orchestrator.core import commands as say
@@ -278,7 +278,7 @@ class Session:
 
     def _appended(self, future: asyncio.Future[Published]) -> None:
         if not future.cancelled() and future.result() in (Published.NACKED, Published.RETURNED):
-            self._break("the ledger refused an append")
+            self._give_up("the ledger refused an append")
 
     def _settle(self, command: say.Settle) -> None:
         self.link.settle(command.handles)
@@ -358,23 +358,17 @@ class Session:
         self._chores.put_nowait(self._see_where_the_ledger_begins)
 
     async def _see_where_the_ledger_begins(self) -> None:
-        offset = await self._tail.first_offset()
-        if offset is not None:
-            self._wake(LedgerBegins(offset))
+        self._wake(LedgerBegins(await self._tail.first_offset()))
 
     def _resign(self, command: say.Resign) -> None:
-        self._break(command.why, command.wait_ns / 1e9)
+        self._give_up(command.why, command.wait_ns / 1e9)
 
     def _noted(self, command: say.Noted) -> None:
         self._telemetry.say(command.what, command.fields)
 
-    def _break(self, why: str, wait_s: float = 0.0) -> None:
-        async def leave() -> None:
-            await self.link.close()
-            await asyncio.sleep(wait_s)
-            raise LinkLost(Broken(BrokenBy.CLOSED, "coordinator", why), "leading")
-
-        self._chores.put_nowait(leave)
+    def _give_up(self, why: str, wait_s: float = 0.0) -> None:
+        """Now, whatever chores are under way: the next session is ``wait_s`` away at least."""
+        self.link.end(Broken(BrokenBy.CLOSED, "coordinator", why, wait_s=wait_s))
 
 
 def _garbled(

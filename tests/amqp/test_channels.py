@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import sys
 import tracemalloc
 from typing import Any, cast
 
@@ -272,3 +273,26 @@ async def test_a_publisher_that_gave_up_waiting_disturbs_nobody() -> None:
     first.cancel()
     channel.on_confirm(2, True, True)
     assert second.result() is Published.CONFIRMED
+
+
+async def test_what_was_confirmed_singly_is_not_walked_through_by_a_later_answer_to_many() -> None:
+    """Ten thousand lone publishes, each answered; then three, answered at once: that looks at the three."""
+    tap = Tap(asyncio.get_running_loop(), on_lost=lambda _: None, on_blocked=lambda *_: None, on_bug=lambda _: None)
+    tap.connection_made(Socket())
+    channel = PublishChannel(tap, 1, 131_072, "p-", lambda *_: None)
+    for tag in range(1, 10_001):
+        sent = channel.send("", "k", b"")
+        channel.on_confirm(tag, multiple=False, ok=True)
+        assert sent.result() is Published.CONFIRMED
+    last = [channel.send("", "k", b"") for _ in range(3)]
+    calls = 0
+
+    def count(frame: object, event: str, what: object) -> None:
+        nonlocal calls
+        calls += event == "c_call"
+
+    sys.setprofile(count)
+    channel.on_confirm(10_003, multiple=True, ok=True)
+    sys.setprofile(None)
+    assert [one.result() for one in last] == [Published.CONFIRMED] * 3
+    assert calls < 50

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from orchestrator.amqp import Delivery, Link, Published
-from orchestrator.amqp.errors import AccessRefused, BrokenBy, CannotConnect, Fault, TopologyMismatch, broker_refused
+from orchestrator.amqp.errors import AccessRefused, Broken, BrokenBy, CannotConnect, Fault, TopologyMismatch, broker_refused
 from orchestrator.amqp.supervisor import Backoff, OpenFailed, SessionEnded, SessionEvent, SessionOpened, keep_session
 from orchestrator.amqp.topology import TASKS, Queue, Topology, base, intake, intake_queue
 from orchestrator.live.embedded import EmbeddedBroker
@@ -350,3 +350,25 @@ async def test_who_is_told_to_stop_while_the_door_is_slammed_stops() -> None:
                 opening.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await opening
+
+
+async def test_who_ends_his_session_says_why_and_how_long_to_wait(amqp_url: str) -> None:
+    """At once, whatever it is doing; what was to be settled is, and the next session keeps its distance."""
+    events: list[SessionEvent] = []
+    opened: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def run(link: Link) -> str:
+        opened.append(loop.time())
+        if len(opened) == 2:
+            return "back"
+        link.end(Broken(BrokenBy.CLOSED, "coordinator", "another one claimed", wait_s=0.5))
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+    assert await keep_session(door(amqp_url), run, rng=Random(1), on_event=events.append, backoff=QUICK) == "back"
+    ended = events[1]
+    assert isinstance(ended, SessionEnded)
+    assert "another one claimed" in str(ended)
+    assert ended.retry_in_s == 0.5
+    assert opened[1] - opened[0] >= 0.5

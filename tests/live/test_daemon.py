@@ -11,7 +11,8 @@ import pytest
 from orchestrator.amqp import topology
 from orchestrator.amqp.ledger import LedgerTail
 from orchestrator.vocabulary import ns
-from orchestrator.wire.codec import MAX_LETTER_BYTES, encode, unpack
+from orchestrator.wire.codec import MAX_LETTER_BYTES, encode, encode_entry, unpack
+from orchestrator.wire.facts import Claim, Entry
 from orchestrator.wire.messages import Note, Notes, Orders, Range, Results, Submit
 from tests.live.peers import Holding, Task, agent, coordinator, producer, running
 
@@ -441,3 +442,17 @@ async def test_limits_of_the_settings_are_in_the_ledger_and_survive_the_coordina
             assert (door["out"], door["waiting"]) == (1, left)
             worker.done(assignment.task, attempt, b"\x01")
             await client.result(assignment.task)
+
+
+async def test_who_is_deposed_says_by_whom_and_keeps_away_a_while(amqp_url: str) -> None:
+    """Another claims behind the leader, who gives its session up at once and stands in line again after three seconds: two that
+    claim do not chase each other."""
+    async with running(amqp_url) as ears, producer(amqp_url) as client:
+        await ears.heard("leading")
+        client.link.send(topology.INTERNAL, topology.KEY_LEDGER, encode_entry(Entry("n", 1, facts=[Claim("other", "n")])))
+        ended = await ears.heard("session_ended")
+        deposed = time.monotonic()
+        assert "other claimed at" in ended["why"]
+        ears.said.clear()
+        await ears.heard("session")
+        assert time.monotonic() - deposed > 2.5

@@ -30,8 +30,10 @@ def look(desk: Desk, now: Nanos) -> None:
 
 
 def begins(desk: Desk, now: Nanos, event: LedgerBegins) -> None:
-    """The answer. Whether it is cut short is told when that changes, by half or more."""
+    """The answer. Whether it is cut short is told when that changes, by half or more. If there is none, we look again."""
     desk.looking = False
+    if event.offset is None:
+        return
     keeping, before = desk.keeping, desk.keeping.kept_bytes
     keeping.begins(event.offset)
     if (kept := keeping.kept_bytes) is None:
