@@ -11,6 +11,7 @@ is empty for everybody else meanwhile.
 from __future__ import annotations
 
 from orchestrator.amqp import topology
+from orchestrator.amqp.delivery import Published
 from orchestrator.amqp.errors import Missing, NoAnswer
 from orchestrator.amqp.ledger import LedgerTail
 from orchestrator.amqp.link import Link
@@ -37,17 +38,23 @@ async def last_rule(link: Link) -> bytes | None:
     return chunk[-1].body
 
 
-async def publish_rule(link: Link, body: bytes, *, needed: bool) -> bytes | None:
-    """Make ``body`` the rule, unless it is; if it is not ``needed`` (there are no shards), only where there is another one.
+async def publish_rule(link: Link, body: bytes, *, needed: bool, instead: bool = True) -> bytes | None:
+    """Make ``body`` the rule, unless it is; if it is not ``needed`` (there are no shards), only where there is another one. If not
+    ``instead``, another one stays.
 
     ``link`` is of the shard ``default``. Returns what was the rule before. Raises as ``Link.declare`` and ``Link.publish``.
     """
     try:
         before = await last_rule(link)
-        needed = needed or before is not None
+        needed = needed if before is None else instead
     except NoAnswer:
         before, needed = None, True
     if needed and body != before:
         await link.declare(Topology(exchanges=(Exchange(topology.INTERNAL, "direct"),)) + topology.rule())
-        await link.publish(topology.INTERNAL, topology.KEY_SHARDS, body, timeout_s=PATIENCE_S)
+        answer = await link.publish(topology.INTERNAL, topology.KEY_SHARDS, body, timeout_s=PATIENCE_S)
+        if answer is not Published.CONFIRMED:
+            raise NoAnswer(
+                f"The broker did not keep the rule of the shards ({answer.name.lower()}). Nobody may miss it, so nothing "
+                "else was made; it is tried again. See the broker's log, and who deletes queues or bindings here."
+            )
     return before

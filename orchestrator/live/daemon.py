@@ -114,14 +114,16 @@ class Daemon:
 
     async def _enter_shard(self, link: Link) -> None:
         """Once, when we start, what our settings say of shards is published; then the link is of ours alone."""
-        settings = self._settings
-        if not self._published:
-            before = await rule.publish(link, settings)
-            self._published = True
-            if before != settings.rule:
-                self._telemetry.say("shards", {"shards": settings.rule.names, "before": before.names})
-        elif settings.rule != (now := await rule.published(link)):
-            self._telemetry.say("shards_differ", {"published": now.names, "ours": settings.rule.names})
+        settings, first = self._settings, not self._published
+        now = await (rule.publish if first else rule.published)(link, settings)
+        self._published = True
+        if now != settings.rule:
+            if not settings.says_shards:
+                self._telemetry.say("shards_kept", {"published": now.names})
+            elif first:
+                self._telemetry.say("shards", {"shards": settings.rule.names, "before": now.names})
+            else:
+                self._telemetry.say("shards_differ", {"published": now.names, "ours": settings.rule.names})
         link.shard = settings.shard or DEFAULT_SHARD
 
     async def _loop(self, session: Session) -> NoReturn:

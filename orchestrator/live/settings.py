@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         return _rule_of(self.shards)
 
     @property
+    def says_shards(self) -> bool:
+        """Whether that rule is anybody's will."""
+        return "shards" in self.model_fields_set
+
+    @property
     def topology(self) -> Topology:
         """What a shard needs on the broker before anybody comes."""
         return base(

@@ -107,6 +107,11 @@ CATALOGUE: Mapping[str, Line] = {
     "session_ended": Line(WARNING, "the session with the broker ended; connecting again"),
     "unreachable": Line(WARNING, "the broker cannot be reached; trying again"),
     "shards": Line(INFO, "the rule by which tasks find their shard is published; who connects from now on goes by it"),
+    "shards_kept": Line(
+        WARNING,
+        "there is a rule of the shards, of which our settings say nothing: it stays, and we serve the shard default alone. Give "
+        "all coordinators the same settings; for no shards any more, shards = 1",
+    ),
     "shards_differ": Line(
         WARNING, "another coordinator has published another rule of the shards than our settings have: give all of them the same"
     ),

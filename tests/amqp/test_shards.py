@@ -17,6 +17,7 @@ from orchestrator.amqp.topology import (
     KEY_REPORTS,
     REPORTS,
     TASKS,
+    Topology,
     agent_inbox,
     agent_queue,
     intake,
@@ -139,3 +140,27 @@ async def test_a_stream_without_a_rule_is_no_rule(opener: Opener, monkeypatch: p
         await last_rule(link)
     await publish_rule(link, b"no shards", needed=False)
     assert await last_rule(link) == b"no shards"
+
+
+class Meddled(Link):
+    """Somebody takes the binding of the rule away as soon as it is made."""
+
+    async def declare(self, topology: Topology) -> None:
+        await super().declare(topology)
+        for one in topology.bindings:
+            await self.unbind(one.exchange, one.queue, one.key)
+
+
+async def test_a_rule_that_did_not_arrive_is_not_taken_for_published(amqp_url: str) -> None:
+    """Whoever would go on makes what peers look for, and these would find no rule: they would send to the wrong shard."""
+    async with await Meddled.open(amqp_url, name="coordinator") as link:
+        with pytest.raises(NoAnswer, match="returned"):
+            await publish_rule(link, b"one", needed=True)
+
+
+async def test_who_says_nothing_of_shards_leaves_the_rule_that_there_is(opener: Opener) -> None:
+    """And tells it what that is."""
+    link = await opener()
+    assert await publish_rule(link, b"one", needed=True) is None
+    assert await publish_rule(link, b"no shards", needed=False, instead=False) == b"one"
+    assert await last_rule(link) == b"one"

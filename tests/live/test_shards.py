@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from orchestrator.amqp import Link, topology
 from orchestrator.amqp.rule import last_rule
 from orchestrator.amqp.topology import within
@@ -34,7 +36,7 @@ async def test_the_rule_is_published_before_anybody_can_miss_it(amqp_url: str) -
 async def test_who_connects_after_a_change_goes_by_the_new_rule_and_what_waits_stays(amqp_url: str) -> None:
     """A task that waits in `default` is still there, and is known there, when its service has got a shard; an open client asks its
     handle's shard; coordinators of another rule say that they differ."""
-    async with coordinator(amqp_url) as old, Client(amqp_url) as before:
+    async with coordinator(amqp_url, shards=1) as old, Client(amqp_url) as before:
         waits = await before.submit("letters.upper", text="a")
         async with coordinator(amqp_url, shards=LETTERS, shard="letters") as new, Client(amqp_url) as after:
             await new.heard("shards")
@@ -51,11 +53,14 @@ async def test_who_connects_after_a_change_goes_by_the_new_rule_and_what_waits_s
             assert (told["ours"], told["published"]) == (("default",), ("default", "letters"))
 
 
-async def test_shards_are_taken_back_by_a_coordinator_that_has_none(amqp_url: str) -> None:
-    """Settings without shards: the rule says so from then on."""
+async def test_shards_are_taken_back_by_who_says_that_there_is_one(amqp_url: str) -> None:
+    """The rule says so from then on. Who says nothing of shards leaves it as it was, and tells that."""
     async with coordinator(amqp_url, shards=LETTERS, shard="default"):
         pass
     async with coordinator(amqp_url) as ears, Client(amqp_url) as client:
+        assert (await ears.heard("shards_kept"))["published"] == ("default", "letters")
+        assert await client.shards() == ("default", "letters")
+    async with coordinator(amqp_url, shards=1) as ears, Client(amqp_url) as client:
         await ears.heard("shards")
         assert await client.shards() == ("default",)
         async with await Link.open(amqp_url, name="operator", connections=("consume",)) as link:
@@ -79,3 +84,19 @@ async def test_two_shards_keep_ledgers_of_their_own(amqp_url: str) -> None:
             assert [(each["task"], each["type"]) for each in found] == [("t1", kind)]
             stat = await one.link.stat(within(shard, topology.LEADER))
             assert stat.consumers == 1
+
+
+async def test_a_rule_whose_stream_was_emptied_is_published_again(amqp_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator deletes the stream, and it is made again without a word in it. The next session of a coordinator that runs says
+    the rule again, and leads."""
+    monkeypatch.setattr("orchestrator.amqp.rule.PATIENCE_S", 0.5)
+    async with (
+        coordinator(amqp_url, shards=LETTERS, shard="letters") as ears,
+        await Link.open(amqp_url, name="operator") as link,
+    ):
+        await link.delete_queue(topology.SHARDS)
+        await link.declare(topology.rule())
+        ears.said.clear()
+        await link.delete_queue(within("letters", topology.LEADER))
+        await ears.heard("leading")
+        assert read(await last_rule(link)).names == ("default", "letters")
