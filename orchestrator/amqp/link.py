@@ -100,14 +100,12 @@ class Link:
                 shown_as = f"{name} ({role}) {incarnation if role == 'consume' else ''}".rstrip()
                 async with asyncio.timeout(timeout_s):
                     await link._connect(role, shown_as, url, heartbeat_s, ssl_context)
-        except TimeoutError as error:
+        except BaseException as error:
             await link.close()
-            raise CannotConnect(Fault.TIMEOUT, shown(url), f"after {timeout_s} s") from error
-        except (LinkLost, NoAnswer) as error:  # after the greeting
-            await link.close()
-            raise CannotConnect(Fault.PROTOCOL, shown(url), str(error)) from error
-        except BaseException:
-            await link.close()
+            if isinstance(error, TimeoutError):
+                raise CannotConnect(Fault.TIMEOUT, shown(url), f"after {timeout_s} s") from error
+            if isinstance(error, LinkLost | NoAnswer):  # after the greeting
+                raise CannotConnect(Fault.PROTOCOL, shown(url), str(error)) from error
             raise
         link._publishers.watch(link._connections.get("publish"), look_s, link._break)
         return link
@@ -118,7 +116,7 @@ class Link:
             name=name,
             heartbeat_s=heartbeat_s,
             ssl_context=ssl_context,
-            on_lost=partial(self._lost, role),
+            on_lost=lambda reason: self._break(Broken(BrokenBy.CONNECTION, f"the connection to {role}", reason)),
             on_blocked=partial(self._alarm, role),
             on_bug=partial(self._bug, role),
         )
@@ -338,9 +336,6 @@ class Link:
         for connection in self._connections.values():
             connection.tap.mute()
         self._publishers.lose()
-
-    def _lost(self, role: Role, reason: str) -> None:
-        self._break(Broken(BrokenBy.CONNECTION, f"the connection to {role}", reason))
 
     def _channel_closed(self, where: str, code: int, text: str) -> None:
         self._break(Broken(BrokenBy.CHANNEL, where, f"the broker closed it: {code} {text}"))

@@ -47,6 +47,7 @@ from orchestrator.wire.codec import (
     decode_entry,
     encode,
     encode_entry,
+    is_newer,
     pack,
 )
 from orchestrator.wire.facts import Entry
@@ -69,6 +70,8 @@ SOFT_WORDS = frozenset({"announce", "beat", "held", "notes", "leave"})
 """The kinds that each queue hears. Who may write to one must not speak through it as if it were another."""
 HEARD_OF_THE_END = 8
 """So many entries at its end say from where to read the ledger: more than there are coordinators with one on its way."""
+OUTDATED_WAIT_S = 15.0
+"""Who cannot read what a newer coordinator wrote comes to see so often whether it is still there. Meanwhile others lead."""
 TOKEN_REFRESH_S = 600.0
 """The leader's token is renewed so often: well below the 30 minutes after which a broker suspects who holds a message."""
 
@@ -197,6 +200,10 @@ class Session:
             self._under_way = None
         else:
             entry = decode_entry(body)
+        if isinstance(entry, Malformed) and is_newer(body):
+            self._telemetry.say("outdated", {"offset": offset, "reason": str(entry), "user": delivery.user_id})
+            self._give_up(f"a newer coordinator has written into the ledger, at {offset}, what we cannot read", OUTDATED_WAIT_S)
+            return
         if isinstance(entry, Malformed):  # nobody but coordinators may write here: say so loudly, and let it count for nothing
             self._unreadable += 1
             if loud(self._unreadable):

@@ -92,6 +92,11 @@ CATALOGUE: Mapping[str, Line] = {
     "offence": Line(WARNING, "a peer does what it must not; it is counted and has no effect (see: orchestrator dead --quarantine)"),
     "unreadable_entry": Line(ERROR, "somebody writes into the ledger what no coordinator writes; it counts for nothing"),
     "mistake": Line(ERROR, "a question could not be answered, by a mistake of ours: please report this line; all else goes on"),
+    "outdated": Line(
+        ERROR,
+        "a newer coordinator has written into the ledger what this version cannot read: it neither leads nor stands in line. Start "
+        "the newer version here too",
+    ),
     "bad_need": Line(WARNING, "an instance announced a need that makes no sense: its handler's tasks ask for one slot, no more"),
     "will": Line(INFO, "somebody wants this, and it is written down"),
     "policy": Line(INFO, "policy switched; those who wait are ordered anew"),

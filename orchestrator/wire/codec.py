@@ -34,7 +34,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from orchestrator.wire.facts import Entry
+from orchestrator.wire.facts import Entry, Fact
 from orchestrator.wire.messages import VERSION, AnyMessage, Error, Message, Reports
 from orchestrator.wire.types import Id
 from orchestrator.wire.values import (
@@ -66,6 +66,7 @@ __all__ = [
     "encode",
     "encode_entry",
     "error",
+    "is_newer",
     "max_bytes_of",
     "pack",
     "unpack",
@@ -98,6 +99,7 @@ MAX_OPEN_NODES: Final = 200_000
 SAMPLE_BYTES: Final = 1024
 
 LONG_KINDS: Final = frozenset({"orders", "held", "results", "answer"})
+FACTS: Final = frozenset(str(kind.__struct_config__.tag) for kind in Fact.__subclasses__())
 OPEN_KINDS: Final = frozenset({"control", "answer"})
 KINDS: Final = frozenset(str(kind.__struct_config__.tag) for kind in Message.__subclasses__())
 """All kinds of message, by tag."""
@@ -141,6 +143,20 @@ class _Head(msgspec.Struct):
     v: int = 1
 
 
+class _FactHead(msgspec.Struct):
+    fact: str
+
+
+class _EntryHead(msgspec.Struct):
+    by: str
+    number: int
+    v: int = VERSION
+
+
+class _Facts(msgspec.Struct):
+    facts: list[_FactHead]
+
+
 class _TaskId(msgspec.Struct):
     id: Id
 
@@ -153,6 +169,8 @@ _encoder = msgspec.msgpack.Encoder()
 _head: msgspec.msgpack.Decoder[_Head] = msgspec.msgpack.Decoder(_Head)
 _message: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage, ext_hook=refuse_ext)
 _entry: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry, ext_hook=refuse_ext)
+_entry_head: msgspec.msgpack.Decoder[_EntryHead] = msgspec.msgpack.Decoder(_EntryHead)
+_facts: msgspec.msgpack.Decoder[_Facts] = msgspec.msgpack.Decoder(_Facts)
 _task_ids: msgspec.msgpack.Decoder[_TaskIds] = msgspec.msgpack.Decoder(_TaskIds)
 
 
@@ -240,6 +258,15 @@ def decode_entry(body: bytes, *, max_bytes: int = MAX_ENTRY_BYTES) -> Entry | Ma
         return _entry.decode(body)
     except Exception as trouble:  # as in decode
         return _unreadable(body, trouble)
+
+
+def is_newer(body: bytes) -> bool:
+    """Whether an entry that ``decode_entry`` cannot read is a newer coordinator's: of a later version, or with a fact new to us.
+    What a stranger writes there is not, unless he means it to be."""
+    try:
+        return _entry_head.decode(body).v > VERSION or any(one.fact not in FACTS for one in _facts.decode(body).facts)
+    except Exception:  # as in decode
+        return False
 
 
 def error(kind: str, message: str, trace: str = "") -> Error:

@@ -456,3 +456,21 @@ async def test_who_is_deposed_says_by_whom_and_keeps_away_a_while(amqp_url: str)
         ears.said.clear()
         await ears.heard("session")
         assert time.monotonic() - deposed > 2.5
+
+
+@pytest.mark.parametrize("entry", [{"v": 2}, {"facts": [{"fact": "moved", "to": 7}]}])
+async def test_who_cannot_read_what_a_newer_coordinator_wrote_leaves_the_line(amqp_url: str, entry: dict[str, object]) -> None:
+    """It lacks a fact: it gives the session up and says why, and one that is started then does not stand in line either. Rubbish of
+    a stranger stops nobody."""
+    async with running(amqp_url) as leader, producer(amqp_url) as client:
+        await leader.heard("leading")
+        client.link.send(topology.INTERNAL, topology.KEY_LEDGER, b"hello")
+        await leader.heard("unreadable_entry")
+        assert await client.ask("status")
+        client.link.send(topology.INTERNAL, topology.KEY_LEDGER, msgpack.packb({"by": "n", "number": 1, **entry}))
+        await leader.heard("outdated")
+        assert "newer coordinator" in (await leader.heard("session_ended"))["why"]
+        async with running(amqp_url) as heir:
+            await heir.heard("session_ended")
+            assert not {"standing_by", "leading"} & {word for word, _ in heir.said}
+            assert (await client.link.stat(topology.LEADER)).consumers == 0
