@@ -13,6 +13,7 @@ such.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
@@ -32,7 +33,7 @@ from orchestrator.amqp.errors import (
 from orchestrator.amqp.link import Link
 
 T = TypeVar("T")
-
+_NUMBER = re.compile(r"\d+")
 
 CANCEL_AGAIN_S = 2.0
 """A run that was cancelled and has not ended by then is cancelled again."""
@@ -73,6 +74,11 @@ class SessionEnded:
     broken: Broken
     retry_in_s: float
 
+    @property
+    def trouble(self) -> str:
+        """The same for what is the same trouble: without numbers (of sessions, of offsets)."""
+        return _NUMBER.sub("#", f"{self.broken.by.value} {self.broken.where} {self.broken.reason}")
+
     def __str__(self) -> str:
         return f"{self.broken} Session {self.session} is closed; the next one is tried in {self.retry_in_s:.1f} s."
 
@@ -83,6 +89,11 @@ class OpenFailed:
 
     error: CannotConnect
     retry_in_s: float
+
+    @property
+    def trouble(self) -> str:
+        """The same for what is the same trouble."""
+        return f"{self.error.fault.value} {self.error.address}"
 
     @property
     def operator_must_act(self) -> bool:

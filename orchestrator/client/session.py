@@ -30,6 +30,7 @@ from orchestrator.amqp.topology import Exchange, Topology, within
 from orchestrator.client import events
 from orchestrator.client.events import Cause, Event, Verdict
 from orchestrator.shards import Rule, UnreadableRule, read
+from orchestrator.throttle import Troubles
 from orchestrator.wire import codec
 from orchestrator.wire.messages import Answer, Results
 
@@ -75,6 +76,7 @@ class Sessions:
         self._waits = waits
         self._connect_within_s = connect_within_s
         self._began = 0.0
+        self._troubles = Troubles()
         self._keeper: asyncio.Task[None] | None = None
         self._stopped = False
         self._tried = asyncio.Event()
@@ -181,17 +183,26 @@ class Sessions:
     def _heed(self, event: SessionEvent) -> None:
         match event:
             case SessionOpened():
-                log.debug("%s", event)
+                now_s = asyncio.get_running_loop().time()
+                told = {} if self._troubles.silent else self._troubles.told(now_s)
+                self._troubles.well(now_s)
+                log.log(logging.INFO if told else logging.DEBUG, "%s%s", event, _tries(told))
             case SessionEnded():
-                log.warning("%s", event)
+                self._warn(event)
             case OpenFailed(error):
                 self._tell(events.Ended(Cause.AWAY, f"{error.address}: {error.fault.value}, {error.detail}"))
                 if self._is_hopeless(event):
                     self._refusal = error  # whoever opens the client hears it
                 else:
-                    log.warning("%s", event)
+                    self._warn(event)
                 if self._refusal is not None or self._connect_within_s is None:
                     self._tried.set()
+
+    def _warn(self, event: SessionEnded | OpenFailed) -> None:
+        """What is the same trouble at each try is said seldom."""
+        told: dict[str, Any] = {}
+        if self._troubles.admits(asyncio.get_running_loop().time(), event.trouble, told):
+            log.warning("%s%s", event, _tries(told))
 
     def _is_hopeless(self, failed: OpenFailed) -> bool:
         """Whether nobody should wait for the first session any more."""
@@ -231,3 +242,7 @@ class Sessions:
                 self._tell(events.Answered(answer))
             case _:
                 self.strays += 1
+
+
+def _tries(told: dict[str, Any]) -> str:
+    return f" ({told['tries']} tries in {told['for_s']:.0f} s)" if told else ""

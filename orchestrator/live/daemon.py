@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from orchestrator.amqp import Link
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, LinkError, LinkLost
-from orchestrator.amqp.supervisor import OpenFailed, SessionEnded, SessionEvent, keep_session
+from orchestrator.amqp.supervisor import keep_session
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.events import Event, LedgerLost, Returned, SessionLost, SessionOpened
 from orchestrator.core.registry.registry import QUEUE_PREFIX
@@ -29,6 +29,7 @@ from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
 from orchestrator.live.settings import Settings
 from orchestrator.live.telemetry import Telemetry, configure
+from orchestrator.live.tidings import Tidings
 from orchestrator.vocabulary import DEFAULT_SHARD
 
 GARBAGE = (50_000, 5, 100)
@@ -66,7 +67,7 @@ class Daemon:
 
     async def run(self) -> NoReturn:
         """Serve until cancelled."""
-        await keep_session(self._open, self._serve, rng=Random(), on_event=self._tell)
+        await keep_session(self._open, self._serve, rng=Random(), on_event=Tidings(self._telemetry).tell)
         raise AssertionError("a session never ends by itself")
 
     async def _open(self) -> Link:
@@ -152,15 +153,6 @@ class Daemon:
         """Orders found no queue; ``note`` says which (``Session._send``)."""
         if self._session is not None:
             self._wake(Returned(queue.removeprefix(QUEUE_PREFIX), *map(int, note.split("."))))
-
-    def _tell(self, event: SessionEvent) -> None:
-        match event:
-            case OpenFailed():
-                self._telemetry.say("unreachable", {"why": str(event)})
-            case SessionEnded():
-                self._telemetry.say("session_ended", {"why": str(event)})
-            case _:
-                self._telemetry.say("session", {"server": event.server_version, "session": event.session})
 
 
 async def run(settings: Settings) -> None:

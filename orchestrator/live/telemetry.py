@@ -142,6 +142,8 @@ class Telemetry:
         self._logger = logger
         self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
         self._throttle = Throttle()
+        self.silent: frozenset[str] = frozenset()
+        """Words that are not to be said at present: they would say again what is known."""
 
     @property
     def unheard(self) -> frozenset[str]:
@@ -151,7 +153,7 @@ class Telemetry:
     def say(self, what: str, fields: Mapping[str, Any]) -> None:
         """One line, if anybody listens."""
         line = self._loud.get(what)
-        if line is None:
+        if line is None or what in self.silent:
             assert what in CATALOGUE, f"{what!r} is not in the catalogue"
             return
         shown = {key: value for key, value in fields.items() if value is not None}

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "orchestrator.amqp": {"orchestrator.vocabulary", "orchestrator.amqp"},
     "orchestrator.client": {
+        "orchestrator.throttle",
         "orchestrator.spelling",
         "orchestrator.vocabulary",
         "orchestrator.shards",

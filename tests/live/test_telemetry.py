@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import sys
 from collections import Counter
 
 import pytest
 
+from orchestrator.amqp.errors import Broken, BrokenBy
+from orchestrator.amqp.supervisor import SessionEnded, SessionOpened
+from orchestrator.core import events as e
 from orchestrator.core.coordinator import Coordinator
-from orchestrator.core.events import Read, SessionOpened
+from orchestrator.core.events import Read
 from orchestrator.live.telemetry import CATALOGUE, configure
-from orchestrator.throttle import LINES_MAX, SPAN_S, Throttle
+from orchestrator.live.tidings import Tidings
+from orchestrator.throttle import LINES_MAX, SPAN_S, WELL_S, Throttle, Troubles
 from orchestrator.wire.facts import Entry
 from orchestrator.wire.messages import Task
 from tests.core.floor import Floor
@@ -40,7 +46,7 @@ def test_who_starts_anew_after_a_gap_in_the_ledger_still_does_not_say_what_nobod
     """All it knew is void; how loud the log is, is not."""
     machine = Coordinator("c1")
     machine.desk.unheard = frozenset(CATALOGUE)
-    machine.step(1, [SessionOpened("n1"), Read(0, 1, Entry("", 0))])
+    machine.step(1, [e.SessionOpened("n1"), Read(0, 1, Entry("", 0))])
     machine.step(2, [Read(7, 1, Entry("", 0))])
     assert machine.next_offset == 0
     assert machine.desk.unheard == frozenset(CATALOGUE)
@@ -72,3 +78,70 @@ def test_the_log_knows_what_it_would_not_write(level: str, unheard: bool, monkey
     written = sys.stderr.getvalue()
     assert ("t1" in written) is not unheard
     assert "policy_failed" in written
+
+
+def test_a_trouble_that_goes_on_is_said_seldom_with_the_tries_and_for_how_long() -> None:
+    """Tried every five seconds for two hours: at once, after 1, 2, 4, 8 minutes, then each quarter of an hour. Another is said at
+    once, and so is the first again after a session that lasted."""
+    troubles = Troubles()
+    said: list[tuple[float, dict[str, object]]] = []
+    for now_s in range(0, 7_000, 5):
+        shown: dict[str, object] = {}
+        if troubles.admits(now_s, "nobody listens there", shown):
+            said.append((now_s / 60, shown))
+    assert [minute for minute, _ in said] == [0, 1, 3, 7, 15, 30, 45, 60, 75, 90, 105]
+    assert said[0][1] == {}
+    assert said[1][1] == {"tries": 13, "for_s": 60}
+    assert troubles.silent
+    assert troubles.admits(7_000, "a wrong password", {})
+    assert not troubles.silent
+    troubles.well(7_000)
+    assert troubles.told(7_000)["tries"] == 1_401
+    assert not troubles.admits(7_010, "nobody listens there", {}), "a session of ten seconds cures nothing"
+    troubles.well(7_020)
+    again: dict[str, object] = {}
+    assert troubles.admits(7_020 + WELL_S, "nobody listens there", again)
+    assert again == {}
+
+
+class Jumping(asyncio.SelectorEventLoop):
+    """A loop whose time is the test's."""
+
+    now_s = 0.0
+
+    def time(self) -> float:
+        return self.now_s
+
+
+def test_a_coordinator_that_comes_and_goes_for_hours_does_not_fill_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sessions end after nine seconds, by the same: of 2,880 lines in an hour some are left. One that lasts is told, with the
+    tries that it took, and from then on all is said again."""
+    log = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", log)
+    telemetry = configure("json", "info")
+    loop = Jumping()
+
+    async def hour() -> None:
+        tidings = Tidings(telemetry)
+        for session in range(360):
+            tidings.tell(SessionOpened(session, "3.13"))
+            for word in ("deaths_watched", "replaying", "standing_by", "claiming", "broker_blocked", "resigned"):
+                telemetry.say(word, {})
+            loop.now_s += 9
+            tidings.tell(SessionEnded(session, Broken(BrokenBy.CLOSED, "coordinator", f"nothing read since {session}"), 1.0))
+            loop.now_s += 1
+        tidings.tell(SessionOpened(360, "3.13"))
+        loop.now_s += 61
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        telemetry.say("replaying", {})
+
+    loop.run_until_complete(hour())
+    loop.close()
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line.get("tries") for line in lines if line["what"] == "session_ended"] == [None, 7, 19, 43, 91, 181, 271]
+    assert len(lines) < 80
+    assert [(line["what"], line.get("session"), line.get("tries")) for line in lines[-2:]] == [
+        ("session", 360, 360),
+        ("replaying", None, None),
+    ]
