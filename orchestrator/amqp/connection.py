@@ -6,6 +6,7 @@ Law: opening ends within its time with a connection or a reason; closing ends wi
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
 
@@ -99,8 +100,15 @@ def was_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
+def _is_torn(url: str) -> bool:
+    """Whether what passes for its host may be the beginning of a password: one with / ? or # in it, not percent-encoded."""
+    return "@" in "".join(re.split("[/?#]", url.partition("://")[2], maxsplit=1)[1:])
+
+
 def shown(url: str) -> str:
     """The address as it may be shown: no password, no query."""
+    if _is_torn(url):
+        return "the given address"
     try:
         return str(URL(url).with_password(None).with_query(None))
     except ValueError:
@@ -109,6 +117,8 @@ def shown(url: str) -> str:
 
 def _target(url: str, heartbeat_s: int) -> URL:
     """The URL for the library."""
+    if _is_torn(url):
+        raise CannotConnect(Fault.URL, shown(url), "there is an @ behind its host: write / ? # @ in its parts as %2F %3F %23 %40")
     try:
         target = URL(url)
     except ValueError as error:

@@ -72,7 +72,7 @@ class Publishers:
     def watch(self, connection: Connection | None, every_s: float | None, on_unanswered: Callable[[Broken], None]) -> None:
         """Have a session end that waits for an answer which never comes: ``every_s`` says how often to look, None not to. It is for
         whoever loses nothing with a session."""
-        if connection is not None and every_s is not None:
+        if connection is not None and every_s is not None and not self._broken.done():
             self._watching = asyncio.create_task(self._watch(connection, every_s, on_unanswered))
 
     async def _watch(self, connection: Connection, every_s: float, on_unanswered: Callable[[Broken], None]) -> None:

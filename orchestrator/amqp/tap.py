@@ -43,6 +43,7 @@ _LOOK_EVERY: Final = 16
 _GATHERED_BYTES: Final = 64 << 10
 """What is written in one turn of the loop leaves together, in one call of the system and, if it is short, in one packet; so much
 does not wait for the end of the turn."""
+_HUNG_UP: Final = "its socket was closed without a word"
 _CONGESTED_BYTES: Final = 4 << 20
 """So much may wait in the socket's buffer before ``congested``: some tens of milliseconds of a local network."""
 
@@ -197,7 +198,8 @@ class Tap(asyncio.StreamReaderProtocol):
     def eof_received(self) -> bool:
         self._hung_up = True
         super().eof_received()
-        return False  # AMQP has no half-closed state: close, and tell at once
+        self._on_lost(_HUNG_UP)  # now: what we have written and nobody reads would hold up the end of the socket
+        return False  # AMQP has no half-closed state: close
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._over = True
@@ -207,7 +209,7 @@ class Tap(asyncio.StreamReaderProtocol):
         if exc is not None:
             self._on_lost(f"its socket failed: {exc}")
         elif self._hung_up:
-            self._on_lost("its socket was closed without a word")
+            self._on_lost(_HUNG_UP)
         else:  # the library's watch over heartbeats, or ourselves
             self._on_lost(f"nothing was heard from the broker for {silent_s:.1f} s, so it was given up")
 

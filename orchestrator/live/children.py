@@ -50,6 +50,12 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in wrong}
 
 
+def _ours() -> list[str]:
+    """So that ``-m`` finds our modules, though there be others of that name in the directory where we are (a team's ``workers``).
+    Only where we run from our own source, perhaps not installed, they are to be found there."""
+    return [] if Path.cwd() == Path(__file__).parents[2] else ["-P"]
+
+
 class Children:
     """Starts and stops processes. ``log``: where their output goes; none: to our own stderr."""
 
@@ -66,7 +72,7 @@ class Children:
         output = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600) if self._log else None
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *arguments,
+                sys.executable, *_ours(), *arguments,
                 env={**_inherited(), **environment}, stdin=subprocess.DEVNULL,
                 stdout=sys.stderr if output is None else output, stderr=sys.stderr if output is None else output,
                 start_new_session=True,
@@ -104,7 +110,8 @@ class Children:
         await self.stop(list(self._living.values()), 5.0)
         self._tell("done")
         if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+            with suppress(BrokenPipeError):  # what could not be told is in its buffer still
+                self._keeper.stdin.close()
         self._keeper.wait()
 
     def _tell(self, line: str) -> None:

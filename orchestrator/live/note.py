@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 UP_FILE = "up.json"
@@ -17,12 +18,12 @@ def running_url(data_dir: Path) -> str | None:
     """The broker of an ``up`` that runs on this data directory; none if there is none (a stale note is ignored)."""
     try:
         note = json.loads((data_dir / UP_FILE).read_text())
-        os.kill(note["pid"], 0)
-    except (FileNotFoundError, ValueError, KeyError, ProcessLookupError):
+        url, pid = str(note["url"]), int(note["pid"])
+        with suppress(PermissionError):  # it lives, and is another user's
+            os.kill(pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):  # also one that is not for us to read
         return None
-    except PermissionError:
-        pass
-    return str(note["url"])
+    return url
 
 
 def write_private(path: Path, content: dict[str, object]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,15 +66,19 @@ async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say =
     Raises EmbeddedBrokerError if no broker can be had.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    embedded = None
-    if settings.broker is None:
-        embedded = EmbeddedBroker(settings.data_dir / "broker", on_progress=announce)
-        await embedded.start()
-    url = embedded.url if embedded is not None else settings.broker or ""
-    children = Children()
-    agents: list[Process] = []
-    note = settings.data_dir / UP_FILE
-    try:
+    async with AsyncExitStack() as stack:  # each is stopped, though it be cancelled while another stops
+        embedded = None
+        if settings.broker is None:
+            embedded = EmbeddedBroker(settings.data_dir / "broker", on_progress=announce)
+            await embedded.start()
+            stack.push_async_callback(embedded.stop)
+        url = embedded.url if embedded is not None else settings.broker or ""
+        children = Children()
+        stack.push_async_callback(children.close)
+        agents: list[Process] = []
+        stack.push_async_callback(children.stop, agents, AGENT_GRACE_S)
+        note = settings.data_dir / UP_FILE
+        stack.callback(note.unlink, missing_ok=True)
         write_private(note, {"url": url, "pid": os.getpid()})
         told = environment(settings, broker=url, log=settings.log)
         coordinator = await children.start("-m", "orchestrator", "coordinator", environment=told)
@@ -82,10 +86,3 @@ async def up(settings: Settings, *, workers: Sequence[str] = (), announce: Say =
             agent = await children.start("-m", "workers", "run", spec, environment=told)
             agents.append(agent)
         yield Running(url, embedded, coordinator, tuple(agents))
-    finally:
-        with suppress(FileNotFoundError):
-            note.unlink()
-        await children.stop(agents, AGENT_GRACE_S)
-        await children.close()
-        if embedded is not None:
-            await embedded.stop()

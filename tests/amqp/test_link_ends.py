@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
 from orchestrator.amqp import Delivery, Link, Published
+from orchestrator.amqp.connection import shown
 from orchestrator.amqp.errors import (
+    Broken,
     BrokenBy,
     CannotConnect,
     Fault,
     LinkLost,
     PublishTimeout,
 )
+from orchestrator.amqp.publishers import Publishers
 from orchestrator.amqp.topology import (
     TASKS,
     Binding,
@@ -203,3 +207,24 @@ async def test_a_port_that_is_not_a_brokers_is_left_in_time() -> None:
                 await Link.open(f"amqp://guest:guest@127.0.0.1:{port}/", name="test", timeout_s=0.3)
             assert caught.value.fault is fault
             assert "HTTP" in str(caught.value) or fault is Fault.TIMEOUT
+
+
+@pytest.mark.parametrize("password", ["12/34", "pa/ss", "12?34", "12#34"])
+async def test_a_password_that_was_not_encoded_is_never_shown(password: str) -> None:
+    """What is read as host and port is its beginning. It is told what to do, and not tried."""
+    with pytest.raises(CannotConnect) as refused:
+        await Link.open(f"amqp://user:{password}@localhost/", name="test")
+    assert refused.value.fault is Fault.URL
+    assert "%2F" in str(refused.value)
+    assert not any(part in str(refused.value).replace("%23", "") for part in ("user:12", "34@", "12/", "ss@", "'pa'"))
+    assert shown("amqp://user:12%2F34@localhost/a%40b") == "amqp://user@localhost/a@b"
+
+
+async def test_a_session_that_broke_while_it_was_opened_leaves_no_watch_behind() -> None:
+    """It is over before anybody could cancel that."""
+    broken: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
+    broken.set_result(Broken(BrokenBy.CONNECTION, "the connection to consume", "gone"))
+    publishers = Publishers(broken, 1.0, lambda *_: None, None)
+    before = asyncio.all_tasks()
+    publishers.watch(cast(Any, object()), 10.0, lambda _: None)
+    assert asyncio.all_tasks() == before

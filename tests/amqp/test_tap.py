@@ -249,3 +249,10 @@ async def test_the_librarys_writes_fall_between_ours_in_the_order_of_the_calls()
         told.tap.write(b"ours2")
         assert await heard == b"ours1libr1ours2"
         writer.close()
+
+
+async def test_a_broker_that_hangs_up_is_lost_at_once() -> None:
+    """Not when the last of what we had written for it is given up: it reads no more."""
+    told = Told(asyncio.get_running_loop())
+    told.tap.eof_received()
+    assert told.lost == ["its socket was closed without a word"]

@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["Keeper", "carries_mark", "gone", "kill_now", "stop_stranger"]
@@ -55,7 +56,8 @@ class Keeper:
         """The node has ended; so does the keeper."""
         self._tell("done\n")
         if self._shell.stdin is not None:
-            self._shell.stdin.close()
+            with suppress(BrokenPipeError):  # what could not be told is in its buffer still
+                self._shell.stdin.close()
         self._shell.wait()
 
     def _tell(self, line: str) -> None:
