@@ -158,6 +158,9 @@ class Holdings:
 
     def time_out_at(self, job: Job, at_ns: Nanos) -> None:
         """Have ``job`` among the timed out from ``at_ns`` on."""
+        if len(self._timeouts) > 2 * len(self.jobs) + 64:  # one long attempt on top would keep those of all that have ended since
+            self._timeouts = [one for one in self._timeouts if one[1] in self.jobs]
+            heapq.heapify(self._timeouts)
         heapq.heappush(self._timeouts, (at_ns, job.attempt))
 
     def next_timeout_ns(self) -> Nanos | None:

@@ -52,6 +52,15 @@ def report_bytes(report: Report) -> int:
     return size
 
 
+def _checkpoint_bytes(checkpoint: Checkpoint) -> int:
+    return _ITEM + len(checkpoint.task) + len(checkpoint.state)
+
+
+def _goes_on(report: Report) -> bool:
+    """Whether the task may be tried again, from the last checkpoint of this attempt: that leaves before the report, or with it."""
+    return report.outcome == "failed" and report.retry
+
+
 class Outbox:
     """Owns every word that has not left, or has left and may be needed again."""
 
@@ -97,7 +106,8 @@ class Outbox:
         self.owed[report.attempt] = None
         self._started.pop(report.attempt, None)
         self._progress.pop(report.attempt, None)
-        self.checkpoints.pop(report.attempt, None)
+        if not _goes_on(report):
+            self.checkpoints.pop(report.attempt, None)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Work worth keeping; a newer one replaces one that has not left."""
@@ -128,6 +138,7 @@ class Outbox:
         if kept is not None:
             self.kept_bytes -= kept.bytes
             self.held_bytes -= held_bytes(kept.report.task)
+            self.checkpoints.pop(attempt, None)
             self.owed.pop(attempt, None)
             self._said.pop(attempt, None)
 
@@ -175,15 +186,24 @@ class Outbox:
             return [], []
         room = self._limits.body_bytes_max - _ENVELOPE
         reports: list[Report] = []
-        for attempt in self.owed:
-            kept = self.kept[attempt]
-            if (reports and kept.bytes > room) or len(reports) >= self._limits.items_max:
-                break
-            reports.append(kept.report)
-            room -= kept.bytes
         checkpoints: list[Checkpoint] = []
+        for attempt in self.owed:
+            kept, checkpoint = self.kept[attempt], self.checkpoints.get(attempt)
+            size = kept.bytes + (_checkpoint_bytes(checkpoint) if checkpoint else 0)
+            items = len(reports) + len(checkpoints) + (2 if checkpoint else 1)
+            if (reports or checkpoints) and (size > room or items > self._limits.items_max):
+                break
+            room -= size
+            if checkpoint is not None:  # in a message checkpoints are read first
+                checkpoints.append(checkpoint)
+                if room < 0:
+                    break  # the two fit no message: its report comes with the next
+            reports.append(kept.report)
+        taken = {checkpoint.attempt for checkpoint in checkpoints}
         for checkpoint in self.checkpoints.values():
-            size = _ITEM + len(checkpoint.task) + len(checkpoint.state)
+            if checkpoint.attempt in taken:
+                continue
+            size = _checkpoint_bytes(checkpoint)
             full = len(reports) + len(checkpoints) >= self._limits.items_max
             if ((reports or checkpoints) and size > room) or full:
                 break
@@ -249,7 +269,8 @@ class Outbox:
             if attempt in self.kept:
                 self.owed[attempt] = None
         for checkpoint in flight.checkpoints:
-            if checkpoint.attempt not in self.kept:
+            kept = self.kept.get(checkpoint.attempt)
+            if kept is None or _goes_on(kept.report):
                 self.checkpoints.setdefault(checkpoint.attempt, checkpoint)
         return len(flight.reports) + len(flight.checkpoints)
 

@@ -43,8 +43,7 @@ def test_a_lone_report_leaves_at_once_and_what_comes_meanwhile_is_the_next_messa
     stage.flush()
     stage.step(JobDone(Attempt(1, 1)))
     assert stage.reports() == [("done", 1)]
-    for n in (2, 3, 4):
-        stage.step(JobDone(Attempt(1, n)))
+    stage.step(*[JobDone(Attempt(1, n)) for n in (2, 3, 4)])
     assert len(stage.all_said(Reports)) == 1
     stage.flush()
     assert [len(message.items) for message in stage.all_said(Reports)] == [1, 3]
@@ -213,6 +212,55 @@ def test_a_preempted_attempt_is_stopped_only_when_its_checkpoint_is_safe() -> No
     assert ("stopped", 1, "because") not in stage.notes()
     stage.flush()
     assert ("stopped", 1, "because") in stage.notes()
+
+
+def test_what_an_attempt_saved_before_it_failed_leaves_with_its_report() -> None:
+    """The next one goes on from there: in one message, of which checkpoints are read first; and when that is said again."""
+    stage = fresh()
+    stage.start(1, 1, 2, 3)
+    stage.step(JobDone(Attempt(1, 3)))
+    stage.step(
+        Checkpointed(Attempt(1, 1), b"old"), Checkpointed(Attempt(1, 1), b"half"), JobFailed(Attempt(1, 1), Error("Boom", ""))
+    )
+    stage.step(Checkpointed(Attempt(1, 2), b"vain"), JobFailed(Attempt(1, 2), Error("Fatal", ""), retry=False))
+    stage.step(Flushed(stage.witness.durable_token, ok=True))
+    stage.step(Flushed(stage.witness.durable_token, ok=False))
+    stage.wait(NS_PER_S)
+    said = [
+        ([one.attempt.n for one in message.items], [one.state for one in message.checkpoints])
+        for message in stage.all_said(Reports)
+    ]
+    assert said == [([3], []), ([1, 2], [b"half"]), ([1, 2], [b"half"])]
+
+
+def test_a_checkpoint_that_leaves_no_room_for_the_report_of_its_attempt_goes_before_it() -> None:
+    """In a message of its own; and no message has more items than it may."""
+    stage = fresh(Limits(beat_jitter=0.0, body_bytes_max=20_000, items_max=2))
+    stage.start(1, 1, 2, 3)
+    stage.step(JobDone(Attempt(1, 3)))
+    for n, size in ((1, 15_000), (2, 10)):
+        stage.step(Checkpointed(Attempt(1, n), b"x" * size), JobFailed(Attempt(1, n), Error("Boom", "m" * 5_000)))
+    stage.flush()
+    said = [
+        ([one.attempt.n for one in message.items], [one.attempt.n for one in message.checkpoints])
+        for message in stage.all_said(Reports)
+    ]
+    assert said == [([3], []), ([], [1]), ([1], [2]), ([2], [])]
+
+
+def test_one_long_attempt_does_not_keep_the_timeouts_of_all_that_have_ended_since() -> None:
+    """Those that live are told on time."""
+    stage = fresh()
+    stage.start(1, 1, timeout_ns=3600 * NS_PER_S)
+    for n in range(2, 1000):
+        stage.start(1, n, timeout_ns=7200 * NS_PER_S)
+        stage.step(JobDone(Attempt(1, n)))
+        stage.flush()
+        stage.orders(1, release=[Attempt(1, n)])
+    stage.start(1, 1000, handler="slow")
+    assert len(stage.agent.work.holdings._timeouts) < 80
+    stage.wait(2 * NS_PER_S)
+    assert stage.stops() == [(1000, True)]
 
 
 def test_a_beat_lists_what_has_stopped_until_that_is_said() -> None:
