@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,6 +18,8 @@ class Mailbox(Generic[T]):
     def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[list[T]], None]) -> None:
         self._loop = loop
         self._take = take
+        self._context = copy_context()
+        """In which letters are taken: who puts them, a handler say, has variables of its own, which are not for what follows."""
         self._letters: deque[T] = deque()
         self._woken = False
         self._home = 0
@@ -31,9 +34,9 @@ class Mailbox(Generic[T]):
             self._woken = True
             try:
                 if threading.get_ident() == self._home:
-                    self._loop.call_soon(self._look)
+                    self._loop.call_soon(self._look, context=self._context)
                 else:
-                    self._loop.call_soon_threadsafe(self._look)
+                    self._loop.call_soon_threadsafe(self._look, context=self._context)
             except RuntimeError:  # closed
                 self._letters.clear()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextvars import ContextVar, copy_context
+
+import pytest
 
 from workers.mailbox import Mailbox
 
@@ -62,3 +65,24 @@ async def test_what_is_left_wakes_nobody_and_comes_with_the_next() -> None:
     box.leave(3)
     assert box.empty() == [3]
     assert box.empty() == []
+
+
+@pytest.mark.parametrize("at_home", [True, False])
+async def test_letters_are_taken_in_the_context_of_the_box_and_not_of_who_put_them(at_home: bool) -> None:
+    """A handler that ends brings the start of the next: what it has set is not for that one, nor for a new connection."""
+    whose = ContextVar("whose", default="nobody")
+    seen: list[str] = []
+    box: Mailbox[int] = Mailbox(asyncio.get_running_loop(), lambda letters: seen.append(whose.get()))
+
+    def put() -> None:
+        whose.set("somebody")
+        box.put(1)
+
+    box.put(0)
+    await asyncio.sleep(0)
+    if at_home:
+        copy_context().run(put)
+    else:
+        await asyncio.to_thread(put)
+    await asyncio.sleep(0)
+    assert seen == ["nobody", "nobody"]

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from contextvars import copy_context
 from typing import BinaryIO
 
 from orchestrator.vocabulary import Attempt
@@ -26,6 +27,7 @@ from workers.handler import find
 from workers.jobs.calling import JobEvent, call
 from workers.jobs.frames import AskToStop, Ready, Run, ToAgent, read, to_child, write
 from workers.jobs.job import context_of
+from workers.signals import taken
 
 _PR_SET_PDEATHSIG = 1
 _AGENT_GONE = 3
@@ -79,7 +81,9 @@ class Child:
                 signature = self._signatures[job.address] = Signature(function, job.about.type)
         except ServiceError as trouble:
             return JobFailed(job.about.attempt, codec.error("unknown_handler", str(trouble)), False, unix_ns())
-        return call(function, signature, job.args, job.about.attempt, context, lambda: steady_ns() < job.until_ns, self._say)
+        allowed = lambda: steady_ns() < job.until_ns  # noqa: E731
+        # in a copy: what it sets there is not for the next one
+        return copy_context().run(call, function, signature, job.args, job.about.attempt, context, allowed, self._say)
 
     def _say(self, word: ToAgent) -> None:
         with self._writing:
@@ -94,8 +98,11 @@ def main() -> None:
     _die_with(int(sys.argv[1]))
     # The agent ends us. A signal to the whole process group (Ctrl-C, a supervisor's SIGTERM) is for the agent, who lets running
     # handlers finish. Functions, not SIG_IGN: that would be inherited by the programs that handlers start.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    with taken(lambda *_: None):
+        _serve()
+
+
+def _serve() -> None:
     jobs = os.fdopen(os.dup(0), "rb")
     os.set_inheritable(int(sys.argv[2]), False)
     stops = os.fdopen(int(sys.argv[2]), "rb")

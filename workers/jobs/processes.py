@@ -17,10 +17,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire import codec
+from orchestrator.wire.values import line
 from workers.clock import handed_on, steady_ns, unix_ns
 from workers.core.events import JobDone, JobFailed, JobLate, JobStarted, JobStopped
 from workers.jobs.calling import JobEvent, Say
@@ -119,7 +120,11 @@ class _Worker:
     def _try(self) -> None:
         self._tries += 1
         if self._process is None:
-            self._process = _Process(self._pool.loop, self._hear, self._dead)
+            try:
+                self._process = _Process(self._pool.loop, self._hear, self._dead)
+            except (OSError, RuntimeError) as trouble:  # no pipe more, or no thread
+                assert self._job is not None
+                self._over(_not_started(self._job, str(trouble)))
         elif self._process.ready:
             self._hand_over()
 
@@ -203,14 +208,17 @@ class _Process:
         self._doomed = False
         self.ready = False
         """It runs and listens."""
-        its_jobs, self._jobs = os.pipe()
-        its_stops, self._stops = os.pipe()
-        self._words, its_words = os.pipe()
-        for pipe in (self._jobs, self._stops, self._words):
-            os.set_blocking(pipe, False)
-        loop.add_reader(self._words, self._read)
-        # the thread lives as long as its process: Linux kills processes whose starting *thread* has ended
-        threading.Thread(target=self._keep, args=(its_jobs, its_stops, its_words), name="process", daemon=True).start()
+        with ExitStack() as undo:
+            its_jobs, self._jobs = _pipe(undo)
+            its_stops, self._stops = _pipe(undo)
+            self._words, its_words = _pipe(undo)
+            for pipe in (self._jobs, self._stops, self._words):
+                os.set_blocking(pipe, False)
+            loop.add_reader(self._words, self._read)
+            undo.callback(loop.remove_reader, self._words)
+            # the thread lives as long as its process: Linux kills processes whose starting *thread* has ended
+            threading.Thread(target=self._keep, args=(its_jobs, its_stops, its_words), name="process", daemon=True).start()
+            undo.pop_all()
 
     def run(self, order: Run) -> None:
         """Call a handler. If it is dead, its death tells."""
@@ -234,8 +242,8 @@ class _Process:
     def _keep(self, jobs: int, stops: int, words: int) -> None:
         try:
             how, code = self._live(jobs, stops, words)
-        except OSError as trouble:  # no memory, or no process more
-            how, code = str(trouble), 0
+        except Exception as trouble:  # no memory, no process more, or something odd in the environment: its death is told
+            how, code = line(trouble), 0
         with suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
             self._loop.call_soon_threadsafe(self._bury, how, code)
 
@@ -246,7 +254,7 @@ class _Process:
                 stdin=jobs,
                 stdout=words,
                 pass_fds=[stops],
-                env=os.environ | handed_on() | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+                env=os.environ | handed_on() | {"PYTHONPATH": _import_path()},
             )
         finally:
             for pipe in (jobs, stops, words):
@@ -256,7 +264,7 @@ class _Process:
             if self._doomed:
                 process.kill()
         code = process.wait()
-        return (f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"), code
+        return (_signal(-code) if code < 0 else f"exit code {code}"), code
 
     # --- on the loop ------------------------------------------------------------------------------
 
@@ -299,6 +307,26 @@ class _Process:
         self._tell_dead(how, code)
 
 
+def _pipe(undo: ExitStack) -> tuple[int, int]:
+    """A pipe that is closed again if nothing comes of it."""
+    ends = os.pipe()
+    for end in ends:
+        undo.callback(os.close, end)
+    return ends
+
+
+def _import_path() -> str:
+    """Where a process is to find what we find. Only texts: whatever else stands there (a ``Path``) Python passes over, here too."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path if isinstance(path, str))
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {signal.Signals(number).name}"
+    except ValueError:  # of those for real time only the first and the last have names
+        return f"signal {number}"
+
+
 def _is_awaited(job: Job | None) -> bool:
     """Whether somebody decides by its start: who may ask it to make room, who counts deaths, or whoever ends it by a timeout."""
     assert job is not None, "words come from who is busy"
@@ -311,6 +339,14 @@ def _crashed(job: Job, how: str, code: int) -> JobFailed:
     words = (
         f"The process that ran {job.handler.type} died ({how}) while the handler ran.{hint} "
         "The attempt has failed; a new process is started for the next one."
+    )
+    return JobFailed(job.attempt, codec.error("crashed", words), at_ns=unix_ns())
+
+
+def _not_started(job: Job, why: str) -> JobFailed:
+    words = (
+        f"No process could be started for {job.handler.type}: {why}. The attempt has failed. "
+        "See the agent's limits of open files and of threads."
     )
     return JobFailed(job.attempt, codec.error("crashed", words), at_ns=unix_ns())
 

@@ -6,10 +6,14 @@ The threads are daemons: a handler that does not end does not keep the process f
 from __future__ import annotations
 
 import threading
+from contextvars import copy_context
 from queue import SimpleQueue
 
 from orchestrator.vocabulary import Attempt
+from orchestrator.wire import codec
+from workers.clock import unix_ns
 from workers.context import Context
+from workers.core.events import JobFailed
 from workers.jobs.calling import Say, call
 from workers.jobs.job import Job, context_of
 from workers.jobs.permit import Permit
@@ -28,11 +32,17 @@ class ThreadJobs:
 
     def start(self, job: Job) -> None:
         """Call its handler in a thread."""
+        if not self._idle.acquire(blocking=False):
+            name = f"{job.handler.service}-{self._count + 1}"
+            try:
+                threading.Thread(target=self._work, name=name, daemon=True).start()
+            except RuntimeError as trouble:  # no thread more
+                words = f"No thread could be started for {job.handler.type}: {trouble}. The attempt has failed."
+                self._say(JobFailed(job.attempt, codec.error("crashed", words), at_ns=unix_ns()))
+                return
+            self._count += 1
         context = context_of(job.about(), self._say)
         self._contexts[job.attempt] = context
-        if not self._idle.acquire(blocking=False):
-            self._count += 1
-            threading.Thread(target=self._work, name=f"{job.handler.service}-{self._count}", daemon=True).start()
         self._queue.put((job, context))
 
     def stop(self, attempt: Attempt, hard: bool) -> None:
@@ -54,7 +64,8 @@ class ThreadJobs:
     def _work(self) -> None:
         while (given := self._queue.get()) is not None:
             job, context = given
-            end = call(
+            end = copy_context().run(  # what it sets there is not for the next one
+                call,
                 job.handler.function,
                 job.signature,
                 job.assignment.args,

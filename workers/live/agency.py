@@ -21,7 +21,9 @@ import os
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from random import Random
 from secrets import randbits
@@ -36,6 +38,7 @@ from workers.live.logbook import Logbook, logbook
 from workers.live.options import Options
 from workers.live.shell import Shell
 from workers.service import Service
+from workers.signals import taken
 
 STUCK_S = 3.0
 """How long the agent, when it is over, waits for the main loop to notice, before it takes the process with it."""
@@ -73,8 +76,8 @@ class Agency:
         self._permit = Permit()
         self._jobs: Jobs | None = None
         self._post: Callable[[Event], None] | None = None
-        self._early: list[Event] = []
-        """Said before there was an agent to hear it."""
+        self._early: deque[Event] = deque()
+        """Said, and not handed to the agent yet."""
         self._noticed = threading.Event()
         """The main loop knows that the agent is over."""
         self.logbook: Logbook = logbook(options.log, options.log_level, instance=self._profile.instance)
@@ -104,10 +107,19 @@ class Agency:
         self._tell(QuitAsked())
 
     def _tell(self, event: Event) -> None:
+        # First the word, then the look for an agent; its thread does it the other way round. So one of us hands it over.
+        self._early.append(event)
         if self._post is not None:
-            self._post(event)
-        else:
-            self._early.append(event)
+            self._hand_over(self._post)
+
+    def _begin(self, post: Callable[[Event], None]) -> None:
+        self._post = post
+        self._hand_over(post)
+
+    def _hand_over(self, post: Callable[[Event], None]) -> None:
+        with suppress(IndexError):  # all is taken, by us or just now by the other
+            while True:
+                post(self._early.popleft())
 
     async def run(self) -> None:
         """From the start hooks to the stop hooks. Cancel it to end at once. Raises what a start hook raised."""
@@ -152,9 +164,7 @@ class Agency:
         agent = Agent(self._profile, Random(randbits(64)), self._limits)
         shell = Shell(agent, self._url, self.logbook, self._permit, self._shard)
         self._jobs = jobs = Jobs(self._service.handlers, self._signatures, self._profile.instance, main, self._permit, shell.post)
-        self._post = shell.post
-        for event in self._early:
-            shell.post(event)
+        self._begin(shell.post)
         return await shell.live(jobs)
 
 
@@ -193,12 +203,7 @@ def run(service: Service, options: Options) -> None:
         else:  # a start hook does not come to its end
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, heed) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(agency.run())
-            if agency.unfinished:
-                end_process(agency.logbook, agency.unfinished)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with taken(heed), asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(agency.run())
+        if agency.unfinished:
+            end_process(agency.logbook, agency.unfinished)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,44 @@ def picky_in_process(value: Picky) -> None:
     """The same."""
 
 
+_seen: ContextVar[str] = ContextVar("_seen", default="")
+
+
+@service.task
+async def remember(value: str) -> str:
+    """What is there already."""
+    return _remember(value)
+
+
+@service.task
+def remember_in_thread(value: str) -> str:
+    """The same."""
+    return _remember(value)
+
+
+@service.task(kind="process")
+def remember_in_process(value: str) -> str:
+    """The same."""
+    return _remember(value)
+
+
+def _remember(value: str) -> str:
+    before = _seen.get()
+    _seen.set(value)
+    return before
+
+
+@service.task(kind="process")
+def fork_and_end() -> int | None:
+    """What it forks can be ended, and is asked to while it begins."""
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    forked.start()
+    forked.terminate()
+    forked.join(10)
+    forked.kill()
+    return forked.exitcode
+
+
 class Torn:
     """A model, of a library that is broken."""
 
@@ -288,6 +328,11 @@ async def freeze(seconds: float) -> str:
     """Blocks the loop, as people do."""
     time.sleep(seconds)  # noqa: ASYNC251  # the mistake is the point
     return "thawed"
+
+
+@service.task
+def noop() -> None:
+    """Nothing."""
 
 
 @service.task

@@ -134,32 +134,6 @@ async def test_a_result_that_no_message_carries_is_a_failure_that_says_so() -> N
         assert "result is of type object" in failed.error.message or "object" in failed.error.message
 
 
-@pytest.mark.parametrize("kind", ["", "_in_thread", "_in_process"])
-async def test_what_raises_while_arguments_are_checked_or_a_result_is_packed_is_a_failure(kind: str) -> None:
-    """Whatever it is: a slot that is never free again, and a stop that is never answered, would be the end of the instance."""
-    with bench() as one:
-        for how in ("KeyError", "AssertionError"):
-            failed = await one.error(f"picky{kind}", value={"how": how})
-            assert (failed.error.kind, failed.retry) == ("bad_arguments", False)
-            assert f"argument 'value' does not fit: {how}: " in failed.error.message
-        assert (await one.error(f"picky{kind}", value={"how": "SystemExit"})).error.kind == "SystemExit"
-        failed = await one.error(f"torn{kind}")
-        assert (failed.error.kind, failed.retry) == ("bad_result", False)
-        assert "result cannot be packed: KeyError: 'nothing in it'" in failed.error.message
-        assert one.jobs.unfinished == 0
-
-
-@pytest.mark.parametrize("handler", ["mumble", "mumble_in_process"])
-async def test_a_progress_text_of_any_kind_becomes_a_line_that_a_message_carries(handler: str) -> None:
-    """Half a surrogate (a file name, say) would have ended the agent when it was to be sent; what is long would wait whole."""
-    with bench() as one:
-        attempt = one.start(handler)
-        assert isinstance(await one.end(attempt), JobDone)
-        line = (await one.heard(Progressed, attempt)).text
-        assert line.encode().startswith(b"?much to say")
-        assert len(line) <= 200
-
-
 async def test_a_handler_that_exits_has_only_failed() -> None:
     """The instance and its other handlers live on."""
     with bench() as one:
@@ -244,16 +218,12 @@ async def test_an_idle_process_that_is_killed_is_replaced_without_a_word() -> No
         assert await one.value("pid") not in (child, me())
 
 
-async def test_where_no_process_can_be_started_the_attempt_fails_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No memory, no process more, or no interpreter: nobody waits for an end that would never come. Later it may be otherwise."""
+@pytest.mark.parametrize("handler", ["remember_in_thread", "remember_in_process"])
+async def test_what_a_handler_sets_in_its_context_is_not_there_for_the_next(handler: str) -> None:
+    """Whose tenant, or trace, it was is none of the next one's business, though that runs in the same thread or process."""
     with bench() as one:
-        with monkeypatch.context() as broken:
-            broken.setattr(sys, "executable", "/nowhere/python")
-            failed = await one.error("pid")
-        assert (failed.error.kind, failed.retry) == ("crashed", True)
-        assert "died 2 times before it could call the handler" in failed.error.message
-        assert "/nowhere/python" in failed.error.message
-        assert await one.value("pid") != me()
+        for value in ("first", "second"):
+            assert await one.value(handler, value=value) == ""
 
 
 async def test_async_handlers_run_in_processes_too() -> None:
@@ -266,6 +236,13 @@ async def test_programs_that_a_handler_starts_can_be_stopped() -> None:
     """Our processes heed no SIGTERM meant for the agent; what they start must."""
     with bench() as one:
         assert await one.value("start_program") == -signal.SIGTERM
+
+
+async def test_what_a_handler_forks_can_be_ended() -> None:
+    """``multiprocessing`` ends its processes with SIGTERM, and waits for them."""
+    with bench() as one:
+        for _ in range(5):
+            assert await one.value("fork_and_end") == -signal.SIGTERM
 
 
 async def test_signals_to_the_whole_group_are_for_the_agent() -> None:

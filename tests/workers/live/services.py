@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import time
+from contextvars import ContextVar
 
 from workers import Context, Service
 
@@ -44,6 +46,44 @@ async def freeze(seconds: float, ctx: Context) -> str:
     time.sleep(seconds)  # noqa: ASYNC251  # the mistake is the point
     witness("thawed", ctx.task)
     return "thawed"
+
+
+_seen: ContextVar[str] = ContextVar("_seen", default="")
+
+
+@service.task
+async def remember(value: str) -> str:
+    """What is there already; and keeps another."""
+    return _remember(value)
+
+
+@service.task
+def remember_in_thread(value: str) -> str:
+    """The same."""
+    return _remember(value)
+
+
+@service.task(kind="process")
+def remember_in_process(value: str) -> str:
+    """The same."""
+    return _remember(value)
+
+
+def _remember(value: str) -> str:
+    before = _seen.get()
+    _seen.set(value)
+    return before
+
+
+@service.task
+def fork_and_end() -> int | None:
+    """What it forks can be ended, and is asked to while it begins."""
+    forked = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    forked.start()
+    forked.terminate()
+    forked.join(10)
+    forked.kill()
+    return forked.exitcode
 
 
 @service.task

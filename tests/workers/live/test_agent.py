@@ -119,6 +119,38 @@ async def test_a_stop_reaches_every_kind(amqp_url: str, tmp_path: Path) -> None:
         assert not lives(child)
 
 
+async def test_what_a_handler_sets_in_its_context_is_not_there_for_the_next(amqp_url: str, tmp_path: Path) -> None:
+    """Neither for one whose start its end brought, nor after a connection that is made anew."""
+    kinds = ("remember", "remember_in_thread", "remember_in_process")
+    async with leader(amqp_url, lease_s=2.5) as lead, worker(amqp_url, tmp_path) as agent:
+        incarnation, n = await lead.welcome(), 0
+        for again in (False, True):
+            if again:
+                lead.echoing = False
+                await agent.told("window_missed")
+                lead.echoing = True
+                incarnation = await lead.welcome()
+            for first in kinds:
+                for handler in (first, *kinds):
+                    n += 1
+                    lead.assign(incarnation, n, handler, value=f"of {n}")
+                    value = (await lead.report(n)).value
+                    assert value is not None
+                    assert unpack(value) == ""
+
+
+async def test_what_a_handler_forks_can_be_ended_and_is_no_agent(amqp_url: str, tmp_path: Path) -> None:
+    """It heeds SIGTERM as any other process does; the agent goes on."""
+    async with leader(amqp_url) as lead, worker(amqp_url, tmp_path) as agent:
+        incarnation = await lead.welcome()
+        for n in range(1, 6):
+            lead.assign(incarnation, n, "fork_and_end")
+            value = (await lead.report(n)).value
+            assert value is not None
+            assert unpack(value) == -signal.SIGTERM
+        assert '"what": "draining"' not in agent.log
+
+
 async def test_unheard_the_agent_stops_its_work_and_comes_back_new(amqp_url: str, tmp_path: Path) -> None:
     """The broker confirms every beat, but no leader echoes: what runs is ended, in time, and never reported."""
     async with leader(amqp_url, lease_s=2.5) as lead, worker(amqp_url, tmp_path) as agent:
