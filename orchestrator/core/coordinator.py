@@ -185,6 +185,8 @@ class Coordinator:
             desk.forget_ns = now + NS_PER_S
             desk.custody.forget(now, desk.config.dedup_ns, desk.config.remembered_max)
             tidying.tidy(desk)
+            if desk.leading:
+                answering.post_again(desk, now)
             desk.keeping.replay_from(desk.custody)  # void rows go; who leads asks with every append, who follows would keep them
         if not desk.leading:
             desk.stirred.clear()  # nothing is placed here; who begins to lead looks at all

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec.structs import replace
 
 from orchestrator.core import rules
-from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Reply, Send
+from orchestrator.core.commands import Append, Bury, Command, Grounds, Noted, Reply, Send, SendResults
 from orchestrator.core.config import Config
 from orchestrator.core.custody.custody import Custody
 from orchestrator.core.custody.keeping import Keeping
@@ -57,12 +57,17 @@ class Flight:
 
 @dataclass(slots=True)
 class Posted:
-    """Results or a letter on their way: what their confirmation frees."""
+    """Results or a letter on their way, since when, and what their confirmation frees."""
 
+    said: SendResults | Bury
+    at_ns: Nanos
     owed: list[Owed] = field(default_factory=list)
-    queue: str = ""
-    """Where the results go; a letter has none."""
     gates: list[Handle] = field(default_factory=list)
+
+    @property
+    def queue(self) -> str:
+        """Where the results go; a letter has none."""
+        return self.said.reply_to if isinstance(self.said, SendResults) else ""
 
 
 @dataclass(slots=True, eq=False)
@@ -324,8 +329,7 @@ class Desk:
         if attempt.epoch == self.epoch:
             self.lapsed[attempt.n] = task
             if len(self.lapsed) > LAPSED_MAX:
-                oldest = next(iter(self.lapsed))
-                del self.lapsed[oldest]
+                self.lapsed.pop(oldest := next(iter(self.lapsed)))
                 self.lapsed_floor = max(self.lapsed_floor, oldest)
 
     def stir(self, service: Service) -> None:
@@ -367,11 +371,12 @@ class Desk:
     def bury(self, letter: dict[str, Any], task: TaskId | None = None, gate: Handle = None, where: Grounds = "dead") -> None:
         """A letter for the dead, or for the quarantine."""
         self.token += 1
-        owed = self.custody.owed.get(task) if task is not None else None
-        if owed is not None:
-            owed.letter_token = self.token
-        self.posted[self.token] = Posted([owed] if owed is not None else [], gates=[gate] if gate is not None else [])
-        self.out.append(Bury(self.token, letter, where))
+        said = Bury(self.token, letter, where)
+        debts = [owed] if task is not None and (owed := self.custody.owed.get(task)) is not None else []
+        for debt in debts:
+            debt.letter_token = self.token
+        self.posted[self.token] = Posted(said, self.now_ns, debts, [] if gate is None else [gate])
+        self.out.append(said)
 
     def settle(self, gate: Handle | Gate) -> None:
         """One of the things that this delivery waits for has come true."""

@@ -32,6 +32,7 @@ TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     ("assigned", "adopt"): "running",
     ("assigned", "vacate"): "waiting",  # returned, refused, stopped, or never arrived: no attempt of it is alive
     ("assigned", "defer"): "deferred",
+    ("assigned", "block"): "blocked",  # it is read late that another came first with its key
     ("assigned", "doubt"): "doubtful",
     ("assigned", "end"): "ended",
     # an agent says so

@@ -257,9 +257,11 @@ class Broker:
     def results(self, connection: Connection, token: int, reply_to: str, results: tuple[Result, ...]) -> None:
         """Results for one producer."""
         found = self.boxes.get(reply_to)
-        if found is not None:
+        unanswered = self.faults.strikes("unanswered", self.chance)
+        if found is not None and not (unanswered and self.chance.random() < 0.5):
             found[0].down("inbox", partial(found[1], Results(list(results))))
-        self._sent(connection, token, unroutable=found is None)
+        if not unanswered:
+            self._sent(connection, token, unroutable=found is None)
 
     def reply(self, reply_to: str, answer: Any) -> None:
         """An operator is answered, if it is still there."""
@@ -269,7 +271,8 @@ class Broker:
     def bury(self, connection: Connection, token: int, letter: dict[str, Any]) -> None:
         """A dead letter."""
         self.dead.append(letter)
-        self._sent(connection, token, unroutable=False)
+        if not self.faults.strikes("unanswered", self.chance):
+            self._sent(connection, token, unroutable=False)
 
     def _sent(self, connection: Connection, token: int, *, unroutable: bool) -> None:
         if connection in self.coordinators:

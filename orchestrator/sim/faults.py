@@ -53,6 +53,7 @@ ODDS: dict[str, tuple[float, float]] = {
     "orders_lost": (0.005, 0.1),
     "echo_lost": (0.01, 0.5),
     "unconfirmed": (0.01, 0.3),
+    "unanswered": (0.005, 0.1),
     "resubmitted": (0.01, 0.2),
     "uncalled": (0.01, 0.2),
     "swept": (0.05, 0.9),
@@ -120,6 +121,8 @@ class Faults:
     echo_lost: float = 0.0
     unconfirmed: float = 0.0
     """A durable publish arrives and its publisher is told that it did not."""
+    unanswered: float = 0.0
+    """Of results or a dead letter it is never told whether they arrived; half of such results did not."""
     resubmitted: float = 0.0
     """A producer says the same twice."""
     uncalled: float = 0.0

@@ -24,6 +24,7 @@ they get and beat, unless their strings are cut.
     lose ledger [from]: deleted, or all from that offset on is lost in a power cut
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
     garbage | flood 9 (ticks of another writer) | failed t1 1#7 10 | ended t1 done text (facts of another writer)
+    carried t1 thumbs.resize key=K start=5 (of another writer: it was accepted before all others)
     replay c1 | ticks | echoes
 """
 
@@ -273,6 +274,11 @@ class Script:
     def do_ended(self, plain: list[str], named: dict[str, str]) -> None:
         value = plain[2].encode() if plain[2:] else None
         fact = f.Ended(plain[0], plain[1], self.stage.now_ns, value=value)  # type: ignore[arg-type]
+        self.stage.land(f.Entry("a deposed leader", 1, facts=[fact]))
+
+    def do_carried(self, plain: list[str], named: dict[str, str]) -> None:
+        due_ns = self.stage.now_ns + ns(float(named["start"]))
+        fact = f.Carried(Task(plain[0], plain[1], b"\x80", key=named["key"]), 0, 0, self.stage.now_ns, not_before_ns=due_ns)
         self.stage.land(f.Entry("a deposed leader", 1, facts=[fact]))
 
     def do_garbage(self, plain: list[str], named: dict[str, str]) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from orchestrator.core.config import Config
+from orchestrator.core.custody import leadership
 from orchestrator.core.custody.records import Record
+from orchestrator.core.desk import Desk
 from orchestrator.core.estimates.estimates import Estimates
+from orchestrator.core.registry.registry import Instance
 from orchestrator.core.scheduler.accounts import Bill
 from orchestrator.core.scheduler.backlog import Backlog
 from orchestrator.policies import ORDERINGS
@@ -177,3 +183,18 @@ def test_an_entry_that_moved_between_classes_does_not_tie_with_itself() -> None:
     group = queue.best()
     assert group is not None
     assert [entry.record for entry in (group.head(),) if entry] == records[2:3]
+
+
+def test_one_fence_of_several_that_is_over_moves_nobody() -> None:
+    """Who must never overlap waits for all of them, and keeps its place meanwhile."""
+    desk = Desk("c", Config(), Random(0))
+    desk.phase, desk.claim = "leading", 5
+    pool, queue = desk.registry.pool("s"), desk.backlog.queue("s")
+    pool.fenced |= {"a": None, "b": None}
+    record = Record(Task("t", "s.h", overlap="never"), 0, 0, 0, 0)
+    queue.add(record, aside=True)
+    ticket = record.ticket
+    leadership.answered(desk, Instance("a", "a", "s"))
+    assert (record.ticket, list(queue.aside.values()), queue.size) == (ticket, [record.place and record.place.group], 1)
+    leadership.answered(desk, Instance("b", "b", "s"))
+    assert (list(queue.classes.values()), len(queue.aside)) == ([record.place and record.place.group], 0)

@@ -23,7 +23,7 @@ def arrive(desk: Desk, number: int, service: str, needs: list[Dependency]) -> In
     """An instance joins and says what it needs."""
     name = f"i{number}"
     instance = desk.registry.add(Instance(name, name, service))
-    instance.describe(Announce(name, name, service, [], {}, depends_on=needs))
+    desk.registry.describe(instance, Announce(name, name, service, [], {}, depends_on=needs))
     desk.custody.join(Joined(name, name, service, number), number)
     dependencies.judge(desk)
     return instance
@@ -79,3 +79,15 @@ def test_needing_oneself_at_start_is_a_circle() -> None:
     desk = Desk("c", Config(), Random(0))
     assert arrive(desk, 1, "a", [Dependency("a")]).circle == ("a", "a")
     assert arrive(desk, 2, "b", [Dependency("b", "dispatch")]).circle == ()
+
+
+def test_who_has_left_or_needs_it_no_more_is_not_told_of_a_service() -> None:
+    """Only who depends on a service is looked at when one of its instances is ready, however many others there are."""
+    desk = Desk("c", Config(), Random(0))
+    first, second = (arrive(desk, number, "a", [Dependency("b", "start"), Dependency("c", "start")]) for number in (1, 2))
+    assert {name: list(some) for name, some in desk.registry.dependents.items()} == {"b": ["i1", "i2"], "c": ["i1", "i2"]}
+    desk.registry.describe(first, Announce("i1", "i1", "a", [], {}, depends_on=[Dependency("c", "dispatch")]))
+    assert {name: list(some) for name, some in desk.registry.dependents.items()} == {"b": ["i2"], "c": ["i2", "i1"]}
+    desk.registry.remove(second)
+    desk.registry.remove(first)
+    assert not desk.registry.dependents

@@ -14,6 +14,7 @@ from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt
 from orchestrator.wire.codec import MAX_LONG_BODY_BYTES, encode
+from orchestrator.wire.facts import Asked, Entry
 from orchestrator.wire.messages import (
     Announce,
     Assignment,
@@ -264,3 +265,18 @@ def test_a_parent_that_is_needed_no_more_keeps_no_older_id_from_being_forgotten(
     assert {"a", "b", "t0", "t49"} <= yard.graves.keys()
     wait(60)
     assert not any((yard.graves, yard._burials, yard._kept, yard._spared, yard._unkept))
+
+
+def test_what_was_over_when_it_was_read_written_again_is_not_under_way() -> None:
+    """A task ends while its record is carried forward, a cancel is written again of which the task has come: both are read, and not
+    waited for until the reign is over."""
+    run = Run(2)
+    run.submit([Task("t", "any.work")])
+    record = run.machine.desk.custody.live["t"]
+    carried, will = record.carried(), Asked("cancel", run.now_ns, "t")
+    run.end("t", "done")
+    keeping = run.machine.desk.keeping
+    keeping._carrying |= {("task", "t"), ("will", "t")}
+    run.offset += 1
+    run.step(e.Read(run.offset, 500, Entry("somebody", 1, facts=[carried, will])))
+    assert not keeping._carrying

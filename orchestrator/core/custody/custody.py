@@ -95,6 +95,9 @@ class Custody:
             if task.id in self.live or task.id in self.graves:
                 if named(task):
                     claims.take_late(self, task, fact.keep_ns)
+                record = self.live.get(task.id)
+                if record is not None and fact.reply_to and fact.reply_to not in (record.reply_to, *record.former):
+                    record.answer_to(fact.reply_to)  # of two leaders each took it in, from two sessions of its producer
                 known.append(task.id)
                 continue
             record = Record(task, offset, index, fact.at_ns, offset, fact.reply_to, fact.by, task.priority)

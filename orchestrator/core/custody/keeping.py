@@ -238,6 +238,10 @@ class Keeping:
             for key in row.keys:
                 yield row, key
 
+    def came_late(self, kind: Kind, key: str) -> None:
+        """It was over when it was read written again: no record of it stands there, and none is under way."""
+        self._carrying.discard((kind, key))
+
     def void(self) -> None:
         """What was under way may never be read: carry it again when its turn comes."""
         self._carrying.clear()

@@ -191,7 +191,9 @@ def is_later_mark(desk: Desk, mark: str) -> bool:
 
 
 def _accounted_for(desk: Desk, pool: Pool, name: str) -> None:
-    known = pool.unanswered.pop(name, "absent") is None or pool.fenced.pop(name, "absent") is None
+    answered = pool.unanswered.pop(name, "absent") is None
+    over = not answered and pool.fenced.pop(name, "absent") is None
+    known = answered or (over and not pool.fenced)  # what waited for one fence waits for the others as well
     if known and not pool.unanswered.keys() - {UNREAD_REPORTS}:
         desk.sharing.heard(pool.service)
     if known and rules.r3_all_may_go(pool.unanswered):

@@ -107,6 +107,8 @@ def carried(desk: Desk, now: Nanos, fact: Carried, offset: int) -> None:
     record = desk.custody.carried(fact, offset)
     if fact.task.id in desk.custody.live:
         desk.keeping.row(offset, "task", fact.task.id)
+    else:
+        desk.keeping.came_late("task", fact.task.id)
     if record is not None:
         desk.past.unsure = rules.r3_came_late(desk.leading)
         _judge(desk, now, record)
@@ -276,6 +278,8 @@ def asked(desk: Desk, now: Nanos, fact: Asked, offset: int) -> None:
         return
     if fact.task in desk.custody.wills:
         desk.keeping.row(offset, "will", fact.task)
+    else:
+        desk.keeping.came_late("will", fact.task)
     if record is None:
         if fact.what == "redirect" and desk.custody.owe(fact.task, fact.value, offset):
             answering.post_owed(desk, fact.task)
@@ -385,6 +389,7 @@ def restored(desk: Desk, now: Nanos, fact: Restored, offset: int) -> None:
     desk.past.reminding, desk.past.memories = None, []
     desk.note("restored", live=fact.live, ended=fact.ended, read_to=fact.up_to, led=fact.led)
     leadership.begin_reign(desk, now, reminding.reign.epoch, reminding.reign.offset)
+    liveness.heed_deaths(desk, now)
 
 
 APPLY: dict[type, Callable[[Desk, Nanos, Any, int], None]] = {

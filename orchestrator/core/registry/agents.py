@@ -17,7 +17,7 @@ from orchestrator.core.registry.offences import offend
 from orchestrator.core.registry.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.scheduler import billing, preempting
 from orchestrator.core.tasks import reports
-from orchestrator.core.tasks.settling import EXPIRED, let_go, recall, settle_down, stop, stop_live, vacate
+from orchestrator.core.tasks.settling import EXPIRED, OTHER_FIRST, let_go, recall, settle_down, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire import messages
@@ -63,7 +63,7 @@ def announced(desk: Desk, now: Nanos, event: Arrived) -> None:
     _hear(desk, now, instance)
     if instance.announced != said:
         needed = dependencies.starts(instance)
-        instance.describe(said)
+        desk.registry.describe(instance, said)
         if instance.proven:
             _take_needs(desk, instance, said)
         if needed != dependencies.starts(instance):
@@ -386,6 +386,9 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     record.follow("adopt")
     if record.cancelled:
         stop_live(desk, record, "cancelled")
+        return
+    if not rules.r16_may_start(desk.custody.keys, task):
+        stop_live(desk, record, OTHER_FIRST)  # it was told so already, and that may have been lost with the reign
         return
     wanted = sorted(one for one, where in record.live.items() if not desk.registry.instances[where].holdings[one].stopping)
     for younger in wanted[1:]:  # two alive, or, if somebody lies, more: all but the oldest yield

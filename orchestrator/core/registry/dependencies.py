@@ -47,10 +47,9 @@ def obstacle(desk: Desk, instance: Instance) -> str | None:
 
 def heed(desk: Desk, service: Service) -> None:
     """An instance of this service became ready: those that depend on it may have what they need, to start or at dispatch."""
-    for instance in desk.registry.instances.values():
-        if instance.announced is not None and any(need.service == service for need in instance.announced.depends_on):
-            heed_start(desk, instance)
-            desk.retouch(instance)
+    for instance in desk.registry.dependents.get(service, {}).values():
+        heed_start(desk, instance)
+        desk.retouch(instance)
 
 
 def heed_start(desk: Desk, instance: Instance) -> None:

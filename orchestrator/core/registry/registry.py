@@ -290,6 +290,22 @@ class Registry:
     def __init__(self) -> None:
         self.instances: dict[Incarnation, Instance] = {}
         self.pools: dict[Service, Pool] = {}
+        self.dependents: dict[Service, dict[Incarnation, Instance]] = {}
+        """Who says that it needs the service."""
+
+    def describe(self, instance: Instance, said: Announce) -> None:
+        """Take in what it says of itself, and whom it needs."""
+        self._depend_no_more(instance)
+        instance.describe(said)
+        for need in said.depends_on:
+            self.dependents.setdefault(need.service, {})[instance.incarnation] = instance
+
+    def _depend_no_more(self, instance: Instance) -> None:
+        for need in instance.announced.depends_on if instance.announced is not None else ():
+            if (dependents := self.dependents.get(need.service)) is not None:
+                dependents.pop(instance.incarnation, None)
+                if not dependents:
+                    del self.dependents[need.service]
 
     def pool(self, service: Service) -> Pool:
         """The pool of a service, made at first sight."""
@@ -305,6 +321,7 @@ class Registry:
 
     def remove(self, instance: Instance) -> None:
         self.instances.pop(instance.incarnation, None)
+        self._depend_no_more(instance)
         pool = self.pool(instance.service)
         pool.leave(instance)
         if not instance.proven and pool.deserted:

@@ -6,11 +6,19 @@ not settled before: if we die meanwhile the next leader is given it, and answers
 
 from __future__ import annotations
 
+from itertools import islice
+
+from msgspec.structs import replace
+
 from orchestrator.core.commands import SendResults
 from orchestrator.core.custody.records import Owed, unrecorded
 from orchestrator.core.desk import Desk, Gate, Posted
-from orchestrator.vocabulary import TaskId
+from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId
 from orchestrator.wire.messages import Result, Task
+
+AGAIN_NS: Nanos = 30 * NS_PER_S
+AGAIN_MAX = 16
+"""So many messages, at most, are said again in a second: a link that is only slow must not be given all of it once more."""
 
 
 def tell(desk: Desk, result: Result, reply_to: str, gate: Gate) -> None:
@@ -57,7 +65,29 @@ def post(desk: Desk) -> None:
             desk.token += 1
             for debt in batch:
                 debt.queues[reply_to] = desk.token
-            desk.posted[desk.token] = Posted(batch, reply_to, list(gates))
-            desk.out.append(SendResults(desk.token, reply_to, tuple([debt.result for debt in batch]), bool(gates)))
+            said = SendResults(desk.token, reply_to, tuple([debt.result for debt in batch]), bool(gates))
+            desk.posted[desk.token] = Posted(said, desk.now_ns, batch, list(gates))
+            desk.out.append(said)
     desk.results.clear()
     desk.answers.clear()
+
+
+def post_again(desk: Desk, now: Nanos) -> None:
+    """What a broker has not answered for so long, though it is not alarmed, it never will: say it again, as something new. Or it
+    would be owed for the whole reign, every result that came later with it, and the ledger be full of them in the end."""
+    if desk.blocked or now < desk.calm_ns:
+        return
+    for token, posted in list(islice(desk.posted.items(), AGAIN_MAX)):
+        if now - posted.at_ns < AGAIN_NS:
+            return  # they stand in the order in which they were posted
+        del desk.posted[token]
+        desk.token += 1
+        for debt in posted.owed:
+            if debt.queues.get(posted.queue) == token:
+                debt.queues[posted.queue] = desk.token
+            if debt.letter_token == token:
+                debt.letter_token = desk.token
+        posted.said, posted.at_ns = replace(posted.said, token=desk.token), now
+        desk.posted[desk.token] = posted
+        desk.out.append(posted.said)
+        desk.counts["posted_again"] += 1

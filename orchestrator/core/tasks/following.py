@@ -13,7 +13,7 @@ from orchestrator.core.custody.records import Grave, Record
 from orchestrator.core.desk import Desk
 from orchestrator.core.tasks import claims
 from orchestrator.core.tasks.keys import Held, digest_of, name_of, named
-from orchestrator.core.tasks.settling import settle_down, stop_live
+from orchestrator.core.tasks.settling import OTHER_FIRST, settle_down, stop_live
 from orchestrator.vocabulary import Nanos, TaskId
 from orchestrator.wire.facts import Ended
 from orchestrator.wire.messages import Error, Result, Task
@@ -52,7 +52,7 @@ def yield_keys(desk: Desk, now: Nanos) -> None:
             continue
         entered(desk, now, record)
         if record.live:
-            stop_live(desk, record, "another task came first with the same key")
+            stop_live(desk, record, OTHER_FIRST)
         elif record.state in ("waiting", "deferred", "blocked"):
             settle_down(desk, now, record)
 

@@ -147,7 +147,8 @@ def failed(desk: Desk, now: Nanos, report: Report, instance: Instance | None, na
 
 def _handler(desk: Desk, record: Record, instance: Instance | None) -> Handler | None:
     """What the handler says of its tasks: as the instance that ran it has it, or any of its service."""
+    if instance is not None and (own := instance.handlers.get(record.handler)) is not None:
+        return own
     pool = desk.registry.pools.get(record.service)
-    members = list(pool.members.values()) if pool is not None else []
-    known = (one.handlers.get(record.handler) for one in ([instance] if instance is not None else []) + members)
+    known = (one.handlers.get(record.handler) for one in pool.members.values()) if pool is not None else iter(())
     return next((handler for handler in known if handler is not None), None)

@@ -19,6 +19,7 @@ from orchestrator.wire.facts import Ended, Failed
 from orchestrator.wire.messages import Error, Stop
 
 EXPIRED = Error("expired", "the deadline passed before the task could start; it was not started")
+OTHER_FIRST = "another task came first with the same key"
 LOST = Error("lost", "the instance that ran this attempt is gone")
 UNSEEN = Error("unseen", "the instance is gone before this attempt was seen to start")
 UNSEEN_WAIT_NS, UNSEEN_WAIT_MAX_NS = NS_PER_S // 20, 60 * NS_PER_S
@@ -46,6 +47,9 @@ def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False)
             record.follow("due")
         if record.state != "blocked":
             record.follow("block")
+        desk.backlog.queue(
+            record.service
+        )  # there is one for each service of which anything lives: who begins to lead sets it aside
         return
     if record.state == "blocked":
         record.follow("unblock")
@@ -53,6 +57,7 @@ def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False)
         if record.state != "deferred":
             record.follow("defer")
         desk.timers.at(record.due_ns(now), "due", record.id, len(record.failures))
+        desk.backlog.queue(record.service)
         return
     if record.state != "waiting":
         record.follow("due" if record.state == "deferred" else "vacate")
