@@ -21,7 +21,8 @@ min > max, ids said twice, edges to oneself or to nobody, cycles. The core answe
 Nor is an ``Attempt`` held to numbers that exist: what is said of one that nobody knows changes nothing.
 
 A key said twice: in closed kinds the last one counts (one decoder reads them everywhere, so no two readers can differ);
-in open kinds and in values of users it is refused.
+in open kinds and in values of users it is refused. So is another ``kind`` than the last: what the head says of a body, a
+decoder of that kind alone holds it to, before anything of another kind is built.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ MAX_OPEN_NODES: Final = 200_000
 """Values on one level of an open value: the rows of the longest list that people ask for, and their fields."""
 
 SAMPLE_BYTES: Final = 1024
+SHOWN_KIND: Final = 64
+"""Characters of a kind that nobody knows, in the words about it."""
 
 LONG_KINDS: Final = frozenset({"orders", "held", "results", "answer"})
 FACTS: Final = frozenset(str(kind.__struct_config__.tag) for kind in Fact.__subclasses__())
@@ -167,7 +170,12 @@ class _TaskIds(msgspec.Struct):
 
 _encoder = msgspec.msgpack.Encoder()
 _head: msgspec.msgpack.Decoder[_Head] = msgspec.msgpack.Decoder(_Head)
-_message: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage, ext_hook=refuse_ext)
+_closed: dict[str, msgspec.msgpack.Decoder[AnyMessage]] = {
+    str(kind.__struct_config__.tag): msgspec.msgpack.Decoder(kind, ext_hook=refuse_ext)
+    for kind in Message.__subclasses__()
+    if kind.__struct_config__.tag not in OPEN_KINDS
+}
+"""One for each: a decoder of them all would take the first ``kind`` of a body that says two, and the head has the last."""
 _entry: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry, ext_hook=refuse_ext)
 _entry_head: msgspec.msgpack.Decoder[_EntryHead] = msgspec.msgpack.Decoder(_EntryHead)
 _facts: msgspec.msgpack.Decoder[_Facts] = msgspec.msgpack.Decoder(_Facts)
@@ -193,24 +201,24 @@ def decode(
     """
     most = MAX_LONG_BODY_BYTES if max_bytes is None else max_bytes
     if len(body) > most:
-        return _too_long(body, most)
+        return _too_long(body, most, brief=brief)
     kind = ""
     try:
         head = _head.decode(body)
         kind = head.kind
         if head.v != VERSION:
-            return _malformed("version", body, f"version {head.v} of the protocol; this peer speaks version {VERSION}")
+            says = f"version {head.v} of the protocol; this peer speaks version {VERSION}"
+            return _malformed("version", body, says, brief=brief)
         if kind not in KINDS:
-            return _malformed("kind", body, f"kind {kind!r} is unknown" if kind else "kind is missing")
+            says = f"kind {clip(kind, SHOWN_KIND)!r} is unknown" if kind else "kind is missing"
+            return _malformed("kind", body, says, brief=brief)
         if hears is not None and kind not in hears:
-            if brief:
-                return Malformed("misplaced", "", "", b"", len(body))
-            return _malformed("misplaced", body, f"{kind} is not for this queue")
+            return _malformed("misplaced", body, f"{kind} is not for this queue", brief=brief)
         if max_bytes is None and len(body) > max_bytes_of(kind):
-            return _too_long(body, max_bytes_of(kind), kind)
+            return _too_long(body, max_bytes_of(kind), kind, brief=brief)
         if kind in OPEN_KINDS:
             return _open(body)
-        message = _message.decode(body)
+        message = _closed[kind].decode(body)
         if isinstance(message, Reports):
             _judge_reports(message)
         return message
@@ -312,9 +320,7 @@ def _unreadable(body: bytes, trouble: Exception, kind: str = "", *, brief: bool 
     no_shape = isinstance(trouble, msgspec.DecodeError | RecursionError | UnicodeDecodeError)
     reason: Reason = "bytes" if no_shape and not isinstance(trouble, msgspec.ValidationError) else "shape"
     tasks = _ids_of(body) if kind == "submit" and reason == "shape" else ()
-    if brief:
-        return Malformed(reason, "", "", b"", len(body), tasks)
-    return _malformed(reason, body, line(trouble), tasks)
+    return _malformed(reason, body, "" if brief else line(trouble), tasks, brief=brief)
 
 
 def _ids_of(body: bytes) -> tuple[str, ...]:
@@ -325,10 +331,12 @@ def _ids_of(body: bytes) -> tuple[str, ...]:
         return ()
 
 
-def _too_long(body: bytes, limit: int, what: str = "body") -> Malformed:
-    return _malformed("size", body, f"{what} of {len(body):,} bytes; {limit:,} are the limit")
+def _too_long(body: bytes, limit: int, what: str = "body", *, brief: bool = False) -> Malformed:
+    return _malformed("size", body, f"{what} of {len(body):,} bytes; {limit:,} are the limit", brief=brief)
 
 
-def _malformed(reason: Reason, body: bytes, detail: str, tasks: tuple[str, ...] = ()) -> Malformed:
+def _malformed(reason: Reason, body: bytes, detail: str, tasks: tuple[str, ...] = (), *, brief: bool = False) -> Malformed:
+    if brief:
+        return Malformed(reason, "", "", b"", len(body), tasks)
     digest = hashlib.sha256(body).hexdigest()
     return Malformed(reason, line(detail), digest, bytes(body[:SAMPLE_BYTES]), len(body), tasks)

@@ -51,6 +51,9 @@ def _value(raw: bytes) -> bytes:
 
 _ONES = b"\xdd\x00\x07\xf0\x00" + b"\x91\xc0" * 0x7F000
 """1 MiB of lists of one element."""
+_NONE = b"\xdd\x00\x0f\x42\x40" + b"\x90" * 1_000_000
+"""A million empty lists."""
+_ATTEMPTS = b"\xdd\x00\x04\x93\xe0" + b"\x92\x01\x01" * 300_000
 
 CORPUS = (
     # claims
@@ -111,6 +114,8 @@ CORPUS = (
     Hostile("a kind that is a number", _of(kind=5), "shape"),
     Hostile("two kinds", _map("leave", _A, _s("kind") + _s("beat")), "shape"),
     Hostile("two kinds, one of them open", _map("leave", _A, _s("kind") + _s("answer")), "shape"),
+    Hostile("two kinds, the first of them open", _map("answer", *_ANSWER, _s("value") + _NONE, _s("kind") + _s("held")), "shape"),
+    Hostile("two kinds, the first of them longer", _map("orders", _A, _s("release") + _ATTEMPTS, _s("kind") + _s("beat")), "shape"),
     Hostile("a key twice", _map("leave", _A, _s("incarnation") + _s("b")), None),
     Hostile("a key twice in an open kind", _map("answer", *_ANSWER, _s("id") + _s("b")), "shape"),
     Hostile("a field that is missing", _of(kind="beat", incarnation="a"), "shape"),

@@ -112,6 +112,36 @@ def test_hostile(case: Hostile) -> None:
     assert took.ms < 250, "50 ms are the aim; the rest is for a busy machine"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(pytest.param(case.body, id=case.name) for case in CORPUS if case.reason is not None),
+        pytest.param(bytes(codec.MAX_LONG_BODY_BYTES + 1), id="longer than anything"),
+        pytest.param(encode(Leave("i", "x" * 2_000_000)), id="longer than its kind"),
+        pytest.param(msgpack.packb({"kind": "\0" * 8_000_000}), id="a kind of eight megabytes"),
+    ],
+)
+def test_of_what_comes_in_thousands_only_the_reason_is_told(body: bytes) -> None:
+    """Asked to be brief the codec hashes nothing and puts nothing into words, whatever is wrong."""
+    brief, whole = decode(body, brief=True), decode(body)
+    assert isinstance(brief, Malformed)
+    assert isinstance(whole, Malformed)
+    assert brief == Malformed(whole.reason, "", "", b"", len(body), whole.tasks)
+    assert len(whole.digest) == 64
+
+
+def test_a_kind_of_eight_megabytes_is_not_put_into_words_whole() -> None:
+    """It is read, being text, and that is all: what is said of it is short, and costs nothing."""
+    body = msgpack.packb({"kind": "\0" * 8_000_000})
+    tracemalloc.start()
+    heard = decode(body)
+    assert tracemalloc.get_traced_memory()[1] < len(body) + 100_000
+    tracemalloc.stop()
+    assert isinstance(heard, Malformed)
+    assert heard.detail.startswith("kind ")
+    assert heard.detail.endswith(" is unknown")
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(body: bytes) -> None:
@@ -230,6 +260,12 @@ def test_what_is_not_heard_there_is_not_built() -> None:
     tracemalloc.stop()
     assert isinstance(heard, Malformed)
     assert heard.reason == "misplaced"
+    for name in ("two kinds, the first of them open", "two kinds, the first of them longer"):
+        body = next(case.body for case in CORPUS if case.name == name)
+        tracemalloc.start()
+        assert isinstance(decode(body, brief=True, hears={"held", "beat"}), Malformed)
+        assert tracemalloc.get_traced_memory()[1] < 20_000, "the kind that was said first is not built either"
+        tracemalloc.stop()
     whole = decode(encode(Leave("i")), hears={"reports", "submit"})
     assert isinstance(whole, Malformed)
     assert str(whole) == "misplaced: leave is not for this queue"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgpack  # type: ignore[import-untyped]  # it ships no types
+import msgspec
 import pytest
 
 from orchestrator.wire import codec
@@ -38,10 +39,10 @@ def test_a_quarter_of_a_megabyte_of_the_smallest_things(kind: str, filler: bytes
 def test_the_target_finds_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A codec that raises at a body that ends too early is found at once: a fuzzer that finds nothing must be able to."""
 
-    def raises(body: bytes, trouble: Exception) -> None:
+    def raises(body: bytes, trouble: Exception, kind: str = "", *, brief: bool = False) -> None:
         raise trouble
 
     monkeypatch.setattr(codec, "_unreadable", raises)
     with pytest.raises(fuzz.Found) as found:
         fuzz.fuzz(5.0, seed=1)
-    assert found.value.__cause__ is not None
+    assert isinstance(found.value.__cause__, msgspec.DecodeError), "what the decoder said, and no mistake of this test's"
