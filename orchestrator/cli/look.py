@@ -47,6 +47,7 @@ def services(
     ] = None,
     graph: Annotated[bool, typer.Option("--graph", help="Draw which service needs which, and whether it is there")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="The same as --graph mermaid")] = False,
+    service: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one")] = None,
 ) -> int:
     """List services, instances, backlogs; or draw their needs."""
     from orchestrator.cli import graph as drawing
@@ -59,7 +60,9 @@ def services(
     mermaid = mermaid or format == "mermaid"
     if mermaid and call.json:
         raise Unclear("the graph is wanted as Mermaid and as JSON; say one of them")
-    found = call.ask_all("services")
+    found = call.ask_all("services", service=service)
+    if service is not None and not any(found.values()):
+        raise unknown_service(service, known_services(call))
     if not graph and not mermaid:
         return call.answer_each(found, overview.services_view)
     drawn = drawing.graph([one for told in found.values() for one in told or ()])
@@ -110,7 +113,7 @@ def unknown_service(name: str, known: set[str]) -> Fault:
     """For who has mistyped it, most likely."""
     near = nearest(name, sorted(known))
     do = f"Is {near!r} meant?" if near else f"There are: {', '.join(sorted(known)[:20]) or 'none'}."
-    return Fault(f"No service {name!r} is known: none has announced itself, and no task waits for one.", "No task is listed.", do)
+    return Fault(f"No service {name!r} is known: none has announced itself, and no task waits for one.", "Nothing is listed.", do)
 
 
 def task(call: Call, id: TaskArgument) -> None:

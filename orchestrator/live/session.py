@@ -46,6 +46,7 @@ from orchestrator.wire.codec import (
     decode,
     decode_entry,
     encode,
+    encode_answer,
     encode_entry,
     is_newer,
     pack,
@@ -318,7 +319,7 @@ class Session:
             self._wake(Sent(command.token, unroutable=result is not Published.CONFIRMED))
 
     def _reply(self, command: say.Reply) -> None:
-        self.link.send(topology.RESULTS, command.reply_to, encode(command.answer), mandatory=False, persistent=False)
+        self.link.send(topology.RESULTS, command.reply_to, encode_answer(command.answer), mandatory=False, persistent=False)
 
     def _open_intake(self, command: say.OpenIntake) -> None:
         self._chores.put_nowait(partial(self._consume_service, command.service))

@@ -36,9 +36,10 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from orchestrator.wire.facts import Entry, Fact
-from orchestrator.wire.messages import VERSION, AnyMessage, Error, Message, Reports
+from orchestrator.wire.messages import VERSION, Answer, AnyMessage, Error, Message, Reports
 from orchestrator.wire.types import Id
 from orchestrator.wire.values import (
+    MAX_CONTAINERS,
     MAX_VALUE_BYTES,
     CannotPack,
     CannotUnpack,
@@ -65,6 +66,7 @@ __all__ = [
     "decode",
     "decode_entry",
     "encode",
+    "encode_answer",
     "encode_entry",
     "error",
     "is_newer",
@@ -191,6 +193,26 @@ def encode(message: AnyMessage) -> bytes:
     return _encoder.encode(message)
 
 
+def encode_answer(answer: Answer) -> bytes:
+    """The body of ``answer``; of one that whoever asked could not read, being too long, that of a no (kind ``too_long``).
+
+    Beyond that limit is one of the broker: it ends the channel of who publishes more than 16 MiB, and so every leader in turn.
+    """
+    body = _encoder.encode(answer)
+    try:
+        if len(body) > MAX_LONG_BODY_BYTES:
+            raise ValueError(f"{len(body):,} bytes, and {MAX_LONG_BODY_BYTES:,} are the limit")
+        if len(body) > MAX_CONTAINERS:  # a list takes a byte at least, so of short ones nothing need be counted
+            _judge({"value": answer.value})
+    except ValueError as trouble:
+        says = f"the answer would be too long to be read: {trouble}. Ask for less: {_LESS}"
+        return _encoder.encode(Answer(answer.id, False, error=error("too_long", says)))
+    return body
+
+
+_LESS = "a lower limit (--limit), one service or workflow alone (--service, --workflow), or a single task"
+
+
 def decode(
     body: bytes, *, max_bytes: int | None = None, brief: bool = False, hears: Container[str] | None = None
 ) -> AnyMessage | Malformed:
@@ -295,15 +317,20 @@ def _open(body: bytes) -> AnyMessage:
 def _judge(plain: Any) -> None:
     """Raises ``ValueError`` at what has no place in a value for people: NaN, infinities, towers and deserts."""
     level = [plain]
+    containers = 0
     for _ in range(MAX_OPEN_DEPTH):
         below: list[Any] = []
         for node in level:
             if isinstance(node, dict):
+                containers += 1
                 below.extend(node.values())
-            elif isinstance(node, list):
+            elif isinstance(node, list | tuple):
+                containers += 1
                 below.extend(node)
             elif isinstance(node, float) and not math.isfinite(node):
                 raise ValueError(f"{node} is not a number that everybody can read")
+        if containers > MAX_CONTAINERS:
+            raise ValueError(f"more than {MAX_CONTAINERS:,} lists and maps")
         if not below:
             return
         if len(below) > MAX_OPEN_NODES:

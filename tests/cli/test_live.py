@@ -22,6 +22,9 @@ def test_without_a_worker_why_says_which_service_is_missing(ask: Type) -> None:
     assert ask("why", "t1", "--json").json["state"] == "waiting"
     assert [one["task"] for one in ask("tasks", "--service", "thumbs", "--json").json] == ["t1"]
     assert ask("services", "--json").json[0]["waiting"] == 1
+    assert [one["service"] for one in ask("services", "--service", "thumbs", "--json").json] == ["thumbs"]
+    nobody = ask("services", "--service", "thubms")
+    assert (nobody.code, nobody.out, "Is 'thumbs' meant?" in nobody.err) == (1, "", True)
 
 
 def test_who_waits_for_a_task_that_does_not_start_hears_why(ask: Type) -> None:

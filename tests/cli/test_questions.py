@@ -15,6 +15,7 @@ from orchestrator.client.errors import not_answered, not_possible
 from orchestrator.client.events import Cause, Problem
 from orchestrator.shards import UnreadableRule
 from orchestrator.wire import codec
+from orchestrator.wire.messages import Answer
 
 SILENT: Any = not_answered("task", 10, Problem(Cause.UNROUTED, "", may_run=False))
 REFUSED: Any = not_possible("task", codec.error("unknown_task", "it makes no sense here"))
@@ -52,6 +53,17 @@ def test_of_the_whole_what_there_is_is_shown_and_who_is_silent_is_told(capsys: p
         with pytest.raises((NoCoordinator, AskRefused)):
             of_all(found, will=False)
     assert capsys.readouterr().err == ""
+
+
+def test_who_asks_for_too_much_is_told_what_to_ask_for() -> None:
+    """It is no mistake of the words that were typed, so no bad usage; and no riddle."""
+    answer = codec.decode(codec.encode_answer(Answer("q", True, ["x" * 4_000] * 5_000)))
+    assert isinstance(answer, Answer)
+    assert answer.error is not None
+    told, code = explain(not_possible("tasks", answer.error))
+    assert code == FAILED
+    assert "the answer would be too long to be read: 20,015,0" in told
+    assert "Ask for less: a lower limit (--limit)" in told
 
 
 def test_a_will_that_one_shard_did_not_take_fails_and_says_where_it_holds() -> None:

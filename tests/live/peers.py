@@ -147,12 +147,16 @@ class Producer(Peer):
         return next(item for item in message.items if item.task == task)
 
     async def ask(self, op: str, **args: Any) -> Any:
-        """An operator's question."""
-        control = Control(secrets.token_hex(4), op, args)
-        self.link.send(topology.CONTROL, topology.KEY_CONTROL, encode(control), reply_to=self.reply_to, persistent=False)
-        answer = await self.next(Answer, lambda one: one.id == control.id)
+        """An operator's question, which is answered."""
+        answer = await self.answer(op, **args)
         assert answer.ok, answer.error
         return answer.value
+
+    async def answer(self, op: str, **args: Any) -> Answer:
+        """What becomes of an operator's question."""
+        control = Control(secrets.token_hex(4), op, args)
+        self.link.send(topology.CONTROL, topology.KEY_CONTROL, encode(control), reply_to=self.reply_to, persistent=False)
+        return await self.next(Answer, lambda one: one.id == control.id)
 
 
 @asynccontextmanager

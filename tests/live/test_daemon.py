@@ -14,7 +14,7 @@ from orchestrator.vocabulary import ns
 from orchestrator.wire.codec import MAX_LETTER_BYTES, encode, encode_entry, unpack
 from orchestrator.wire.facts import Claim, Entry
 from orchestrator.wire.messages import Note, Notes, Orders, Range, Results, Submit
-from tests.live.peers import Holding, Task, agent, coordinator, producer, running
+from tests.live.peers import PATIENCE_S, Holding, Task, agent, coordinator, producer, running
 
 pytestmark = pytest.mark.broker
 
@@ -218,6 +218,22 @@ async def test_orders_that_find_no_queue_move_the_task(amqp_url: str) -> None:
         client.submit(Task("t1", "s.h"))
         async with agent(amqp_url, "s", "h") as heir:
             assert (await heir.assigned())[0].task == "t1"
+
+
+async def test_an_answer_that_nobody_could_read_is_a_no_and_the_leader_leads_on(amqp_url: str) -> None:
+    """A workflow of 22,000 tasks has more lists in it than are read: who asks is told so, and asks for less."""
+    async with coordinator(amqp_url) as ears, producer(amqp_url) as client:
+        for part in range(8):
+            client.submit(*(Task(f"t{part}.{n}", "s.h", workflow="w") for n in range(2_750)))
+        async with asyncio.timeout(PATIENCE_S):
+            while (await client.ask("status"))["live"] < 22_000:
+                pass
+        answer = await client.answer("workflow", workflow="w")
+        assert answer.error is not None
+        assert answer.error.kind == "too_long"
+        assert len(await client.ask("tasks", workflow="w", limit=10_000)) == 10_000
+        assert (await client.ask("status"))["live"] == 22_000
+        assert [word for word, _ in ears.said].count("leading") == 1
 
 
 async def test_failures_are_retried_then_buried_with_their_story(amqp_url: str) -> None:

@@ -295,6 +295,33 @@ def test_a_long_list_for_people_is_read() -> None:
     assert decode(encode(answer)) == answer
 
 
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        pytest.param(["x" * 4_000] * 2_000, True, id="8.0 MB"),
+        pytest.param(["x" * 4_000] * 5_000, False, id="20 MB"),
+        pytest.param([[]] * 65_534, True, id="as many lists as are read"),
+        pytest.param([()] * 65_535, False, id="one more"),
+        pytest.param([{"": {"": {}}}] * 21_844, True, id="as many maps as are read"),
+        pytest.param([{"": {"": {}}}] * 21_845, False, id="some more"),
+        pytest.param([list(range(10))] * 20_000, True, id="as much on one level as is read"),
+        pytest.param([list(range(11))] * 20_000, False, id="more on one level"),
+    ],
+)
+def test_an_answer_that_nobody_could_read_is_a_no(value: Any, fits: bool) -> None:
+    """What is too long by anything that ``decode`` judges becomes an answer that says so; all else is sent as it is."""
+    answer = Answer("q", True, value)
+    assert (decode(encode(answer)) == answer) is fits, "the two must agree"
+    said = decode(codec.encode_answer(answer))
+    if fits:
+        assert said == answer
+    else:
+        assert isinstance(said, Answer)
+        assert said.error is not None
+        assert (said.id, said.ok, said.error.kind) == ("q", False, "too_long")
+        assert "--limit" in said.error.message
+
+
 def test_an_entry_that_no_broker_takes_is_not_written() -> None:
     """A leader that would write more than RabbitMQ takes has a bug, and hears so before anything is written."""
     task = Task("t", "a.b", bytes(codec.MAX_VALUE_BYTES))

@@ -88,6 +88,13 @@ def _text(args: Args, name: str) -> str:
     return value
 
 
+def _word(args: Args, name: str) -> str | None:
+    value = args.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Unanswerable("bad_argument", f"{name} must be a word, not {value!r}")
+    return value
+
+
 def _limit(args: Args) -> int:
     value = args.get("limit", 100)
     if type(value) is not int or not 0 < value <= 10_000:
@@ -100,7 +107,7 @@ def status(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 
 def services(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    return views.services(desk, now)
+    return views.services(desk, now, _word(args, "service"))
 
 
 def resources(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
@@ -108,10 +115,7 @@ def resources(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
 
 
 def tasks(desk: Desk, now: Nanos, args: Args, by: str) -> Any:
-    state, service, workflow = args.get("state"), args.get("service"), args.get("workflow")
-    for name, value in (("state", state), ("service", service), ("workflow", workflow)):
-        if value is not None and not isinstance(value, str):
-            raise Unanswerable("bad_argument", f"{name} must be a word, not {value!r}")
+    state, service, workflow = (_word(args, name) for name in ("state", "service", "workflow"))
     if state is not None and state not in get_args(TaskState):
         raise Unanswerable("bad_argument", f"there is no state {state!r}; there are: {', '.join(get_args(TaskState))}")
     if state == "ended" and (service is not None or workflow is not None):

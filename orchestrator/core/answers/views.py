@@ -27,6 +27,10 @@ from orchestrator.wire.facts import Failure
 UNFIT_LOOKS_MAX = 5_000
 """For tasks that can never run so many looks are taken, each at a lane and an instance: some ten milliseconds."""
 UNFIT_SHOWN_MAX = 10
+ALL_WORDS = 4_096
+"""Characters: as many as there may be of what is a ``Text``."""
+LISTED_WORDS = 200
+"""Characters of what a handler said, in a row of a list; ``task`` tells all of it. Ten thousand rows are one message."""
 
 
 def status(desk: Desk, now: Nanos) -> dict[str, Any]:
@@ -99,12 +103,10 @@ def _run_times(desk: Desk) -> dict[str, Any]:
     }
 
 
-def services(desk: Desk, now: Nanos) -> list[dict[str, Any]]:
-    """Every service that is known, with its instances and its backlog."""
-    names = sorted(
-        {*desk.registry.pools, *desk.custody.served, *(name for name, queue in desk.backlog.queues.items() if queue.size)}
-    )
-    return [_service(desk, now, name) for name in names]
+def services(desk: Desk, now: Nanos, only: str | None = None) -> list[dict[str, Any]]:
+    """Every service that is known (``only``: that one), with its instances and its backlog."""
+    names = {*desk.registry.pools, *desk.custody.served, *(name for name, queue in desk.backlog.queues.items() if queue.size)}
+    return [_service(desk, now, name) for name in sorted(names if only is None else names & {only})]
 
 
 def _service(desk: Desk, now: Nanos, name: str) -> dict[str, Any]:
@@ -211,7 +213,7 @@ def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, workfl
     """Live tasks, oldest first, and (asked for by ``state="ended"``) those that ended last."""
     if state == "ended":
         graves = islice(reversed(desk.custody.graves.items()), limit)
-        return [_ended(name, grave) for name, grave in graves]
+        return [_ended(name, grave, LISTED_WORDS) for name, grave in graves]
     live = desk.custody.live
     among = live if workflow is None else [name for name in desk.custody.families.workflows.get(workflow, ()) if name in live]
     found = (
@@ -219,7 +221,7 @@ def tasks(desk: Desk, now: Nanos, state: str | None, service: str | None, workfl
         for record in map(live.__getitem__, among)
         if (state is None or record.state == state) and (service is None or record.service == service)
     )
-    return [row(record, now) for record in islice(found, limit)]
+    return [row(record, now, LISTED_WORDS) for record in islice(found, limit)]
 
 
 def task(desk: Desk, now: Nanos, name: str) -> dict[str, Any] | None:
@@ -268,8 +270,12 @@ def name_of(desk: Desk, incarnation: str) -> str:
     return instance.name if instance else incarnation
 
 
-def row(record: Record, now: Nanos) -> dict[str, Any]:
-    """A live task in a line."""
+def _short(said: str, words: int) -> str:
+    return said if len(said) <= words else said[: words - 2] + " …"
+
+
+def row(record: Record, now: Nanos, words: int = ALL_WORDS) -> dict[str, Any]:
+    """A live task in a line, with so many characters of what its handler said."""
     return {
         "task": record.id,
         "type": record.task.type,
@@ -280,13 +286,13 @@ def row(record: Record, now: Nanos) -> dict[str, Any]:
         "started_ns": record.started_ns or None,
         "tries": len(record.failures),
         "progress": record.progress[0] if record.progress else None,
-        "progress_text": record.progress[1] if record.progress else "",
+        "progress_text": _short(record.progress[1], words) if record.progress else "",
         "cancelled": record.cancelled,
         "workflow": record.task.workflow,
     }
 
 
-def _ended(name: str, grave: Grave) -> dict[str, Any]:
+def _ended(name: str, grave: Grave, words: int = ALL_WORDS) -> dict[str, Any]:
     result = grave.result
     answer: dict[str, Any] = {"task": name, "state": "ended", "outcome": grave.outcome, "ended_ns": grave.at_ns}
     if result is not None:
@@ -297,7 +303,7 @@ def _ended(name: str, grave: Grave) -> dict[str, Any]:
             "started_ns": result.started_ns or None,
             "preemptions": grave.preemptions,
             "first": result.first,
-            "error": {"kind": result.error.kind, "message": result.error.message} if result.error else None,
+            "error": {"kind": result.error.kind, "message": _short(result.error.message, words)} if result.error else None,
         }
     return answer
 
