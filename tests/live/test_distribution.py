@@ -6,6 +6,7 @@ dpkg do the work, without the network.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import signal
@@ -246,3 +247,26 @@ def test_without_any_source_one_sentence_says_what_to_do(tmp_path: Path) -> None
     assert done.stderr.count("\n") == 1
     for reason in ("no Erlang is installed", "none was fetched", "no Debian-like system", "no docker, no podman"):
         assert reason in done.stderr
+
+
+@needs_apt
+@only_without_rabbitmq
+def test_who_waits_for_a_fetch_can_be_told_to_stop(tmp_path: Path) -> None:
+    """Another process fetches, and that takes long. Ctrl-C ends the one that waits for it."""
+    lock = tmp_path / "orchestrator" / "rabbitmq" / ".lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("a") as fetching:
+        fcntl.flock(fetching, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "orchestrator.live.embedded"],
+            env=os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            assert any("waiting for it" in line for line in process.stdout)
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        finally:
+            process.kill()
+            process.communicate()

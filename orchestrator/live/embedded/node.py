@@ -14,10 +14,12 @@ import asyncio
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 
 from . import container, distribution
@@ -29,6 +31,7 @@ from .memory import DirectoryLock, Identity, free_ports, port_is_free, private_d
 
 __all__ = ["EmbeddedBroker", "obtain"]
 
+T = TypeVar("T")
 Progress = Callable[[str], None]
 
 _SERVES_WITHIN_S = 120.0  # 4 s on an idle machine; a busy test machine or a long recovery takes many times that
@@ -303,6 +306,30 @@ class EmbeddedBroker:
             await node.tidy()
 
 
+async def _beside(work: Callable[[Progress], T], progress: Progress) -> T:
+    """What ``work`` returns or raises, on a thread of its own. Whoever is told to stop meanwhile (Ctrl-C) can end: an
+    executor's thread would be waited for until all is fetched. What is fetched by halves counts for nothing."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(put: Callable[[Any], None], what: object) -> None:
+        if not done.done():
+            put(what)
+
+    def run() -> None:
+        put: Callable[[Any], None] = done.set_result
+        what: object
+        try:
+            what = work(progress)
+        except BaseException as error:
+            put, what = done.set_exception, error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, put, what)
+
+    threading.Thread(target=run, name="obtaining a broker", daemon=True).start()
+    return await done
+
+
 async def obtain(directory: Path, identity: Identity, progress: Progress) -> Node:
     """A node that can be launched, from the first source that has one. Raises BrokerNotObtainable."""
     reasons: list[str] = []
@@ -311,13 +338,13 @@ async def obtain(directory: Path, identity: Identity, progress: Progress) -> Nod
     except NotHere as reason:
         reasons.append(str(reason))
     try:
-        return LocalNode(await asyncio.to_thread(distribution.fetch, progress), directory, identity)
+        return LocalNode(await _beside(distribution.fetch, progress), directory, identity)
     except NotHere as reason:
         reasons.append(str(reason))
     try:
         if os.environ.get(distribution.NAMED_BY):
             raise NotHere("nor is one run in a container")
-        return container.ContainerNode(await asyncio.to_thread(container.find_engine, progress), directory, identity)
+        return container.ContainerNode(await _beside(container.find_engine, progress), directory, identity)
     except NotHere as reason:
         reasons.append(str(reason))
     raise BrokerNotObtainable(
