@@ -6,12 +6,30 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import act, bench, dead, demo, doctor, flow, limit, look, plan, record, replay, serve, simulate, submit
+from orchestrator.cli import (
+    act,
+    bench,
+    dead,
+    demo,
+    doctor,
+    flow,
+    limit,
+    look,
+    plan,
+    record,
+    replay,
+    serve,
+    settings,
+    simulate,
+    submit,
+)
 
 app = typer.Typer(
     name="orchestrator",
     help="Decides which waiting task runs next, on which service instance, with which resources. RabbitMQ is its only server.",
-    epilog="Try it: orchestrator demo. Then: orchestrator up, and in another terminal: orchestrator submit --help",
+    epilog="Try it: orchestrator demo. Then: orchestrator up, and in another terminal: orchestrator submit --help\n\n"
+    "Exit codes: 0 done; 1 failed, interrupted, or not all that was asked is known; 2 bad usage: what was typed, or a file that it "
+    "names, cannot be meant. (up, coordinator: 0 when told to stop.)",
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
@@ -40,6 +58,7 @@ def _root(
 
 
 serve.register(app)
+settings.register(app)
 demo.register(app)
 submit.register(app)
 look.register(app)

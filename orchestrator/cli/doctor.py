@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from orchestrator.shards import Rule
 
 OLDEST_PYTHON = (3, 11)
-OLDEST_BROKER = (3, 10)
-"""The first RabbitMQ with streams, which the ledger is."""
 ANSWER_WITHIN_S = 5.0
 """Of one question, where there is so much time at all (``--within``)."""
 CLOCK_WARN_S = 1.0
@@ -119,9 +117,11 @@ def _python() -> Check:
 
 def broker_version(version: str) -> Check:
     """Whether it has what we need."""
+    from orchestrator.live.embedded.distribution import OLDEST_VERSION
+
     numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
-    if numbers < OLDEST_BROKER:
-        least = ".".join(map(str, OLDEST_BROKER))
+    if numbers < OLDEST_VERSION:
+        least = ".".join(map(str, OLDEST_VERSION))
         return Check(
             "broker version", "fail", f"RabbitMQ {version} is older than what was tried", f"Upgrade it to {least} or newer."
         )

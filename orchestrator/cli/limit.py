@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,13 +52,16 @@ def limit(
         list[str] | None,
         typer.Option(metavar="KEY:BOUNDS", help="Otherwise for one key: acme:at_once=20; repeat for more"),
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="Take out what it says: rate, tenant, per …; repeat for more")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="It holds nobody back any more")] = False,
 ) -> int:
     """Limit what is shared: licences, calls a second, tenants.
 
-    What is not said of a limit that exists stays as it is. A limit stands in the ledger: every coordinator keeps it, also after a
-    failover. Attempts that run already are counted, not stopped. Where there are shards each has the limit to itself: --shard NAME
-    sets it in one.
+    What is not said of a limit that exists stays as it is; --without takes it out (with the rate its burst). A limit stands in the
+    ledger: every coordinator keeps it, also after a failover. Attempts that run already are counted, not stopped. Where there are
+    shards each has the limit to itself: --shard NAME sets it in one.
     """
     asked = {
         "at_once": at_once, "rate": rate, "burst": burst, "capacity": capacity, "of": of or None, "on": on or None,
@@ -65,16 +69,17 @@ def limit(
         "per": dict(_bounds(word) for word in per) if per else None,
     }  # fmt: skip
     said = {name: value for name, value in asked.items() if value is not None}
-    if name is None or not (said or remove):
-        if said or remove:
+    out = [_word(word, said) for word in without or []]
+    if name is None or not (said or out or remove):
+        if said or out or remove:
             raise Unclear("which limit? Name it: orchestrator limit NAME --at-once 5")
         found = in_force(call.ask_all("limit"), will=False)
         return call.answer_each(
             {shard: told and [one for one in told if name in (None, one["limit"])] for shard, told in found.items()}, limits_view
         )
-    if remove and said:
+    if remove and (said or out):
         raise Unclear("a limit is either changed or removed")
-    _say(call, name, wills(in_force(call.ask_all("limit"), will=True), name, None if remove else said))
+    _say(call, name, wills(in_force(call.ask_all("limit"), will=True), name, None if remove else said, out))
     return 0
 
 
@@ -91,14 +96,21 @@ def in_force(answers: dict[str, Any], *, will: bool) -> dict[str, Any]:
     return found
 
 
-def wills(found: dict[str, Any], name: str, said: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """What to tell each shard: what is ``said`` of the limit, the rest as it is there; None: remove it where it is. One that is
-    nowhere is asked for all the same, in one shard, which says so.
+def wills(found: dict[str, Any], name: str, said: dict[str, Any] | None, out: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """What to tell each shard: what is ``said`` of the limit, the rest as it is there, without what is taken ``out``; None: remove
+    it where it is. One that is nowhere is asked for all the same, in one shard, which says so. Raises Unclear for what cannot be
+    taken out, since no shard has it.
     """
     known = {shard: next((one for one in told if one["limit"] == name), None) for shard, told in found.items()}
     if said is None:
         return {shard: {"remove": True} for shard in [shard for shard, one in known.items() if one is not None] or list(found)[:1]}
-    return {shard: {"set": {field: one[field] for field in SAID if one and field in one} | said} for shard, one in known.items()}
+    if strange := [word for word in out if not any(one and word in one for one in known.values())]:
+        raise Unclear(f"limit {name!r} says nothing of {strange[0].replace('_', '-')}, so that cannot be taken out")
+    gone = {*out, *(("burst",) if "rate" in out else ())}
+    kept = {
+        shard: {field: one[field] for field in SAID if one and field in one and field not in gone} for shard, one in known.items()
+    }
+    return {shard: {"set": one | said} for shard, one in kept.items() if one or said or known[shard]}
 
 
 def _say(call: Call, name: str, wills: dict[str, dict[str, Any]]) -> None:
@@ -112,6 +124,16 @@ def _say(call: Call, name: str, wills: dict[str, dict[str, Any]]) -> None:
         except OrchestratorError as fault:
             told[shard] = fault
     call.answer_each(questions.of_all(told, will=True), limit_view)
+
+
+def _word(word: str, said: dict[str, Any]) -> str:
+    """What ``--without`` takes out, as the coordinator calls it. Raises Unclear."""
+    name = {"label": "labels"}.get(word, word.replace("-", "_"))
+    if name not in SAID:
+        raise Unclear(f"--without {word}: a limit says {', '.join(one.replace('_', '-') for one in SAID)}")
+    if name in said:
+        raise Unclear(f"{word} is both said and taken out")
+    return name
 
 
 def _pair(word: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def can_draw(path: Path) -> None:
     if find_spec("matplotlib") is None:
         raise Fault(
             "What draws (matplotlib) is not installed.", "Nothing was simulated.",
-            "Install it (pip install 'orchestrator[plot]'), or leave --plot out: --tasks writes the times as a table.",
+            "Install it (pip install matplotlib), or leave --plot out: --tasks writes the times as a table.",
         )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PANEL = "Run"
 
 Log = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error [default: info]")]
+Style = Annotated[str | None, typer.Option("--log", metavar="STYLE", help="How log lines look: console or json [default: console]")]
 Ordering = Annotated[str | None, typer.Option(metavar="NAME", help="Policy: who goes next [default: priority]")]
 Placement = Annotated[str | None, typer.Option(metavar="NAME", help="Policy: on which instance [default: least_loaded]")]
 Allocation = Annotated[str | None, typer.Option(metavar="NAME", help="Policy: how much of an elastic demand [default: msa]")]
@@ -43,6 +44,7 @@ def up(
             metavar="MODULE:SERVICE", help="Run an agent for this Python service too; give it again for more", show_default=False
         ),
     ] = None,
+    log: Style = None,
     log_level: Log = None,
     ordering: Ordering = None,
     placement: Placement = None,
@@ -55,7 +57,7 @@ def up(
 
     With --json one line on stdout says where it runs once it does, and the log on stderr is JSON too.
     """
-    settings = _settings(call, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
+    settings = _settings(call, log=log, log_level=log_level, ordering=ordering, placement=placement, allocation=allocation)
     for spec in workers or []:
         _check_spec(spec)
     from orchestrator.live.embedded.errors import BrokerDirectoryInUse
@@ -117,6 +119,7 @@ def coordinator(
     shard: Annotated[
         str | None, typer.Option(metavar="NAME", help="Serve this shard only [default: all, each by a process of its own]")
     ] = None,
+    log: Style = None,
     log_level: Log = None,
     ordering: Ordering = None,
     placement: Placement = None,
@@ -127,7 +130,7 @@ def coordinator(
     Run several, anywhere, for failover: one leads, the others stand by and know what it knows. Where there are shards ([shards]
     in the settings), each has a leader, and coordinators share them out among themselves.
     """
-    flags = {"name": name, "shard": shard, "log_level": log_level}
+    flags = {"name": name, "shard": shard, "log": log, "log_level": log_level}
     flags |= {"ordering": ordering, "placement": placement, "allocation": allocation}
     settings = _settings(call, **flags)
     if settings.broker is None:
@@ -146,7 +149,7 @@ def coordinator(
 
 
 def _settings(call: Call, **flags: Any) -> Settings:
-    return call.load(log="json" if call.json else None, **flags)
+    return call.load(**flags | ({"log": "json"} if call.json else {}))
 
 
 def _note(line: str) -> None:

@@ -69,7 +69,7 @@ class ShardSettings(BaseModel):
 class Settings(BaseSettings):
     """What a coordinator can be told: fields by these names in the TOML file, ``ORCHESTRATOR_<NAME>`` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     broker: str | None = Field(None, description="AMQP URL of the broker; none: an embedded one (only with `up` and `demo`)")
     name: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="this coordinator's name")
@@ -257,7 +257,7 @@ def told_unread() -> list[str]:
     lines = []
     for name in unread():
         near = nearest(name.removeprefix(PREFIX).lower(), Settings.model_fields)
-        meant = f" Is {PREFIX}{near.upper()} meant?" if near else " orchestrator/live/settings.py has all that there are."
+        meant = f" Is {PREFIX}{near.upper()} meant?" if near else " `orchestrator settings` lists all that there are."
         lines.append(f"{name} in the environment is no setting and changes nothing.{meant}")
     return lines
 

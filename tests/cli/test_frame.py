@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import cli
 from orchestrator.cli.faults import Fault
+from orchestrator.live.settings import Settings
 from tests.cli.conftest import Type
 
 COMMANDS = [
@@ -20,6 +22,39 @@ COMMANDS = [
     "policy", "limit", "doctor", "bench",
 ]  # fmt: skip
 ROOT = Path(__file__).parents[2]
+
+
+def test_every_setting_is_listed_with_its_name_in_the_environment_its_default_and_what_it_is(typed: Type) -> None:
+    """Who has installed a package has no other place to look."""
+    found = {one["setting"]: one for one in typed("settings", "--json").json}
+    assert list(found) == list(Settings.model_fields)
+    assert all(len(one["is"]) > 10 for one in found.values())
+    assert (found["lease_s"]["environment"], found["lease_s"]["default"]) == ("ORCHESTRATOR_LEASE_S", 5.0)
+    assert "Beats come every second" in found["lease_s"]["is"]
+    shown = typed("settings").out
+    assert "ORCHESTRATOR_LEDGER_BYTES_MAX" in shown
+    assert "2147483648" in shown
+
+
+def test_the_list_of_modules_has_all_of_them() -> None:
+    """What the package says of itself."""
+    there = {path.name for path in Path(cli.__file__).parent.glob("*.py")} - {"__init__.py"}
+    assert {name for name in there if f"{name} " not in (cli.__doc__ or "")} == set()
+
+
+def test_help_says_what_exit_codes_mean(typed: Type) -> None:
+    """For scripts."""
+    said = " ".join(typed("--help").out.split())
+    assert "Exit codes: 0 done; 1 failed, interrupted, or not all that was asked is known; 2 bad usage" in said
+
+
+@pytest.mark.parametrize("command", ["coordinator", "up"])
+def test_how_log_lines_look_is_said_by_a_flag(typed: Type, command: str) -> None:
+    """As of workers; what is no style is bad usage."""
+    done = typed(command, "--broker", "amqp://h/", "--log", "xml")
+    assert (done.code, done.out) == (2, "")
+    assert "log" in done.err
+    assert "xml" in done.err
 
 
 def test_help_lists_every_command_and_comes_at_once() -> None:

@@ -93,11 +93,19 @@ def test_limits_are_set_changed_shown_and_removed(ask: Type) -> None:
     for words in (
         ["api", "--key", "colour"],
         ["api", "--at-once", "1", "--remove"],
+        ["api", "--without", "rate", "--remove"],
+        ["api", "--without", "colour"],
+        ["api", "--without", "tenant"],
+        ["api", "--without", "rate", "--rate", "5"],
+        ["licence", "--without", "capacity"],
         ["--at-once", "1"],
         ["slots", "--at-once", "1"],
     ):
         wrong = ask("limit", *words)
         assert (wrong.code, wrong.out) == (2, ""), words
+    assert ask("limit", "api", "--without", "rate", "--without", "per", "--json").json["spec"] == {
+        "at_once": 1, "key": "tenant", "on": "thumbs.*",
+    }  # fmt: skip
     refused = ask("submit", "thumbs.resize", "path=a", "--need", "licence=4", "--wait", "--wait-timeout", "30s")
     assert refused.code == 1
     assert "the task asks 4, there are 3 in all" in " ".join(refused.out.split())

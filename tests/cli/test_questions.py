@@ -10,6 +10,7 @@ from orchestrator.cli.faults import FAILED, Fault, explain
 from orchestrator.cli.limit import in_force, wills
 from orchestrator.cli.look import holder
 from orchestrator.cli.questions import Answers, Left, each_view, meant, of_all, of_one, to_be_told
+from orchestrator.cli.words import Unclear
 from orchestrator.client import AskRefused, NoCoordinator
 from orchestrator.client.errors import not_answered, not_possible
 from orchestrator.client.events import Cause, Problem
@@ -114,6 +115,22 @@ def test_what_is_not_said_of_a_limit_stays_as_it_is_in_each_shard() -> None:
     }
     assert wills(found, "api", None) == {"default": {"remove": True}}
     assert wills(found, "nowhere", None) == {"default": {"remove": True}}, "one shard says that there is none"
+
+
+def test_what_a_limit_says_can_be_taken_out_again() -> None:
+    """With the rate goes its burst; a shard without that limit gets none; what nobody says cannot be taken out."""
+    found: dict[str, Any] = {
+        "default": [{"limit": "api", "at_once": 5, "rate": 9.0, "burst": 3.0, "on": "*", "out": 2}],
+        "gpu": [{"limit": "api", "at_once": 7, "on": "*"}],
+        "acme": [],
+    }
+    assert wills(found, "api", {}, ["rate"]) == {
+        "default": {"set": {"at_once": 5, "on": "*"}},
+        "gpu": {"set": {"at_once": 7, "on": "*"}},
+    }
+    assert wills(found, "api", {"capacity": 3.0}, ["at_once", "rate"])["default"] == {"set": {"capacity": 3.0, "on": "*"}}
+    with pytest.raises(Unclear, match="says nothing of tenant"):
+        wills(found, "api", {}, ["tenant"])
 
 
 def test_looking_at_limits_shows_what_there_is_and_changing_them_needs_all() -> None:

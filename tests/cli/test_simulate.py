@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,14 @@ def test_a_picture(typed: Type, tmp_path: Path, form: str) -> None:
         assert typed("simulate", FUNC, "--policy", "fifo", "--policy", "sjf", "--jobs", "1", "--plot", str(file)).code == 0
     assert first.read_bytes() == second.read_bytes()
     assert first.read_bytes().startswith(b"\x89PNG" if form == "png" else b"<?xml")
+
+
+def test_where_nothing_draws_it_is_said_what_to_install(typed: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What draws, and not this package from a public index, where it is not. It is a failure, not a mistake in what was typed."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = typed("simulate", FUNC, "--plot", "p.png")
+    assert (done.code, done.out) == (1, "")
+    assert "pip install matplotlib" in done.err
 
 
 BAD = {

@@ -6,6 +6,7 @@ The engine is a stand-in with Docker's command line (`engine.py` says why); the 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import aio_pika
 import pytest
 
 from orchestrator.live.embedded import EmbeddedBroker
-from orchestrator.live.embedded.container import ContainerNode, find_engine
+from orchestrator.live.embedded.container import IMAGE, ContainerNode, find_engine
 from orchestrator.live.embedded.distribution import NotHere, Progress
 from orchestrator.live.embedded.memory import Identity
 
@@ -31,6 +32,13 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ENGINE_STATE", str(tmp_path / "engine"))
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return str(program)
+
+
+def test_the_image_is_of_a_version_that_was_tested() -> None:
+    """What the protocol says it was tested on."""
+    told = (REPOSITORY / "orchestrator" / "wire" / "PROTOCOL.md").read_text(encoding="utf-8")
+    tested = re.findall(r"\d+\.\d+\.\d+", re.search(r"tested on ([^)]*)\)", told)[1])  # type: ignore[index]
+    assert IMAGE.rpartition(":")[2] in {version.rpartition(".")[0] for version in tested}
 
 
 def broker_in(directory: Path, engine: str, lines: list[str]) -> EmbeddedBroker:

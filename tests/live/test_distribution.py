@@ -219,11 +219,11 @@ def test_an_installed_server_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @only_without_rabbitmq
-@pytest.mark.parametrize(("version", "wrapper", "why"), [("3.8.2", False, "too old"), ("4.1.2", True, "no RabbitMQ")])
+@pytest.mark.parametrize(("version", "wrapper", "why"), [("3.9.29", False, "too old"), ("4.1.2", True, "no RabbitMQ")])
 def test_what_cannot_serve_us_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, wrapper: bool, why: str
 ) -> None:
-    """A server without streams, and a wrapper that starts the system's own node, are not taken for ours."""
+    """A server that is older than what was tried, and a wrapper that starts the system's own node, are not taken for ours."""
     home = lay_out(tmp_path, version)
     if wrapper:
         (home / "sbin" / "rabbitmq-env").unlink()

@@ -96,7 +96,7 @@ def test_a_variable_that_nothing_reads_is_named_with_the_one_that_is_meant(monke
     assert unread() == ["ORCHESTRATOR_FRUIT", "ORCHESTRATOR_LEESE_S"]
     fruit, leese = told_unread()
     assert leese == "ORCHESTRATOR_LEESE_S in the environment is no setting and changes nothing. Is ORCHESTRATOR_LEASE_S meant?"
-    assert "settings.py has all that there are" in fruit
+    assert "`orchestrator settings` lists all that there are" in fruit
 
 
 def test_what_agents_take_for_mistyped_is_no_setting_of_coordinators() -> None:

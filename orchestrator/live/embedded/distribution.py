@@ -34,7 +34,7 @@ from .apt import Apt, AptError
 __all__ = ["OLDEST_VERSION", "Distribution", "NotHere", "cache_directory", "fetch", "find"]
 
 NAMED_BY = "ORCHESTRATOR_RABBITMQ"
-OLDEST_VERSION = (3, 9)  # the first with streams, which carry the ledger
+OLDEST_VERSION = (3, 10)  # the oldest that was tried; streams, which carry the ledger, began with 3.9
 
 Progress = Callable[[str], None]
 
@@ -166,7 +166,7 @@ def _named(directory: str) -> Distribution:
         raise NotHere(f"{NAMED_BY} names {home}, which has no erlang/, and no Erlang is installed")
     found = Distribution(home, erlang, _version(home), origin=str(home))
     if found.version < OLDEST_VERSION:
-        raise NotHere(f"{NAMED_BY} names RabbitMQ {found.version_text}, which is too old (3.9 is the first with streams)")
+        raise NotHere(f"{NAMED_BY} names RabbitMQ {found.version_text}, which is too old (3.10 is the oldest that was tried)")
     return found
 
 
@@ -183,7 +183,7 @@ def _find_installed() -> Distribution:
             home = script.resolve().parent.parent
             found = Distribution(home, erlang, _version(home), origin="installed")
             if found.version < OLDEST_VERSION:
-                raise NotHere(f"the installed RabbitMQ {found.version_text} is too old (3.9 is the first with streams)")
+                raise NotHere(f"the installed RabbitMQ {found.version_text} is too old (3.10 is the oldest that was tried)")
             return found
     raise NotHere("no RabbitMQ is installed")
 
@@ -270,7 +270,7 @@ def _download(apt: Apt, root: Path, progress: Progress) -> None:
         raise NotHere("the package lists of this system do not offer rabbitmq-server")
     version = tuple(int(part) for part in re.findall(r"\d+", offered.rpartition(":")[2])[:2])
     if version < OLDEST_VERSION:
-        raise NotHere(f"this system's package of RabbitMQ, {offered}, is too old (3.9 is the first with streams)")
+        raise NotHere(f"this system's package of RabbitMQ, {offered}, is too old (3.10 is the oldest that was tried)")
     has = apt.installed()
     # Erlang is taken whole, though parts may be installed: its runtime looks for its parts in one place. Of the rest,
     # a server needs shared libraries only; service scripts, log rotation and accounts are for the system's own node.

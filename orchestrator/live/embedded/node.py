@@ -350,7 +350,7 @@ async def obtain(directory: Path, identity: Identity, progress: Progress) -> Nod
     raise BrokerNotObtainable(
         f"No RabbitMQ could be found or fetched: {'; '.join(reasons)}.",
         "Without a broker there is nothing that keeps tasks, so nothing was started.",
-        "Install RabbitMQ 3.9 or newer (`apt-get install rabbitmq-server`, `brew install rabbitmq`), start Docker or "
+        "Install RabbitMQ 3.10 or newer (`apt-get install rabbitmq-server`, `brew install rabbitmq`), start Docker or "
         "Podman, or name a broker you have with --broker amqp://…",
     )
 
