@@ -6,6 +6,7 @@ They are read where they lie, and stay there.
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,8 @@ def dead(
     import asyncio
 
     found = asyncio.run(_looked(call.found.url, call.shard, limit, quarantine=quarantine))
+    if call.json and (rest := sum(total - len(letters) for letters, total in found.values())) > 0:
+        print(f"{rest} more; --limit shows them", file=sys.stderr)
     totals = iter([total for _, total in found.values()])
     call.answer_each(
         {name: letters for name, (letters, _) in found.items()},

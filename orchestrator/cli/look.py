@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -88,7 +89,8 @@ def tasks(
         str | None,
         typer.Option(
             metavar="STATE",
-            help="Only these: waiting, blocked, deferred, assigned, running, doubtful, or ended (the last to end first)",
+            help="Only these: waiting, blocked, deferred, assigned, running, doubtful, or ended (the last to end first; of all "
+            "services and workflows)",
         ),
     ] = None,
     service: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this service")] = None,
@@ -101,6 +103,8 @@ def tasks(
     found = call.ask_all("tasks", state=state, service=service, workflow=workflow, limit=limit)
     if service is not None and not any(found.values()) and service not in (known := known_services(call)):
         raise unknown_service(service, known)
+    if call.json and any(len(told or ()) == limit for told in found.values()):
+        print(f"these are the first {limit}; --limit shows more", file=sys.stderr)
     return call.answer_each(found, lambda told: overview.tasks_view(told, limit, narrowed=bool(state or service or workflow)))
 
 

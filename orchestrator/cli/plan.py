@@ -126,6 +126,8 @@ def staff(
         found = staffing.for_wait(arrival_rate, service_rate, target_wait, target_probability)
         data = {
             "servers": found.servers,
+            "target_wait_s": target_wait,
+            "target_probability": target_probability,
             "rho": found.rho,
             "wait_probability": found.wait_probability,
             "queue_wait_s": found.queue_wait_s,
@@ -188,11 +190,12 @@ def mg1(
             "scv": scv(law),
             "rho": arrival_rate * law.mean,
             "response_s": found,
+            "slowdown": found / law.mean,
             "in_system": arrival_rate * found,
         }
         _answer(json, data, [
             ("response", _time(found), f"mean time from arrival to end under {policy}"),
-            ("slowed down", f"{found / law.mean:.4g} times", "response over mean size"),
+            ("slowed down", f"{data['slowdown']:.4g} times", "response over mean size"),
             ("in system", f"{data['in_system']:.6g}", "tasks that wait or are served, mean"),
             ("busy", _percent(arrival_rate * law.mean), "share of its time that the server works (rho)"),
             ("mean size", _time(law.mean), f"of {service}; squared coefficient of variation {data['scv']:.4g}"),

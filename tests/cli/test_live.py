@@ -52,7 +52,9 @@ def test_a_waiting_task_is_cancelled_once(ask: Type) -> None:
     again = ask("cancel", "t1")
     assert (again.code, "was cancelled before" in again.out) == (0, True)
     assert "cancelled" in ask("task", "t1").out
-    assert [one["outcome"] for one in ask("tasks", "--state", "ended", "--json").json] == ["cancelled"]
+    ended = ask("tasks", "--state", "ended", "--json")
+    assert ([one["outcome"] for one in ended.json], ended.err) == (["cancelled"], "")
+    assert "--limit shows more" in ask("tasks", "--state", "ended", "--limit", "1", "--json").err
     nobody = ask("tasks", "--service", "thubms", "--json")
     assert (nobody.code, nobody.out) == (1, "")
     assert "No service 'thubms' is known" in nobody.err
@@ -188,6 +190,11 @@ def test_the_doctor_sees_tasks_that_can_never_run(ask: Type, start: Start) -> No
     while not (letters := ask("dead", "--json").json):
         pass  # refused by then; nobody waits for it, so it is on its way there
     assert (letters[0]["task"], letters[0]["type"], letters[0]["args"]) == ("t3", "thumbs.paint", {"colour": "red"})
+    assert ask("submit", "thumbs.paint", "--id", "t4").code == 0
+    while len(ask("dead", "--json").json) < 2:
+        pass  # as above
+    first = ask("dead", "--limit", "1", "--json")
+    assert ([one["task"] for one in first.json], first.err) == (["t3"], "1 more; --limit shows them\n")
 
 
 def test_the_doctor_names_what_is_missing_before_any_coordinator_ran(amqp_url: str, typed: Type) -> None:

@@ -53,7 +53,8 @@ def test_theory_of_staffing() -> None:
     """The least servers, and what they reach."""
     words = ("staff", "--arrival-rate", "8", "--service-rate", "1", "--target-wait", "0.2", "--target-probability", "0.95")
     found = answer(*words)
-    assert list(found) == ["servers", "rho", "wait_probability", "queue_wait_s", "reached_probability"]
+    asked = ["target_wait_s", "target_probability"]
+    assert list(found) == ["servers", *asked, "rho", "wait_probability", "queue_wait_s", "reached_probability"]
     assert found["servers"] == 13
     assert 0.95 <= found["reached_probability"] < 1
     one_less = answer("mmc", "--arrival-rate", "8", "--service-rate", "1", "--servers", "12")
@@ -97,6 +98,15 @@ def test_one_server_s_load_and_speed_may_be_said_either_way() -> None:
     assert by_rates["response_s"] == pytest.approx(by_share["response_s"], rel=1e-12)
     assert (by_rates["rho"], by_rates["mean_s"]) == (pytest.approx(0.7), 0.5)
     assert answer(*words, "--load", "0.7")["response_s"] == pytest.approx(2 * by_share["response_s"], rel=1e-9)
+
+
+def test_a_program_is_told_what_people_are() -> None:
+    """What was asked of the staff, and how much slower than alone a task is."""
+    staff = answer("staff", "--target-wait", "0.25", "--service-rate", "10", "--arrival-rate", "80", "--target-probability", "0.9")
+    assert (staff["target_wait_s"], staff["target_probability"]) == (0.25, 0.9)
+    assert staff["reached_probability"] >= 0.9
+    one = answer("mg1", "--load", "0.5", "--mean", "2")
+    assert one["slowdown"] == pytest.approx(one["response_s"] / 2)
 
 
 def test_people_get_a_table_that_says_what_each_number_means() -> None:
