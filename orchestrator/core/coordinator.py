@@ -45,6 +45,7 @@ from orchestrator.core.tasks import answering, intake, reports
 from orchestrator.core.tasks.settling import give_up_waiting, miss_deadline, settle_down
 from orchestrator.core.timers import Timer
 from orchestrator.policies import BUILT_IN, Catalogue
+from orchestrator.policies.guard import Guard
 from orchestrator.vocabulary import NS_PER_S, Nanos
 from orchestrator.wire.messages import Announce, Beat, Control, Echo, Held, Leave, Notes, Reports, Submit
 
@@ -169,7 +170,7 @@ class Coordinator:
             for timer in desk.timers.due(now):
                 wake(desk, now, timer)
         intake.admit(desk, now)
-        desk.backlog.note_moves()
+        desk.backlog.note_moves(desk.stir)
         desk.renewing = desk.backlog.refresh(RENEWED_MAX, desk.stir)
         if desk.limits_read:
             limiting.heed(desk, now)
@@ -220,10 +221,12 @@ class Coordinator:
         if (desk.reclaim or desk.past.unsure) and desk.flight is None:
             leadership.claim(desk, now)
             return
+        self._set_down()
         if rules.r10_fresh(now, desk.proven_ns, desk.config.fresh_ns) and not desk.past.unsure:
             ranking.reckon(desk)
             self._place(now)
-        self._set_down()
+            while self._set_down():
+                self._place(now)
         leadership.mark_again(desk, now)
         beginnings.look(desk, now)
         self._echo(now)
@@ -252,16 +255,18 @@ class Coordinator:
             service = next(iter(desk.stirred))
             placing.place(desk, now, service, desk.stirred.pop(service))
 
-    def _set_down(self) -> None:
-        """Say which policies of others have failed, and order anew where one of them had ordered."""
+    def _set_down(self) -> bool:
+        """Say which policies of others have failed, and order anew where one of them had ordered. Gives whether any has."""
         desk = self.desk
         news = desk.policies.set_down()
         for kind, name, why in news:
             desk.counts["policy_failed"] += 1
             desk.note("policy_failed", kind=kind, policy=name, why=why)
-        if news:
-            for service in desk.backlog.queues:
-                desk.backlog.order_anew(desk.policies.of(service).ordering)
+        if any(kind == "ordering" for kind, _, _ in news):
+            orderings = [desk.policies.of(service).ordering for service in desk.backlog.queues]
+            for service in desk.backlog.order_anew(one for one in orderings if isinstance(one, Guard) and one.fault):
+                desk.stir(service)
+        return bool(news)
 
     def _append(self, now: Nanos) -> None:
         """Group commit: one append is under way at a time, what is proposed meanwhile forms the next."""

@@ -174,7 +174,7 @@ class DynamicPriority(Ordering):
 
     def rank(self, key: float, account: Account) -> float:
         ageing_ns = _ageing_ns(self.ageing_ns, account.typical_ns)
-        return key + round(ageing_ns * self.share * account.held / self.weight(account.tenant))
+        return key + round(ageing_ns * self.share * min(1.0, account.held) / self.weight(account.tenant))
 
     def horizon_ns(self, task: Waiting, extremes: Extremes) -> Nanos | None:
         ageing_ns = _ageing_ns(self.ageing_ns, task.typical_ns)

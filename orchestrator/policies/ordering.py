@@ -67,7 +67,7 @@ class Account(Protocol):
 
     @property
     def held(self) -> float:
-        """Dominant share of the service that it has now, 0…1."""
+        """Dominant shares of the service that its attempts have now, added up: of different resources that may be more than 1."""
         ...
 
     @property

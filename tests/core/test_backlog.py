@@ -14,6 +14,8 @@ from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates.estimates import Estimates
 from orchestrator.core.registry.registry import Instance
+from orchestrator.core.resources.limits import Limits, spec_of
+from orchestrator.core.resources.meters import Meter
 from orchestrator.core.scheduler.accounts import Bill
 from orchestrator.core.scheduler.backlog import Backlog
 from orchestrator.policies import ORDERINGS
@@ -198,3 +200,35 @@ def test_one_fence_of_several_that_is_over_moves_nobody() -> None:
     assert (record.ticket, list(queue.aside.values()), queue.size) == (ticket, [record.place and record.place.group], 1)
     leadership.answered(desk, Instance("b", "b", "s"))
     assert (list(queue.classes.values()), len(queue.aside)) == ([record.place and record.place.group], 0)
+
+
+def test_a_lane_that_a_limit_lets_go_on_wakes_its_class() -> None:
+    """All of a class was held back by a limit while the place that it was blocked for was kept for another, and came free: nobody
+    could be told. When the limit lets the lane go on, the class tries again."""
+    backlog = Backlog(lambda service: ORDERINGS["fifo"], Estimates())
+    backlog.limit_by(Limits({"few": spec_of("few", {"on": "s.fast", "at_once": 1})}))
+    queue = backlog.queue("s")
+    record = Record(Task("t", "s.fast"), 0, 0, 0, 0)
+    backlog.add(record)
+    group = queue.best()
+    assert group is not None
+    queue.block(group)
+    lane = record.place
+    assert lane is not None
+    meter = Meter(next(iter(backlog.limits)), "", 1, 0, lambda one: None)
+    queue.hold(lane, meter, meter.hold(lane, 0))
+    assert queue.best() is None
+    queue.release(lane)
+    assert queue.best() is group
+
+
+def test_whose_place_in_the_order_moves_is_told() -> None:
+    """Something else is expected of a kind that waits: its service is to be looked at, for its first may go before others now."""
+    estimates = Estimates()
+    backlog = Backlog(lambda service: ORDERINGS["sjf"], estimates)
+    backlog.add(Record(Task("t", "s.fast"), 0, 0, 0, 0))
+    for n in range(8):
+        estimates.learn(Task(f"a{n}", "s.fast"), 1_000_000)
+    told: list[str] = []
+    backlog.note_moves(told.append)
+    assert "s" in told

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.config import Config
+from orchestrator.core.scheduler.accounts import ACCOUNTS_MAX, Accounts
+from orchestrator.policies import ORDERINGS
+from orchestrator.vocabulary import NS_PER_S
 from orchestrator.wire.messages import Task
 from tests.core.floor import Floor
 
@@ -137,3 +141,44 @@ def test_books_are_balanced_in_the_end(ordering: str) -> None:
     assert len(floor.started) == 100
     accounts = floor.machine.desk.backlog.queues["s"].accounts
     assert all(account.held == 0 and not account.lanes for account in accounts._table.values())
+
+
+def test_a_bill_is_settled_by_the_weight_it_was_made_by() -> None:
+    """A tenant of weight 100 said 1000 s and took one; that weights are changed meanwhile gives it back no more than it paid."""
+    floor = Floor(lambda task, where: 1.0, ordering="fair:weights=gold=100", config=Config(estimates="trust"))
+    floor.instance("i", slots=1.0)
+    floor.submit(Task("t", "s.h", tenant="gold", estimate_ns=1000 * NS_PER_S))
+    floor.ask("policy", ordering="fair")
+    floor.run()
+    account = floor.machine.desk.backlog.queues["s"].accounts.of("gold")
+    assert account.spent_ns == pytest.approx(NS_PER_S / 100, abs=1e6)
+
+
+def test_accounts_that_all_wait_are_not_looked_through_at_every_arrival() -> None:
+    """They are looked through once there are twice as many as were left the last time."""
+    accounts = Accounts(ORDERINGS["fair"])
+    tables = set()
+    for number in range(3 * ACCOUNTS_MAX):
+        accounts.of(f"t{number}").held = 1.0
+        tables.add(id(accounts._table))
+    assert len(tables) <= 3
+    for account in accounts._table.values():
+        account.held = 0.0
+    for number in range(4 * ACCOUNTS_MAX):
+        accounts.of(f"u{number}")
+    assert len(accounts._table) <= 4 * ACCOUNTS_MAX
+
+
+def test_who_holds_much_of_several_resources_is_put_back_no_further_than_is_said() -> None:
+    """All of the cpu, all of the memory and all of the gpus are one service, not three: the bound on overtaking counts one."""
+    floor = Floor(lambda task, where: 100.0, ordering="dps", config=Config(estimates="trust"))
+    floor.instance("i", slots=100.0, cpu=4.0, mem=4.0, gpu=4.0)
+    named = [(name, n) for name in ("cpu", "mem", "gpu") for n in range(4)]
+    floor.submit(*(Task(f"{name}{n}", "s.h", tenant="x", need={name: 1, "slots": 0.01}) for name, n in named))
+    queue = floor.machine.desk.backlog.queues["s"]
+    account = queue.accounts.of("x")
+    assert account.held == pytest.approx(3.0)
+    ordering = queue.ordering
+    alone = Accounts(ordering).of("x")
+    alone.held = 1.0
+    assert ordering.rank(0.0, account) == ordering.rank(0.0, alone)

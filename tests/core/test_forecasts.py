@@ -19,9 +19,24 @@ from orchestrator.core import events as e
 from orchestrator.core.answers import reasons
 from orchestrator.core.answers.ahead import LOOK_MAX, ahead
 from orchestrator.core.answers.forecasts import start
+from orchestrator.core.config import Config
 from orchestrator.core.coordinator import Coordinator
 from orchestrator.vocabulary import NS_PER_S, Attempt, ns
-from orchestrator.wire.messages import Announce, Control, Handler, Held, Need, Note, Notes, Report, Reports, Submit, Task
+from orchestrator.wire.messages import (
+    Announce,
+    Control,
+    Dependency,
+    Handler,
+    Held,
+    Need,
+    Note,
+    Notes,
+    Report,
+    Reports,
+    Submit,
+    Task,
+)
+from tests.core.fleet import Fleet
 from tests.stopwatch import cost
 
 
@@ -193,6 +208,38 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
     assert expected is not None
     assert expected[0] == pytest.approx(60, rel=0.5)
     assert expected[1] > 20, "a hint that was never put to the test may be far off"
+
+
+def test_one_that_may_not_start_is_not_told_that_it_does() -> None:
+    """A place is free, but a limit holds it back; or the place is of one that lacks what it needs."""
+    fleet = Fleet(lambda name: NS_PER_S, {}, Config(estimates="trust"))
+    needs = [Dependency("gone", at="dispatch")]
+    fleet.step(e.Arrived(Announce("b", "b", "s", [Handler("work")], {"slots": 1}, depends_on=needs)))
+    fleet.step(e.Arrived(Held("b", 1, fleet.machine.desk.epoch, 1)))
+    fleet.submit(Task("lacking", "s.work", estimate_ns=NS_PER_S))
+    found = reasons.why(fleet.machine.desk, fleet.now_ns, "lacking")
+    assert found is not None
+    assert (found["cause"], found["expected_start"]) == ("refused", None)
+    fleet.step(e.Arrived(Control("q", "limit", {"name": "few", "set": {"on": "s.work", "at_once": 1}}), "control"))
+    fleet.instance("a", [Handler("work")], {"slots": 2})
+    fleet.submit(Task("held", "s.work", estimate_ns=NS_PER_S))
+    found = reasons.why(fleet.machine.desk, fleet.now_ns, "held")
+    assert found is not None
+    assert (found["cause"], found["expected_start"]) == ("limit", None)
+
+
+def test_what_a_checkpoint_saved_is_not_still_to_come() -> None:
+    """It ran for 90 of its 100 s, made room for a second, and has run for 4 s since."""
+    truth = {"long": 100 * NS_PER_S, "short": NS_PER_S}
+    fleet = Fleet(truth.__getitem__, {"ordering": "srtf"}, Config(estimates="trust"))
+    fleet.instance("a", [Handler("work"), Handler("long", preemptible=True)], {"slots": 1})
+    fleet.submit(Task("long", "s.long", estimate_ns=truth["long"]))
+    short = Task("short", "s.work", estimate_ns=truth["short"])
+    fleet.at(fleet.now_ns + 90 * NS_PER_S, lambda: fleet.submit(short) or [])  # type: ignore[func-returns-value]
+    fleet.run(until_ns=fleet.now_ns + 95 * NS_PER_S)
+    found = reasons.why(fleet.machine.desk, fleet.now_ns, "long")
+    assert found is not None
+    assert (found["state"], found["expected_end"]["in_s"]) == ("running", 6.0)
 
 
 def crowd(waiting: int, classes: int, tenants: int = 1) -> Town:

@@ -18,7 +18,7 @@ from orchestrator.core.coordinator import Coordinator
 from orchestrator.core.resources.limits import Limits, Shares, spec_of
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Attempt, Nanos
 from orchestrator.wire.facts import Asked, Entry
-from orchestrator.wire.messages import Announce, Control, Handler, Held, Report, Reports, Submit, Task
+from orchestrator.wire.messages import Announce, Control, Handler, Held, Range, Report, Reports, Submit, Task
 from tests.core.script import Script
 from tests.core.tail import Tail
 
@@ -293,6 +293,16 @@ def test_what_comes_back_costs_one_look_however_many_wait() -> None:
 
 
 # --- what is said of it -------------------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_nothing_is_not_held_back_by_a_limit_that_is_exceeded() -> None:
+    """A capacity shrinks under what is out; a task that takes none of it starts."""
+    fleet = Fleet(instances=1)
+    fleet.limit("cores", of="cpu", on="pay.*", capacity=8)
+    fleet.submit(task("all", need={"cpu": 8}))
+    fleet.limit("cores", of="cpu", on="pay.*", capacity=4)
+    fleet.submit(task("none", need={"cpu": 0}), Task("range", "pay.charge", need={"cpu": Range(0, 1)}))
+    assert {one.id for one in fleet.running()} == {"all", "none", "range"}
 
 
 def test_settings_speak_where_nobody_else_has() -> None:

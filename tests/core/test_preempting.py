@@ -6,10 +6,11 @@ from random import Random
 
 import pytest
 
+from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.policies.preemption import Preemption, Squeeze
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
-from orchestrator.wire.messages import Handler, Task
+from orchestrator.wire.messages import Control, Handler, Task
 from tests.core.fleet import START_NS, Fleet
 
 HANDLERS = [Handler("long", preemptible=True), Handler("short")]
@@ -122,6 +123,37 @@ def test_who_does_not_heed_it_is_left_alone() -> None:
     assert began_s(fleet, "short") == [30.0]
     assert began_s(fleet, "long") == [0.0]
     assert (desk.counts["unyielding"], desk.counts["preempted"]) == (1, 0)
+
+
+def limited(fleet: Fleet, at_once: int) -> None:
+    fleet.step(e.Arrived(Control("q", "limit", {"name": "few", "set": {"on": "s.short", "at_once": at_once}}), "control"))
+
+
+def test_nobody_yields_to_one_that_a_limit_holds_back() -> None:
+    """It could not start; the next one behind it could, and that is asked for."""
+    fleet = fleet_of({"long": 100.0, "held": 1.0, "next": 5.0})
+    limited(fleet, 0)
+    fleet.submit(task(fleet, "long"))
+    later(fleet, 10, task(fleet, "held", "short"))
+    later(fleet, 20, task(fleet, "next"))
+    fleet.at(START_NS + 60 * NS_PER_S, lambda: limited(fleet, 1) or [])  # type: ignore[func-returns-value]
+    fleet.run(until_ns=START_NS + 15 * NS_PER_S)
+    assert fleet.machine.desk.counts["preempted"] == 0
+    fleet.run()
+    assert began_s(fleet, "next") == [20.0]
+    assert began_s(fleet, "held") == [60.0]
+    assert fleet.machine.desk.counts["preempted"] == 2
+
+
+def test_one_that_nobody_would_take_does_not_hide_the_next() -> None:
+    """The first in order came before any instance did, and is too large for those that came."""
+    fleet = Fleet({"long": 100 * NS_PER_S, "next": 5 * NS_PER_S}.__getitem__, {"ordering": "srtf"}, Config(estimates="trust"))
+    fleet.submit(Task("large", "s.short", need={"slots": 2}, estimate_ns=NS_PER_S))
+    fleet.instance("i0", HANDLERS, {"slots": 1})
+    fleet.submit(task(fleet, "long"))
+    later(fleet, 10, task(fleet, "next", "short"))
+    fleet.run(until_ns=START_NS + 50 * NS_PER_S)
+    assert began_s(fleet, "next") == [10.0]
 
 
 def srpt(arrivals: list[tuple[Nanos, Nanos]], places: int) -> list[Nanos]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 
+from orchestrator.core import events as e
 from orchestrator.core.answers import reasons
 from orchestrator.core.config import Config
 from orchestrator.core.scheduler.reserving import Reservation
 from orchestrator.policies import ORDERINGS
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
-from orchestrator.wire.messages import Handler, Task
+from orchestrator.wire.messages import Announce, Dependency, Handler, Held, Task
 from tests.core.fleet import START_NS, Fleet
 
 HANDLERS = [Handler("work"), Handler("other")]
@@ -85,14 +87,18 @@ def test_its_bound_holds(ordering: str) -> None:
     assert checked > 20, "there were hardly any reservations: the stories are too easy"
 
 
-def endless(reservations: int, guess_s: float | None) -> float | None:
+def endless(reservations: int, guess_s: float | None, *first: Task, prepare: Callable[[Fleet], None] | None = None) -> float | None:
     """Two slots, a stream of small tasks that never ends, of which at least one runs at any time, and a task that wants both slots.
 
-    Gives when that one starts, in seconds after it came; None: never.
+    ``first`` come before all. Gives when that one starts, in seconds after it came; None: never.
     """
-    truth = {"big": NS_PER_S}
+    truth = {"big": NS_PER_S} | {one.id: NS_PER_S for one in first}
     fleet = Fleet(truth.__getitem__, {"ordering": "fifo"}, Config(estimates="trust", reservations=reservations))
+    if first:
+        fleet.submit(*first)
     fleet.instance("a", HANDLERS, {"slots": 2})
+    if prepare is not None:
+        prepare(fleet)
     for number in range(400):
         name = f"s{number}"
         truth[name] = 2 * NS_PER_S
@@ -111,6 +117,60 @@ def test_small_ones_do_not_pass_a_large_one_for_ever() -> None:
         assert waited is not None
         assert waited <= 4.0
     assert endless(0, 2.0) is None
+
+
+def lacks(fleet: Fleet) -> None:
+    """The only one with a gpu needs a service that is not there."""
+    needs = [Dependency("gone", at="dispatch")]
+    fleet.step(e.Arrived(Announce("g", "g", "s", HANDLERS, {"slots": 2, "gpu": 1}, depends_on=needs)))
+    fleet.step(e.Arrived(Held("g", 1, fleet.machine.desk.epoch, 1)))
+
+
+@pytest.mark.parametrize(
+    ("first", "prepare"),
+    [
+        ([Task("a", "s.work", need={"gpu": 1})], None),
+        ([Task(f"a{n}", "s.work", need={"slots": 3 + n}) for n in range(20)], None),
+        ([Task("a", "s.nowhere")], None),
+        ([Task("a", "s.work", need={"gpu": 1})], lacks),
+    ],
+)
+def test_who_can_run_nowhere_keeps_nothing_from_those_behind(first: list[Task], prepare: Callable[[Fleet], None] | None) -> None:
+    """Before the large one tasks wait that nobody would take, whatever ends: it gets its place all the same."""
+    waited = endless(1, 2.0, *first, prepare=prepare)
+    assert waited is not None
+    assert waited <= 4.0
+
+
+def test_who_could_run_nowhere_is_first_again_when_somebody_comes() -> None:
+    """An instance grows, or one comes that is large enough, or what it needs is there at last: the place is kept for the first."""
+
+    def grows(fleet: Fleet) -> None:
+        fleet.step(e.Arrived(Announce("a", "a", "s", HANDLERS, {"slots": 3})))
+
+    def comes(fleet: Fleet) -> None:
+        fleet.submit(Task("fill", "s.other", priority=9))
+        fleet.instance("b", HANDLERS, {"slots": 3})
+
+    def is_there(fleet: Fleet) -> None:
+        fleet.step(e.Arrived(Announce("n", "n", "gone", HANDLERS, {"slots": 1})))
+        fleet.step(e.Arrived(Held("n", 1, fleet.machine.desk.epoch, 1)))
+
+    for change in (grows, comes, is_there):
+        fleet = Fleet(lambda name: 1000 * NS_PER_S, {"ordering": "priority"}, Config(estimates="trust"))
+        fleet.submit(Task("huge", "s.work", need={"slots": 3}), Task("pair", "s.work", need={"slots": 2}))
+        fleet.instance("a", HANDLERS, {"slots": 2})
+        if change is is_there:
+            needs = [Dependency("gone", at="dispatch")]
+            fleet.step(e.Arrived(Announce("b", "b", "s", HANDLERS, {"slots": 3}, depends_on=needs)))
+            fleet.step(e.Arrived(Held("b", 1, fleet.machine.desk.epoch, 1)))
+        assert "pair" in fleet.started
+        fleet.submit(Task("next", "s.work", need={"slots": 2}), Task("small", "s.work", need={"slots": 0.5}))
+        queue = fleet.machine.desk.backlog.queues["s"]
+        assert not fleet.started.get("huge")
+        change(fleet)
+        fleet.submit(Task("late", "s.work", need={"slots": 0.25}))
+        assert "huge" in fleet.started or list(queue.reservations) == ["huge"]
 
 
 def test_two_gangs_that_each_want_everything_both_finish() -> None:

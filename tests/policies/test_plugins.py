@@ -87,6 +87,17 @@ def test_one_that_raises_is_set_down(found: Catalogue) -> None:
     assert len([one for one in floor.noted if one.what == "policy_failed"]) == 1
 
 
+def test_who_goes_first_by_the_default_starts_at_once(found: Catalogue) -> None:
+    """By the ordering that fails a large task went before a small one, and had a place kept from it; by the default it does not."""
+    floor = Floor(lambda task, where: 100.0, found, ordering="moody")
+    floor.instance("i", slots=2.0)
+    floor.submit(Task("runs", "s.h", priority=9))
+    floor.submit(Task("large", "s.h", priority=-1, need={"slots": 2}), Task("small", "s.h", priority=5))
+    assert [name for name, _, _ in floor.started] == ["runs"]
+    floor.submit(Task("zero", "s.h", priority=0))
+    assert [name for name, _, _ in floor.started] == ["runs", "small"]
+
+
 def test_one_that_grants_what_is_not_there_is_set_down(found: Catalogue) -> None:
     """The task gets what the default grants, and nothing is taken twice."""
     floor = Floor(lambda task, where: 1.0, found, allocation="generous")

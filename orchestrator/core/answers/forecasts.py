@@ -28,8 +28,9 @@ from orchestrator.core.answers.ahead import Ahead
 from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates.estimates import Estimate
+from orchestrator.core.estimates.remaining import ran
 from orchestrator.core.registry.registry import Instance
-from orchestrator.core.scheduler.placing import offers
+from orchestrator.core.scheduler.placing import closed
 from orchestrator.resources import Demand, fits
 from orchestrator.vocabulary import Nanos, Vector, seconds
 
@@ -223,12 +224,11 @@ def _future(
 
 
 def _could(desk: Desk, record: Record, demand: Demand) -> list[Instance]:
-    """Instances that could take such a task, now or later."""
+    """Instances that take such tasks now, whether or not they have room: for what else they wait nobody can foretell."""
     pool = desk.registry.pools.get(record.service)
     if pool is None:
         return []
-    ready = (one for one in pool.members.values() if one.state == "ready" and not one.circle)
-    return [one for one in ready if offers(one, record.task.type) and fits(demand, one.capacity)]
+    return [one for one in pool.members.values() if closed(desk, one, record.task.type) is None and fits(demand, one.capacity)]
 
 
 def _room(demand: Demand, free: Vector, most: int) -> int:
@@ -274,14 +274,10 @@ def _share(demand: Demand, usual: Mapping[str, float]) -> float:
     return max((low / usual[name] for name, low, _ in demand.parts if usual.get(name)), default=1.0)
 
 
-def _ran_ns(record: Record, now: Nanos) -> Nanos:
-    return max(0, now - record.started_ns) if record.started_ns else 0
-
-
 def _rest(desk: Desk, record: Record, now: Nanos) -> Estimate:
     """How long what is on an instance will still take."""
-    return desk.estimates.remaining(record, _ran_ns(record, now))
+    return desk.estimates.remaining(record, ran(record, now))
 
 
 def _left(desk: Desk, record: Record, now: Nanos) -> Span:
-    return rest_of(desk.estimates.expect(record), _rest(desk, record, now), _ran_ns(record, now))
+    return rest_of(desk.estimates.expect(record), _rest(desk, record, now), ran(record, now))

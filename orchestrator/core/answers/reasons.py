@@ -104,7 +104,8 @@ def task(desk: Desk, now: Nanos, name: TaskId) -> dict[str, Any] | None:
 
 def expected(desk: Desk, now: Nanos, record: Record, demand: Demand, before: Ahead | None) -> dict[str, Any]:
     """When it is expected to start, or to end if it runs; None where nothing can be said."""
-    stands = before is not None and record.place is not None and not record.place.aside
+    lane = record.place
+    stands = lane is not None and not lane.aside and not desk.sharing.reasons(lane.shares, now)  # who knows when a limit has room
     start = forecasts.start(desk, now, record, demand, before) if stands and before is not None else None
     end = forecasts.end(desk, now, record) if record.state == "running" and not _overdue(desk, now, record) else None
     return {

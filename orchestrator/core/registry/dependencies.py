@@ -49,6 +49,7 @@ def heed(desk: Desk, service: Service) -> None:
     """An instance of this service became ready: those that depend on it may have what they need, to start or at dispatch."""
     for instance in desk.registry.dependents.get(service, {}).values():
         heed_start(desk, instance)
+        instance.offers = None  # what it offers counts from now on, as if it had just come
         desk.retouch(instance)
 
 

@@ -7,9 +7,10 @@ hashing.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import takewhile
 from math import exp
 from random import Random
 from typing import TYPE_CHECKING
@@ -42,8 +43,10 @@ class Load:
 class Pool:
     """The instances of one service that have room, in an order that does not depend on hashing."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, editions: int = 0) -> None:
         self.service = service
+        self.editions = editions
+        """How often one of them has begun to offer something."""
         self.members: dict[Incarnation, Instance] = {}
         self.unanswered: dict[Incarnation, None] = {}
         """Joined before our claim, not answered, not known to be gone (R2, R3)."""
@@ -55,6 +58,8 @@ class Pool:
         self.load = Load()
         self.toil = Load()
         """The same, over some dozens of typical run times; kept where the placement is patient."""
+        self._offering: dict[Instance, int] = {}
+        """Those that are ready, with the edition in which each began to offer what it does: the newest last."""
         self._places = self._taken = 0
         self._total: Vector = {}
         self._changed: dict[Instance, None] = {}
@@ -88,6 +93,8 @@ class Pool:
         self._uncounted.pop(instance, None)
         self._index(instance, room=False)
         self._count(instance, 0, 0, {})
+        self._offering.pop(instance, None)
+        instance.offers = None
 
     def touch(self, instance: Instance) -> None:
         """Something about this instance changed."""
@@ -98,8 +105,32 @@ class Pool:
         changed, self._changed = self._changed, {}
         for instance in changed:
             if self.members.get(instance.incarnation) is instance:  # it may have been touched once more after it had left
+                self._take_offer(instance)
                 self._index(instance, instance.has_room)
                 self._uncounted[instance] = None
+
+    def _take_offer(self, instance: Instance) -> None:
+        """It may offer something else than before, or nothing any more."""
+        offers = instance.announced if instance.state == "ready" and not instance.circle else None
+        if offers is not instance.offers:
+            instance.offers = offers
+            self._offering.pop(instance, None)
+            if offers is not None:
+                self.editions += 1
+                self._offering[instance] = self.editions
+
+    @property
+    def edition(self) -> int:
+        """What is offered in the next one may be more than in this."""
+        if self._changed:
+            self._put_right()
+        return self.editions
+
+    def offering(self, since: int) -> Iterator[Instance]:
+        """Those that are ready and offer something else than in this edition, the newest first."""
+        if self._changed:
+            self._put_right()
+        return (one for one, edition in takewhile(lambda item: item[1] > since, reversed(self._offering.items())))
 
     def _index(self, instance: Instance, room: bool) -> None:
         self._tickets += 1  # unique in the pool: an incarnation that is forgotten and comes again must not tie with itself

@@ -139,6 +139,8 @@ class Instance:
     orders: Orderbook = field(default_factory=Orderbook)
     totalled: Vector = field(default_factory=dict)
     """What it has, as its pool has counted it."""
+    offers: Announce | None = None
+    """What it offered when its pool looked last; none: nothing, for it is not ready."""
     counted: tuple[Milli, Milli] = (0, 0)
     """Its slots, and those granted, as its pool has counted them."""
     place: int = -1
@@ -290,6 +292,7 @@ class Registry:
     def __init__(self) -> None:
         self.instances: dict[Incarnation, Instance] = {}
         self.pools: dict[Service, Pool] = {}
+        self._editions = 0
         self.dependents: dict[Service, dict[Incarnation, Instance]] = {}
         """Who says that it needs the service."""
 
@@ -311,7 +314,7 @@ class Registry:
         """The pool of a service, made at first sight."""
         found = self.pools.get(service)
         if found is None:
-            found = self.pools[service] = Pool(service)
+            found = self.pools[service] = Pool(service, self._editions)
         return found
 
     def add(self, instance: Instance) -> Instance:
@@ -325,6 +328,7 @@ class Registry:
         pool = self.pool(instance.service)
         pool.leave(instance)
         if not instance.proven and pool.deserted:
+            self._editions = max(self._editions, pool.editions)
             del self.pools[instance.service]  # a service that only strangers spoke of
 
     def touch(self, instance: Instance) -> None:

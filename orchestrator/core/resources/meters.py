@@ -97,7 +97,7 @@ class Meter:
         bound = self.bound
         if bound.at_once is not None and self.tasks >= bound.at_once:
             return f"{self.tasks} of {bound.at_once} at once are out"
-        if bound.capacity is not None and self.amount + amount > bound.capacity:
+        if bound.capacity is not None and amount and self.amount + amount > bound.capacity:
             of = "" if self.limit.own else f" {self.limit.of}"
             return f"{plain(self.amount)} of {plain(bound.capacity)}{of} are out, the task asks {plain(amount)}"
         if bound.rate is not None:

@@ -56,6 +56,8 @@ class Bill(NamedTuple):
     share: float
     expected_ns: Nanos
     since_ns: Nanos
+    weight: float
+    """What its tenant weighed then: it is settled by that, whatever holds by then."""
 
 
 class Accounts:
@@ -67,13 +69,16 @@ class Accounts:
         """Where the tenant stood that was served last."""
         self.typical_ns: Nanos = NS_PER_S
         self._table: dict[str, Account] = {}
+        self._full = ACCOUNTS_MAX
+        """With so many it is looked for those that may be forgotten: twice what was left the last time."""
 
     def of(self, tenant: str) -> Account:
         """The account of a tenant of which something waits from now on."""
         found = self._table.get(tenant)
         if found is None:
-            if len(self._table) >= ACCOUNTS_MAX:
+            if len(self._table) >= self._full:
                 self._table = {name: one for name, one in self._table.items() if one.lanes or one.held > 0}
+                self._full = max(ACCOUNTS_MAX, 2 * len(self._table))
             found = self._table[tenant] = Account(tenant, self)
         elif not found.lanes:
             found.spent_ns = max(found.spent_ns, self.clock_ns)
@@ -83,15 +88,16 @@ class Accounts:
         """An attempt of this tenant begins, on such a share of the service."""
         account = self._table.get(tenant) or self.of(tenant)
         self.clock_ns = max(self.clock_ns, account.spent_ns)
-        account.spent_ns += share * expected_ns / self.ordering.weight(tenant)
+        weight = self.ordering.weight(tenant)
+        account.spent_ns += share * expected_ns / weight
         account.held += share
         account.moved()
-        return Bill(account, share, expected_ns, now)
+        return Bill(account, share, expected_ns, now, weight)
 
     def settle(self, bill: Bill, now: Nanos) -> None:
         """That attempt is over: what it took in truth counts."""
         account = bill.account
-        account.spent_ns += bill.share * (now - bill.since_ns - bill.expected_ns) / self.ordering.weight(account.tenant)
+        account.spent_ns += bill.share * (now - bill.since_ns - bill.expected_ns) / bill.weight
         account.held -= bill.share
         if account.held < 1e-9:  # shares are no exact numbers
             account.held = 0.0

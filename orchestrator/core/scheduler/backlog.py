@@ -6,7 +6,7 @@ what its type asks by default - those who wait take their new places.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 from orchestrator.core import rules
 from orchestrator.core.custody.records import Record
@@ -70,17 +70,20 @@ class Backlog:
         if record.place is not None:
             record.place.queue.remove(record)
 
-    def order_anew(self, but_for: Ordering | None = None) -> None:
-        """Orderings may have been switched: those who wait where another holds now take their new places.
+    def order_anew(self, changed: Iterable[Ordering] = ()) -> list[Service]:
+        """Orderings may have been switched: those who wait where another holds now take their new places. Gives whose these are.
 
-        ``but_for``: one that decides otherwise than before.
+        ``changed``: those that decide otherwise than before.
         """
+        others, moved = {id(one) for one in changed}, []
         for service, queue in self.queues.items():
             ordering = self.ordering_of(service)
-            if ordering != queue.ordering or ordering is but_for:
+            if ordering != queue.ordering or id(ordering) in others:
+                moved.append(service)
                 queue.ordering = queue.accounts.ordering = ordering
                 queue.by_tenant = ordering.by_tenant
                 queue.reorder()
+        return moved
 
     def limit_by(self, limits: Limits) -> None:
         """Other limits from now on, for those who wait as well. Only if they tell tasks apart otherwise is anybody moved."""
@@ -91,9 +94,10 @@ class Backlog:
             for queue in self.queues.values():
                 queue.reorder()
 
-    def note_moves(self) -> None:
+    def note_moves(self, stir: Callable[[Service], None]) -> None:
         """Something else is expected of some than those who wait were ordered by. A lane of which all that is expected moves stands
-        elsewhere at once; tasks of which each is expected something of its own are placed anew, a few each step.
+        elsewhere at once; tasks of which each is expected something of its own are placed anew, a few each step. ``stir`` hears
+        whose these are: who goes before others now may start where they may not.
         """
         estimates = self.estimates
         for kind, type_ in estimates.moved.items():
@@ -102,6 +106,7 @@ class Backlog:
                 alike = [kind] if kind != (type_,) else [one for one in queue.kinds if one == kind or self._like_type(one, type_)]
                 for lane in [lane for one in alike for lane in queue.kinds.get(one, ())]:
                     lane.rank_anew()
+                stir(queue.service)
                 if lanes := queue.kinds.get(own_words(type_)):
                     self._stale |= dict.fromkeys(lanes)
         for service in estimates.rescaled:

@@ -22,7 +22,7 @@ from orchestrator.core.resources.limits import Shares
 from orchestrator.core.scheduler.accounts import Account
 from orchestrator.core.scheduler.heads import Entry, Heads, Item
 from orchestrator.resources import Demand
-from orchestrator.vocabulary import Nanos, TaskType, Vector, handler_of, plain_vector
+from orchestrator.vocabulary import Incarnation, Nanos, TaskType, Vector, handler_of, plain_vector
 
 if TYPE_CHECKING:
     from orchestrator.core.scheduler.queues import Queue
@@ -196,8 +196,8 @@ class DemandClass:
     """Waiting tasks that any instance would judge alike."""
 
     __slots__ = (
-        "_only", "_order", "aside", "blocked", "demand", "elastic", "granted", "handler", "kept_out", "lanes", "queue", "queued",
-        "size", "told", "type",
+        "_only", "_order", "aside", "barred", "blocked", "demand", "elastic", "granted", "handler", "kept_out", "lanes", "queue",
+        "queued", "size", "taker", "told", "type",
     )  # fmt: skip
 
     def __init__(self, queue: Queue, type_: TaskType, demand: Demand) -> None:
@@ -216,6 +216,10 @@ class DemandClass:
         self.blocked = False
         self.kept_out: Entry | None = None
         """The head that is kept out, if it is blocked for that."""
+        self.taker: Incarnation = ""
+        """Who would take its tasks if nothing were granted there, as was found last."""
+        self.barred = -1
+        """The edition of the pool in which nobody would; -1: somebody would, or nobody has asked."""
         self.aside = False
         self.queued: Item | None = None
         """The head under which it stands in its service's order of classes."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from heapq import heappop, heappush
 from typing import NamedTuple, TypeAlias
 
 from orchestrator.core.custody.records import Record
@@ -22,8 +23,9 @@ from orchestrator.core.estimates.remaining import rest
 from orchestrator.core.registry.pools import Pool
 from orchestrator.core.registry.registry import Holding, Instance
 from orchestrator.core.scheduler import biding, reserving
+from orchestrator.core.scheduler.heads import Entry
 from orchestrator.core.scheduler.lanes import DemandClass
-from orchestrator.core.scheduler.queues import Queue
+from orchestrator.core.scheduler.queues import Queue, heads_of
 from orchestrator.policies.preemption import Preemption, Squeeze
 from orchestrator.vocabulary import Attempt, Nanos, Service
 from orchestrator.wire.facts import Preempted
@@ -57,8 +59,11 @@ def consider(desk: Desk, now: Nanos, queue: Queue, pool: Pool, closed: Closed) -
         return
     load = pool.load.average(now, terms.window_ns)
     pool.load.busy = pool.busy
-    group = queue.first()
-    if group is None or (head := group.head()) is None or biding.of(desk, head.record) is not None:
+    found = _first(desk, now, queue, pool)
+    if found is None:
+        return
+    group, head = found
+    if head.record.id in desk.ending or biding.of(desk, head.record) is not None:
         return
     reservation = head.record.reserved
     if reservation is not None and reservation.victim is not None:
@@ -70,6 +75,24 @@ def consider(desk: Desk, now: Nanos, queue: Queue, pool: Pool, closed: Closed) -
     victim = _victim(desk, now, queue, pool, group, terms, squeeze, closed)
     if victim is not None:
         _ask(desk, now, queue, group, head.record, victim, terms)
+
+
+def _first(desk: Desk, now: Nanos, queue: Queue, pool: Pool) -> tuple[DemandClass, Entry] | None:
+    """The first that could start if there were room: one that nobody would take, or that a limit holds back, could not."""
+    heads = heads_of(queue.classes.values())
+    while heads:
+        head, number, group = heappop(heads)
+        lane = head.record.place
+        assert lane is not None
+        if not reserving.has_taker(desk, pool, group):
+            continue
+        short = desk.sharing.short(lane.shares, now) if lane.shares else None
+        if short is None:
+            return group, head
+        desk.sharing.hold(desk, queue, lane, short, now)
+        if (after := group.head()) is not None:
+            heappush(heads, (after, number, group))
+    return None
 
 
 def _victim(

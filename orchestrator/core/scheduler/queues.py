@@ -9,10 +9,9 @@ come back as they were.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
-from heapq import nsmallest
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from heapq import heapify, heappop
 from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core.custody.records import Record
@@ -51,6 +50,13 @@ def _likeness(record: Record) -> Hashable:
     """What an ordering and a demand are told of a task that was just accepted and has no deadline."""
     task = record.task
     return task.type, record.priority, task.tenant, repr(task.need) if task.need else ""
+
+
+def heads_of(groups: Iterable[DemandClass]) -> list[tuple[Entry, int, DemandClass]]:
+    """A heap of the heads of these classes, as they are now."""
+    found = [(head, number, group) for number, group in enumerate(groups) if (head := group.head())]
+    heapify(found)
+    return found
 
 
 class Queue:
@@ -177,15 +183,16 @@ class Queue:
             if one.group in self._blocked:
                 self.unblock(one.group)
 
-    def first(self) -> DemandClass | None:
-        """The class with the first head of all, blocked or not."""
-        heads = [(head, group) for group in self.classes.values() if (head := group.head())]
-        return min(heads, key=lambda one: one[0])[1] if heads else None
-
-    def first_blocked(self, count: int) -> list[DemandClass]:
-        """Of the classes whose head fits nowhere, those that go first. One that is kept out is not among them: it would fit."""
-        stuck = [(head, one) for one in self._blocked if one.kept_out is None and (head := one.head())]
-        return [group for _, group in nsmallest(count, stuck, key=itemgetter(0))]
+    def first_blocked(self, count: int, edition: int, is_taken: Callable[[DemandClass], bool]) -> list[DemandClass]:
+        """Of the classes whose head fits nowhere, those that go first. One that is kept out is not among them: it would fit; nor is
+        one that nobody would take, whatever ends (``is_taken``; ``edition``: of the pool, as of now)."""
+        stuck = heads_of(one for one in self._blocked if one.kept_out is None and one.barred != edition)
+        found: list[DemandClass] = []
+        while stuck and len(found) < count:
+            group = heappop(stuck)[2]
+            if is_taken(group):
+                found.append(group)
+        return found
 
     def reserve(self, reservation: Reservation) -> None:
         """The instance is kept for this head."""
@@ -220,9 +227,14 @@ class Queue:
 
     def release(self, lane: Lane) -> None:
         """The limit may have room for it now."""
+        group = lane.group
+        barren = group.blocked and group.kept_out is None and group.head() is None
         lane.waits = lane.meter = lane.queued = None
-        lane.group.offer(lane)
-        self.offer(lane.group)
+        group.offer(lane)
+        if barren and group in self._blocked:
+            self.unblock(group)  # nobody of it could be kept out meanwhile, so nobody was told of what has ended since
+        else:
+            self.offer(group)
 
     def offer(self, group: DemandClass) -> None:
         """The head of this class may be another one now, or go before those that it was behind."""

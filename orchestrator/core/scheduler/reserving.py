@@ -27,6 +27,7 @@ from itertools import chain, islice
 from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
 from orchestrator.core.estimates.remaining import long_rest, rest
+from orchestrator.core.registry import dependencies
 from orchestrator.core.registry.pools import Pool
 from orchestrator.core.registry.registry import Holding, Instance
 from orchestrator.core.resources.devices import WHOLE
@@ -116,7 +117,7 @@ def tidy(queue: Queue, pool: Pool) -> None:
 
 def guard(desk: Desk, now: Nanos, queue: Queue, pool: Pool, behind: Entry) -> None:
     """Something is about to start: who is blocked and goes before it has a reservation from now on, up to as many as are wanted."""
-    first = queue.first_blocked(desk.config.reservations)
+    first = queue.first_blocked(desk.config.reservations, pool.edition, lambda group: has_taker(desk, pool, group))
     for group in first:
         head = group.head()
         assert head is not None
@@ -129,6 +130,26 @@ def guard(desk: Desk, now: Nanos, queue: Queue, pool: Pool, behind: Entry) -> No
                 desk.note("reserved", task=head.record.id, instance=reservation.instance.name, wait_s=_wait_s(reservation, now))
 
 
+def has_taker(desk: Desk, pool: Pool, group: DemandClass) -> bool:
+    """Whether anybody would take tasks of this class if nothing were granted there. Else no end of what runs helps them: nothing is
+    kept for them, and they keep nothing from those behind. What was found is remembered, so only who is new is looked at."""
+    if group.barred == pool.edition:
+        return False
+    known = pool.members.get(group.taker) if group.taker else None
+    if known is not None and _would_take(desk, known, group):
+        return True
+    since = max(0, group.barred)
+    found = next((one for one in pool.offering(since) if _would_take(desk, one, group)), None)
+    group.taker, group.barred = ("", pool.edition) if found is None else (found.incarnation, -1)
+    return found is not None
+
+
+def _would_take(desk: Desk, one: Instance, group: DemandClass) -> bool:
+    if one.state != "ready" or one.circle or group.handler not in one.handlers or one.shortages(group.demand, idle=True):
+        return False
+    return dependencies.obstacle(desk, one) is None
+
+
 def keep_for(desk: Desk, now: Nanos, queue: Queue, group: DemandClass, instance: Instance, victim: Attempt) -> None:
     """Somebody was asked to make room there for the head of this class: it shall find it."""
     head = group.head()
@@ -136,6 +157,8 @@ def keep_for(desk: Desk, now: Nanos, queue: Queue, group: DemandClass, instance:
     for other in [one for one in queue.reservations.values() if one.instance is instance or one.record is head.record]:
         queue.unreserve(other)
     _make_room_for(queue, [group])
+    if queue.freed:
+        desk.stir(queue.service)  # who was kept out there may have it, and this look is over
     queue.reserve(Reservation(head, group.demand, instance, now, now, awaited={victim: None}, victim=victim))
 
 
@@ -198,13 +221,13 @@ def taken(queue: Queue, instance: Instance) -> None:
 def plan(desk: Desk, now: Nanos, pool: Pool, group: DemandClass, head: Entry) -> Reservation | None:
     """Where it is expected to fit first: grants come back in the order in which attempts are expected to end."""
     best: tuple[tuple[bool, Nanos, int, str], Instance, list[Attempt]] | None = None
-    handler, members = group.handler, pool.members.values()
+    members = pool.members.values()
     start = pool.planned % len(members)
     pool.planned += EXAMINED_MAX
     suited = (
         one
         for one in chain(islice(members, start, None), islice(members, start))
-        if one.state == "ready" and one.reserved is None and handler in one.handlers and not one.shortages(group.demand, idle=True)
+        if one.reserved is None and _would_take(desk, one, group)
     )
     for instance in islice(suited, EXAMINED_MAX):
         at_ns, awaited = _expected(desk, now, instance, group.demand)
