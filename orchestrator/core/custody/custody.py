@@ -129,7 +129,10 @@ class Custody:
             fact.checkpoint_nth, fact.ran_ns, fact.preemptions, fact.preempted, tuple(fact.former),
         )  # fmt: skip
         self._enter(record)
-        self.wills.pop(task.id, None)
+        if record.cancelled:
+            self.wills.pop(task.id, None)
+        elif task.id in self.wills:  # somebody asked for that while only those knew the task who remember a ledger that is lost
+            record.cancelled = True
         if fact.first is not None:
             first = self.keys.leaders.get(fact.first, fact.first)  # in a ledger that was lost that one was first, here another is
             self.keys.follow(task.id, first)
@@ -199,7 +202,7 @@ class Custody:
         bury = (fact.outcome == "failed" and fact.first is None) or (fact.outcome == "refused" and not queues)
         if queues or bury:
             task = record.task if record is not None else None
-            letter = letter_of(result, task, grave.story) if bury else None
+            letter = letter_of(result, task, () if record is None else record.failures) if bury else None
             self.owed[name] = Owed(result, queues, offset, record.offset if record else offset, letter)
         return True, record
 

@@ -285,9 +285,12 @@ def forget_soft(desk: Desk) -> None:
 
 
 def _put_back(desk: Desk, record: Record) -> None:
-    """No attempt of it is known any more."""
-    if rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id):
+    """No attempt of it is known any more. One that an agent was said to have may not be due yet."""
+    if not (rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id)):
+        record.follow("block")
+    elif record.not_before_ns > desk.now_ns:
+        record.follow("defer")
+        desk.timers.at(record.due_ns(desk.now_ns), "due", record.id, len(record.failures))
+    else:
         record.follow("vacate")
         desk.backlog.add(record)
-    else:
-        record.follow("block")
