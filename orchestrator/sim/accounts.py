@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestrator.sim.losses import Gone, Reader, Writing, epoch_after, lose, spoken_of
 from orchestrator.sim.sameness import Sameness, as_the_first
-from orchestrator.vocabulary import Attempt
+from orchestrator.sim.standing import Standing
+from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.facts import (
     Accepted,
     Asked,
@@ -59,6 +60,7 @@ class Accounts:
     """In which ledger a task was accepted first, by its number."""
     died: dict[str, int] = field(default_factory=dict)
     """In which it ended first."""
+    standing: Standing = field(default_factory=Standing)
     gone: Gone = field(default_factory=Gone)
     writing: Writing = field(default_factory=Writing)
 
@@ -92,6 +94,7 @@ class Accounts:
         """Take in an entry; gives what is wrong with it, if anything."""
         self.history.append((offset, entry))
         self.epoch = epoch_after(self.epoch, offset, entry)
+        self.standing.landed(offset, entry)
         if (fault := self.keys.landed(entry)) is not None:
             return fault
         for fact in entry.facts:
@@ -251,11 +254,14 @@ class Accounts:
 
     def thrown_away(self, item: Assignment, offset: int) -> str | None:
         """Which work this assignment forgets: it must go on from the newest checkpoint of the latest attempt below this offset."""
-        known = [fact for at, fact in self.saved.get(item.task, []) if at < offset]
+        newest = self.newest_saved(item.task, offset)
+        return None if item.checkpoint == newest else f"it goes on from {item.checkpoint!r}, and the ledger has {newest!r}"
+
+    def newest_saved(self, task: str, offset: int = 1 << 60) -> bytes | None:
+        """The newest checkpoint of its latest attempt below this offset."""
+        known = [fact for at, fact in self.saved.get(task, []) if at < offset]
         newest = max(known, key=lambda fact: (fact.attempt, fact.nth), default=None)
-        if item.checkpoint == (newest.state if newest is not None else None):
-            return None
-        return f"it goes on from {item.checkpoint!r}, and the ledger has {newest}"
+        return newest.state if newest is not None else None
 
     def handed_wrong(self, item: Assignment, offset: int) -> str | None:
         """What is wrong with a child's assignment by the ends below this offset: too early, or not what the first ends say."""
@@ -274,6 +280,14 @@ class Accounts:
             if edge.into and edge.into not in parent.into:
                 return f"it is not given {edge.into}"
         return None
+
+    def not_now(self, task: str, offset: int, now_ns: Nanos) -> str | None:
+        """Why it may not start now, by what stands below this offset: it is to wait, or nobody wants it any more."""
+        if self.cancelled.get(task, offset) < offset:
+            return "it was asked to cancel it"
+        due_ns = max((fact.retry_ns for at, fact in self.failed.get(task, {}).values() if at < offset), default=0)
+        due_ns = max(due_ns, self.tasks[task].start_ns or 0)
+        return f"it is to wait for {(due_ns - now_ns) / 1e9:.3f} s still" if now_ns < due_ns else None
 
     def accepted_before(self, task: str, offset: int) -> bool:
         """Whether it was accepted below this offset."""

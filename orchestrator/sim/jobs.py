@@ -126,6 +126,7 @@ class Jobs:
             case "fails":
                 self._end(job, we.JobFailed(job.attempt, Error("ValueError", f"try {job.number} does not work")))
             case "is fatal":
+                self.laws.truth.never_works(job.task, job.attempt)
                 self._end(job, we.JobFailed(job.attempt, Error("TypeError", f"try {job.number} never works"), retry=False))
             case "kills":
                 self._kill()

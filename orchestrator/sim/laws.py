@@ -4,7 +4,13 @@ Law: it keeps its own account of what lies in the ledger, what was assigned, wha
 the run at the very step at which a promise is broken. Each check says the promise in its message.
 
 * no accepted task is lost; nothing is settled, released or told before it is committed (P1, R1)
-* what agents report of their attempts is believed, whatever else was said in their names
+* what agents report of their attempts is believed, whatever else was said in their names; whether a failure is final, how many
+  retries are left and how long the next one waits is written as handlers said it (R8, ``truth``)
+* reports, checkpoints and wills are in the ledger when they are settled, released or answered (R1, ``words``)
+* refused is what nobody can run, for what is wrong with it, and never what was accepted; whoever knows that it cannot run refuses
+  it; what failed for good is among the dead letters with its story (P5)
+* nothing starts before its time or its back-off, or after it was asked to cancel it; who has read the whole ledger has of each task
+  the priority, the failures, the wait and the checkpoint that stand there, and follows the policies asked for (``standing``)
 * a task has one outcome, the first in the ledger; producers are told that one and no other (P2)
 * while an agent lives, is connected and its window is open, no second attempt of its tasks runs; of tasks that must never
   overlap none runs while the window of another is open (P2)
@@ -13,7 +19,7 @@ the run at the very step at which a promise is broken. Each check says the promi
   overlap nothing runs when they end as cancelled or expired (R14)
 * a child starts after the first ends of all its parents, is given what these say, and ends as its edges say (R13)
 * of tasks with the same key one runs, and all of them end as it does (R16, ``sameness``)
-* epochs never go back at an agent (R2); a leader that reads nothing of its own is silent (R10)
+* epochs never go back at an agent (R2); a leader is silent that has read nothing of its own which was written lately (R10)
 * no limit is exceeded, no device given twice, whoever leads (``shares``)
 * who has read the whole ledger knows exactly what lives (R15, R11, R12)
 * where the ledger is lost: what somebody living had read comes back (R15, ``losses``); what a coordinator could not know, since
@@ -30,10 +36,13 @@ from orchestrator.core import events as e
 from orchestrator.sim.accounts import Accounts
 from orchestrator.sim.ledgers import Ledgers
 from orchestrator.sim.sameness import as_the_first
-from orchestrator.sim.shares import Limits, Run, Shares
+from orchestrator.sim.shares import Run, Shares
+from orchestrator.sim.truth import Truth
+from orchestrator.sim.words import Words
+from orchestrator.sim.workload import Workload
 from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.facts import Ended, Entry, Restored
-from orchestrator.wire.messages import Assignment, Held, Notes, Orders, Reports, Result, Submit
+from orchestrator.wire.messages import Control, Held, Notes, Orders, Reports, Result, Submit
 from workers.core import commands as wc
 
 if TYPE_CHECKING:
@@ -50,16 +59,18 @@ class LawBroken(AssertionError):
 class Laws:
     """The observer of one run."""
 
-    def __init__(self, timeline: Timeline, limits: Limits | None = None) -> None:
+    def __init__(self, timeline: Timeline, work: Workload) -> None:
         self.timeline = timeline
         self.broker: Broker
         self.counts: Counter[str] = Counter()
         self.ledgers = Ledgers(self.counts)
+        self.truth = Truth(work)
+        self.words = Words(timeline, self.ledgers)
         self._deliveries: dict[Any, object] = {}
+        self._written: dict[tuple[str, int], Nanos] = {}
+        """When entries were written, by the session and their number."""
         self._own_ns: dict[str, Nanos] = {}
-        """When a coordinator last read something of its own."""
-        self._reported: dict[Attempt, str] = {}
-        """Attempts that agents reported as done, and their tasks."""
+        """When what a coordinator last read of its own was written."""
         self._agents: dict[str, AgentProcess] = {}
         self._epochs: dict[str, int] = {}
         self._windows: dict[str, Nanos] = {}
@@ -69,9 +80,7 @@ class Laws:
         self._told: dict[str, Result] = {}
         self._shared: set[str] = set()
         """Tasks that were answered with another one's result, without a fact of their own."""
-        self._last_saved: dict[tuple[str, str], tuple[int, Attempt, int, Nanos]] = {}
-        """By coordinator and task: in which reign it heard that which attempt had stopped, after which checkpoint, and when."""
-        self.shares = Shares(limits or {}, self._counts, lambda task: task in self.accounts.ended, self.counts)
+        self.shares = Shares(work.limits, self._counts, lambda task: task in self.accounts.ended, self.counts)
 
     @property
     def accounts(self) -> Accounts:
@@ -84,9 +93,14 @@ class Laws:
 
     # --- the ledger -------------------------------------------------------------------------------------------------------
 
+    def at_rest(self) -> None:
+        """All is quiet: what is left to be done is done."""
+        if (fault := self.words.unburied(self.broker.dead)) is not None:
+            self.broken(fault)
+
     def landed(self, offset: int, entry: Entry) -> None:
         """An entry is in the ledger."""
-        if (fault := self.accounts.landed(offset, entry)) is not None:
+        if (fault := self.accounts.landed(offset, entry) or self.truth.landed(entry, self.accounts)) is not None:
             self.broken(fault)
         self.shares.landed(offset, entry)
         if any(type(fact) is Restored for fact in entry.facts):
@@ -123,36 +137,24 @@ class Laws:
                         self.ledgers.begins(node, offset)
                     news, node.read_to = offset >= node.read_to, max(node.read_to, offset + 1)
                     if entry.by == node.machine.desk.nonce and news:
-                        self._own_ns[node.name] = self.timeline.now_ns
+                        self._own_ns[node.name] = self._written.pop((entry.by, entry.number), 0)
                 case e.Arrived(message=Notes() as said):
-                    self._heard_stopped(node, said)
+                    self.words.stopped(node, said)
                 case e.Arrived(handle=handle, message=message) if handle is not None:
                     self._deliveries[node.name, handle] = message
-                    if isinstance(message, Reports):
-                        self._reported |= {one.attempt: one.task for one in message.items if one.outcome == "done"}
-
-    def _heard_stopped(self, node: CoordinatorProcess, said: Notes) -> None:
-        """Attempts that it believes in have stopped, and say which checkpoint was their last."""
-        desk = node.machine.desk
-        instance = desk.registry.instances.get(said.incarnation)
-        for note in said.items:
-            holding = instance.holdings.get(note.attempt) if instance is not None and desk.leading else None
-            if note.what == "stopped" and note.saved and holding is not None and holding.record is not None:
-                self._last_saved[node.name, note.task] = desk.epoch, note.attempt, note.saved, self.timeline.now_ns
-
-    def _forgets(self, node: CoordinatorProcess, item: Assignment) -> str | None:
-        """Which work this assignment throws away: it must go on from the last checkpoint in the ledger, and from none that is older
-        than the one which the attempt that made room said it had saved."""
-        epoch, attempt, nth, heard_ns = self._last_saved.pop((node.name, item.task), (0, Attempt(0, 0), 0, 0))
-        waited = self.timeline.now_ns - heard_ns >= node.config.checkpoint_ns
-        books = self.ledgers.read_by(node)
-        if epoch == node.machine.desk.epoch and not waited and not books.has_saved(item.task, attempt, nth, node.read_to):
-            return f"{attempt} stopped after its checkpoint {nth}, which it has not read yet"
-        return books.thrown_away(item, node.read_to)
+                    if isinstance(message, Submit):
+                        self.truth.asked(node, message.tasks)
+                    elif isinstance(message, Reports):
+                        self.words.reports(node, message)
+                    elif isinstance(message, Control):
+                        self.words.will(node, message)
 
     def commanded(self, node: CoordinatorProcess, command: c.Command) -> None:
         """A coordinator has this done."""
         match command:
+            case c.Append(entry=entry):
+                self._written[entry.by, entry.number] = self.timeline.now_ns
+                self._holds(node, self.truth.takes(node, entry))
             case c.Settle(handles=handles):
                 for handle in handles:
                     self._settled(node, self._deliveries.pop((node.name, handle), None))
@@ -167,11 +169,17 @@ class Laws:
             case c.SendResults(results=results):
                 for result in results:
                     self._answers(node, result)
+            case c.Reply(answer=answer):
+                self._holds(node, self.words.answered(node, answer))
+
+    def _holds(self, node: CoordinatorProcess, fault: str | None) -> None:
+        if fault is not None:
+            self.broken(f"{node.name} {fault}")
 
     def _fresh(self, node: CoordinatorProcess, what: str) -> None:
         since_ns = self.timeline.now_ns - self._own_ns.get(node.name, 0)
         if since_ns >= node.config.fresh_ns:
-            self.broken(f"{node.name} {what} though it has read nothing of its own for {since_ns / 1e9:.1f} s (R10)")
+            self.broken(f"{node.name} {what}, and what it last read of its own is {since_ns / 1e9:.1f} s old (R10)")
 
     def _settled(self, node: CoordinatorProcess, message: object) -> None:
         books = self.ledgers.read_by(node)
@@ -182,11 +190,7 @@ class Laws:
                 if not known:
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
-            for report in message.items:
-                if report.outcome == "done" and not (
-                    books.ended_before(report.task, node.read_to) or self.ledgers.strange(node, report)
-                ):
-                    self.broken(f"{node.name} settled the report of {report.task} before its end was committed (R1)")
+            self._holds(node, self.words.settled(node, message))
 
     def _ordered(self, node: CoordinatorProcess, orders: Orders) -> None:
         books = self.ledgers.read_by(node)
@@ -199,23 +203,21 @@ class Laws:
                 self.broken(f"{node.name} assigned {item.task} before it was committed (R3)")
             if books.ended_before(item.task, node.read_to):
                 self.broken(f"{node.name} assigned {item.task}, which it has read the end of (R14)")
+            if (why := books.not_now(item.task, node.read_to, self.timeline.now_ns)) is not None:
+                self.broken(f"{node.name} assigned {item.task}: {why}")
             if (why := books.handed_wrong(item, node.read_to)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why} (R13)")
             if (why := books.keys.why_not(item.task)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why}")
             if (why := books.had_enough(item.task, node.read_to, node.config.losses_max)) is not None:
                 self.broken(f"{node.name} assigned {item.task} again: {why} (R8)")
-            if (why := self._forgets(node, item)) is not None:
+            if (why := self.words.loses_work(node, item)) is not None:
                 self.broken(f"{node.name} assigned {item.task} and lost work: {why}")
             task = books.tasks[item.task]
             if (why := self.shares.assigned(task, orders.epoch, item, node.read_to, self.timeline.now_ns)) is not None:
                 self.broken(f"{node.name} assigned {item.task}: {why}")
         for attempt in orders.release:
-            name = self._reported.get(attempt)
-            if name is None or not self.ledgers.was_assigned(node, attempt, name):
-                continue
-            if not books.ended_before(name, node.read_to):
-                self.broken(f"{node.name} released the report of {name} before its end was committed (R1)")
+            self._holds(node, self.words.released(node, attempt))
 
     def _answers(self, node: CoordinatorProcess, result: Result) -> None:
         books = self.ledgers.read_by(node)
@@ -223,7 +225,10 @@ class Laws:
             self._shares(node, result, result.first)
             if result.task not in books.ended:
                 return
-        if result.error is not None and result.error.kind in ("id_taken", "forgotten"):
+        if result.error is not None and result.error.kind == "id_taken":
+            self.broken(f"{node.name} takes {result.task} for another task, and nobody here gives one id to two")
+        if result.error is not None and result.error.kind == "forgotten":
+            self._holds(node, self.words.forgotten(node, result))
             return
         if not books.ended_before(result.task, node.read_to):
             self.broken(f"{node.name} told the result of {result.task} before its end was committed (R1)")
@@ -251,6 +256,10 @@ class Laws:
         if live != expected:
             odd = f"misses {sorted(expected - live)[:5]}, has {sorted(live - expected)[:5]} besides"
             self.broken(f"the books of {node.name} {odd} (R15)")
+        standing, desk = self.accounts.standing, node.machine.desk
+        faults = (standing.differs(record, self.accounts) for record in desk.custody.live.values())
+        if (fault := next((one for one in faults if one is not None), None) or standing.other_policies(desk)) is not None:
+            self.broken(f"the books of {node.name} {fault}")
 
     # --- agents -----------------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos, *, limited: b
     _share(dice(seed, "workload", "shares"), work, limited)
     _hurry(dice(seed, "workload", "hurry"), work)
     _repeat(dice(seed, "workload", "keys"), work, span_ns)
+    _misfit(dice(seed, "workload", "misfits"), services, start_ns, span_ns, work)
     return work
 
 
@@ -171,6 +172,24 @@ def _repeat(chance: Random, work: Workload, span_ns: Nanos) -> None:
                 again.append(Errand(soon_ns, chance.randrange(2), (copy,)))
         work.errands[at] = Errand(errand.at_ns, errand.producer, tuple(tasks))
     work.errands += again
+
+
+def _misfit(chance: Random, services: list[str], start_ns: Nanos, span_ns: Nanos, work: Workload) -> None:
+    """Tasks that no instance will ever be able to run, alone or with a parent; in one of four worlds, with dice of their own."""
+    if chance.random() < 0.75:
+        return
+    for number in range(chance.choice([1, 2, 4])):
+        at_ns, service, name = round(span_ns * chance.random()), chance.choice(services), f"u{number}"
+        task = replace(_task(name, service, start_ns + at_ns, chance), deadline_ns=None)
+        if chance.random() < 0.3:
+            task = replace(task, type=f"{service}.brew")
+        else:
+            task = replace(task, need=chance.choice([{"cpu": 5}, {"cpu": Range(6, 8)}, {"fpga": 1}]))
+        tasks: tuple[Task, ...] = (task,)
+        if chance.random() < 0.3:
+            parent = replace(_task(f"{name}.0", service, start_ns + at_ns, chance), workflow=name)
+            tasks = parent, replace(task, id=f"{name}.1", workflow=name, after=(Edge(parent.id, chance.choice(FAILURES)),))
+        work.errands.append(Errand(at_ns, chance.randrange(2), tasks))
 
 
 def _add_graphs(

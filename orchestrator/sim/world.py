@@ -34,6 +34,8 @@ LIMIT_S = 120
 EVENTS_MAX = 150_000
 WRITTEN_MAX = 64_000_000
 """A world that does more things, or writes more bytes into its ledger, never rests: sound ones stay far below both."""
+GIVE_UP_NS = 20 * NS_PER_S
+"""So long a producer waits for what nobody can run, at most and in the end."""
 ASK_AGAIN_NS = 2 * NS_PER_S
 """So long after a task is lost its producer is told, and submits it again."""
 SETTLE_AFTER_NS = 5 * NS_PER_S
@@ -82,7 +84,7 @@ class World:
             self.config = _losing(self.config, self.faults, dice(seed, "world", "losing"))
         roomy = self.config.ledger_bytes_max >= LEDGER_BYTES_LEAST
         self.work = work if work is not None else random_workload(seed, START_NS, self.rage_ns * 3 // 4, limited=roomy)
-        self.laws = Laws(self.timeline, self.work.limits)
+        self.laws = Laws(self.timeline, self.work)
         self.broker = Broker(self.timeline, self.faults, dice(seed, "broker"), self.journal, self.config.ledger_bytes_max)
         self.broker.witness = self.laws
         self.broker.settles_late = self.config.settle_after_ns > 0
@@ -130,6 +132,7 @@ class World:
                 self.laws.broken(self._stuck())
         for node in self.coordinators:
             self.laws.books(node)
+        self.laws.at_rest()
 
     def _rests(self) -> None:
         if self.timeline.count > EVENTS_MAX or self.broker.stream.written > WRITTEN_MAX:
@@ -146,7 +149,16 @@ class World:
             self.timeline.after(errand.at_ns, partial(producer.submit, errand.tasks))
         for at_ns, task in self.work.cancels:
             self.timeline.after(at_ns, partial(self.producers[0].cancel, task))
+        for task in self.laws.truth.unfit:
+            self.timeline.after(GIVE_UP_NS, partial(self._give_up, task))
         self.timeline.after(NS_PER_S, self._look)
+
+    def _give_up(self, task: str) -> None:
+        """Nobody can run it, and whoever took it had not heard of anybody yet: it waits until it is not wanted any more."""
+        if any(task in one.unanswered for one in self.producers):
+            self.producers[0].cancel(task)
+        if not any(task in one.results for one in self.producers):
+            self.timeline.after(GIVE_UP_NS, partial(self._give_up, task))
 
     def _look(self) -> None:
         for node in self.coordinators:

@@ -20,19 +20,25 @@ from time import process_time
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from orchestrator.core import rules as core
-from orchestrator.core.custody import keeping, leadership, memory
+from orchestrator.core.coordinator import Coordinator
+from orchestrator.core.custody import custody, keeping, leadership, memory, wills
 from orchestrator.core.custody.custody import Custody
 from orchestrator.core.custody.keeping import Keeping
 from orchestrator.core.custody.past import Reminding
-from orchestrator.core.custody.records import Record
+from orchestrator.core.custody.records import Record, letter_of
 from orchestrator.core.custody.ripening import Ripening
 from orchestrator.core.desk import Desk
 from orchestrator.core.resources.sharing import Sharing
+from orchestrator.core.tasks import intake, reports, settling
 from orchestrator.core.tasks.families import Families
 from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
-from orchestrator.wire.facts import AnyFact, Tombstone
+from orchestrator.vocabulary import Nanos
+from orchestrator.wire.facts import AnyFact, Checkpointed, Ended, Failed, Tombstone
+from orchestrator.wire.messages import Error, Result
 from tests.core import test_rules_matter
 from tests.workers.core import test_rules, test_saying
 from workers.core import rules as agent
@@ -50,6 +56,57 @@ def _settle_at_once(desk: Desk, handle: Any) -> None:
         desk.settle(handle)
 
 
+_gate, _outcome, _ended, _step = Desk.gate, Custody.outcome, Custody.ended, Coordinator.step
+_asked, _put_back = wills.asked, leadership._put_back
+
+
+def _failures_settled_at_once(desk: Desk, handle: Any) -> None:
+    """Of what ends a task and of what lives the rule is kept."""
+    if desk.proposed and all(type(fact) in (Failed, Checkpointed) for fact in desk.proposed):
+        desk.settle(handle)
+    else:
+        _gate(desk, handle)
+
+
+def _proven_when_read(machine: Coordinator, now: Nanos, events: list[Any]) -> list[Any]:
+    before = machine.desk.proven_ns
+    commands = _step(machine, now, events)
+    machine.desk.proven_ns = before if machine.desk.proven_ns == before else now
+    return commands
+
+
+def _forgets_the_living(old: Custody, task: str) -> Result | None:
+    lives = task in old.live and not old.live[task].task.key
+    return Result(task, "cancelled", error=Error("forgotten", "it is over")) if lives else _outcome(old, task)
+
+
+def _failed(**wrong: Any) -> Callable[..., Failed]:
+    """Failures are written down otherwise than they were."""
+    return lambda *args: replace(Failed(*args), **wrong)
+
+
+def _refused(task: str, outcome: str, *rest: Any, **more: Any) -> Ended:
+    return Ended(task, "refused", *rest, **more)
+
+
+def _unburied(old: Custody, fact: Ended, offset: int) -> tuple[bool, Record | None]:
+    found = _ended(old, fact, offset)
+    if (owed := old.owed.get(fact.task)) is not None:
+        owed.letter = None
+    return found
+
+
+def _deaf_to(what: str) -> Callable[..., Record | None]:
+    """Wills of this kind are read, and nothing comes of it."""
+    return lambda old, fact, offset: None if fact.what == what else _asked(old, fact, offset)
+
+
+def _due(desk: Desk, record: Record) -> None:
+    waits_ns, record.not_before_ns = record.not_before_ns, 0
+    _put_back(desk, record)
+    record.not_before_ns = waits_ns
+
+
 def _holders_last(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
     memories = sorted(desk.past.memories, key=lambda one: one.extent, reverse=True)
     for one in memories:
@@ -65,6 +122,9 @@ MUTANTS: dict[str, Mutant] = {
     "R1 any entry commits": (core, "r1_committed", lambda entry, nonce, number, leading: leading),
     "R1 the last end counts": (core, "r1_first_end", lambda grave: True),
     "R1 settled before it is read back": (Desk, "gate", _settle_at_once),
+    "R1 failures are settled before they are read back": (Desk, "gate", _failures_settled_at_once),
+    "R1 wills are answered before they are read back": (Desk, "answer", lambda desk, reply: desk.out.append(reply)),
+    "R1 who asks again hears that it is over": (Custody, "outcome", _forgets_the_living),
     "R2 work before the answer": (core, "r2_may_receive", lambda instance, epoch: instance.joined),
     "R2 work before the join": (core, "r2_may_receive", lambda instance, epoch: True),
     "R2 any epoch is obeyed": (agent, "obeys", lambda orders_epoch, obeyed_epoch: obeyed_epoch != 0),
@@ -85,9 +145,14 @@ MUTANTS: dict[str, Mutant] = {
     "R7 nothing is owed": (Custody, "answered_to", lambda custody: custody.next_offset),
     "R8 each failure counts again": (core, "r8_counts", lambda record, failed: True),
     "R8 never enough": (core, "r8_tried_enough", lambda record, losses_max, fatal: False),
+    "R8 nobody has retries": (reports, "Failed", _failed(retries=0)),
+    "R8 every failure is final": (reports, "Failed", _failed(cause="fatal")),
+    "R8 nobody waits between two tries": (reports, "Failed", _failed(retry_ns=0)),
+    "R8 who is to wait goes at once": (Record, "due_ns", lambda record, now: now),
     "R8 evidence overrides the agent": (core, "r8_over", lambda failed: True),
     "R9 any echo renews": (agent, "renews", lambda echo_epoch, obeyed_epoch: obeyed_epoch != 0),
     "R10 always fresh": (core, "r10_fresh", lambda now, last_read, fresh_ns: True),
+    "R10 what is read was written now": (Coordinator, "step", _proven_when_read),
     "R10 only the lease after a claim": (core, "r10_over_after_claim", lambda claimed, fresh_ns, lease_ns: claimed + 1),
     "R11 forgotten at once": (core, "r11_forgettable", lambda grave, now, window_ns: True),
     "R12 always room": (core, "r12_room", lambda position, oldest, cap, reserve: True),
@@ -104,11 +169,20 @@ MUTANTS: dict[str, Mutant] = {
     "R13 children are written again before their parents": (memory, "_parents_first", _as_they_came),
     "R14 never-overlap ends at once": (core, "r14_end_now", lambda *_: True),
     "R15 what was cut off unread is not missed": (core, "r15_unbroken", lambda expected, found: True),
+    "R15 nobody is cancelled": (wills, "asked", _deaf_to("cancel")),
+    "R15 nobody is hurried": (wills, "asked", _deaf_to("priority")),
+    "R15 no policy is switched": (Desk, "use_policies", lambda desk, specs: None),
+    "R15 who is put back is due": (leadership, "_put_back", _due),
     "R15 where a note stands the ledger is ours": (memory, "is_another", lambda desk, offset: False),
     "R15 nobody remembers a ledger that is lost": (core, "r15_knows_more", lambda known, restored, lacks: False),
     "R15 what lives is written again before who may hold it": (memory, "_all", _holders_last),
     "R16 who follows runs": (core, "r16_may_start", lambda keys, task: True),
     "R16 a key holds nothing": (core, "r16_follows", lambda hold, task, at_ns, kept: False),
+    "P5 nothing ever fits": (intake, "judge", lambda desk, now, task: Error("never_fits", "too large")),
+    "P5 everything fits": (intake, "unfit", lambda desk, task, priority, demand: None),
+    "P5 what expires is refused": (settling, "Ended", _refused),
+    "P5 what failed for good is not buried": (Custody, "ended", _unburied),
+    "P5 a dead letter has no story": (custody, "letter_of", lambda result, task, story: letter_of(result, task, ())),
     "a delivery is settled when it is read back, not late": (Ripening, "late", lambda ripening, handle: handle),
     "a stop counts before its checkpoint": (Record, "has_saved", lambda record, attempt, nth: True),
     "any checkpoint will do": (Record, "save", lambda record, fact: 0),
@@ -140,6 +214,7 @@ HELD: dict[str, str] = {
     "R13 children are written again before their parents": "tests/core ledger_deleted_in_pieces",
     "R14 never-overlap ends at once": "tests/core r14_what_is_promised",
     "R15 what was cut off unread is not missed": "tests/core r15_unbroken",
+    "R15 who is put back is due": "tests/core not_due_and_claimed",
     "a beat lists nothing that has stopped": "tests/workers/core test_a_beat_lists_what_has_stopped_until_that_is_said",
     "a confirm is a release": "tests/workers/core test_a_report_is_kept_until_released_and_sent_again_on_sync",
     "a sync does not have reports sent again": "tests/workers/core test_a_report_is_kept_until_released_and_sent_again_on_sync",

@@ -37,6 +37,8 @@ FOUND = {
     35: "asked again in the message that brought its first assignment, an agent said it held nothing; the task ran twice",
     100_086: "without cost two tasks that had overrun their estimates took turns for ever: 58,000 preemptions, and nothing moved",
     67: "the same, with an agent that had one instance and another reign",
+    8: "where there was no room for results the dead letter of a task had no story",
+    22: "what was not due and was said to run went back to the backlog when its leader claimed again, and started at once",
     701_594: "what was kept for a task held back one that stood before it in its own lane, by an older estimate: neither started",
 }
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
@@ -57,6 +59,7 @@ LOST = {
     1_001_813: "a ledger was lost again before all was written again: by the later memory a task lived that had ended by the first",
     1_401_602: "a law that was wrong: a child that was lost held nothing of what its parent returned, until it came again",
     910_225: "writing again was broken off, and a stranger led: of a workflow it knew a part, and called it forgotten",
+    6: "a cancel of what was not known was answered, and forgotten when somebody who remembered the task wrote it again: it ran",
     700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
 """The same, where it may be: an operator deletes it, or the power goes."""
