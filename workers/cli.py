@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from orchestrator.spelling import misspelt
+from workers import address
 from workers.durations import duration_ns
 from workers.errors import ServiceError
 from workers.service import Service
@@ -21,6 +22,11 @@ READ = {"ORCHESTRATOR_": ("BROKER", "DATA_DIR", "LOG", "LOG_LEVEL"), "WORKERS_":
 """What is read of the environment, by prefix. (Coordinators read more.)"""
 USAGE = 2
 FAILED = 1
+
+
+class NoBroker(ServiceError):
+    """None was named, and none runs here."""
+
 
 app = typer.Typer(
     name="workers",
@@ -106,26 +112,22 @@ def run(
             log_level=_one_of(log_level.lower(), get_args(Level), "--log-level"),
         )
         serve(service, options)
+    except NoBroker as trouble:
+        _complain(str(trouble), FAILED)
     except (ServiceError, ValueError) as trouble:
         _complain(str(trouble), USAGE)
 
 
 def load(spec: str) -> Service:
     """The service at ``module:name``. Raises ``ServiceError`` that says what was found instead."""
-    module_name, _, attribute = spec.partition(":")
-    if not module_name or not attribute:
-        raise ServiceError(f"{spec!r} does not say where the service is. Write MODULE:SERVICE, like shop.thumbs:service")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    module_name, attribute = address.parse(spec)
+    address.look_here()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as trouble:
         if trouble.name is None or not (module_name == trouble.name or module_name.startswith(trouble.name + ".")):
             raise _broken(module_name, trouble) from None  # the module is there; something that it imports is not
-        raise ServiceError(
-            f"There is no module {trouble.name!r}. It is looked for in {os.getcwd()} and where Python's packages are. "
-            "Go to the directory that contains it, or set PYTHONPATH."
-        ) from None
+        raise address.no_module(trouble.name) from None
     except Exception as trouble:  # whatever it is, it is its author's
         raise _broken(module_name, trouble) from None
     found: Any = module
@@ -153,7 +155,7 @@ def _broken(module: str, trouble: Exception) -> ServiceError:
 
 
 def running_broker() -> str:
-    """The broker of the ``orchestrator up`` that runs here. Raises ``ServiceError`` if there is none."""
+    """The broker of the ``orchestrator up`` that runs here. Raises ``NoBroker`` if there is none."""
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     folder = Path(os.environ.get("ORCHESTRATOR_DATA_DIR") or state / "orchestrator")
     try:
@@ -161,7 +163,7 @@ def running_broker() -> str:
         os.kill(note["pid"], 0)
         return str(note["url"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise ServiceError(
+        raise NoBroker(
             f"No broker is known: none was named, and no `orchestrator up` runs with its data in {folder}. "
             "Start everything with `orchestrator up` in another terminal, or name a RabbitMQ of yours: "
             "--broker amqp://user:password@host:5672/"
@@ -205,4 +207,7 @@ def _complain(text: str, code: int) -> None:
 
 def main() -> None:
     """The entry point."""
+    if len(sys.argv) > 1 and ":" in sys.argv[1]:
+        print(f"workers: there is no command {sys.argv[1]!r}. Write: workers run {' '.join(sys.argv[1:])}", file=sys.stderr)
+        sys.exit(USAGE)
     app()

@@ -123,7 +123,9 @@ class Service:
         amount or ``(least, most)`` by resource; by default one slot. ``estimate``: how long a run takes, until
         it has been seen. ``preemptible``: while it runs it may be asked to make room for something more urgent; it
         then saves a checkpoint, raises ``Stopped``, and goes on later from ``ctx.resumed``, perhaps on another
-        instance (see ``Context.checkpoint_or_stop``). Raises ``ServiceError``.
+        instance (see ``Context.checkpoint_or_stop``). A stop or a timeout kills the process of a handler of kind
+        ``process`` and nothing else: programs and processes that it has started (those of a pool) run on, unless they
+        notice that it is gone. Raises ``ServiceError``.
         """
 
         def declare(function: F, handler: str | None = None) -> F:
@@ -168,7 +170,10 @@ class Service:
         return hook
 
     def on_stop(self, hook: F) -> F:
-        """Call this function, async or not, after the last task."""
+        """Call this function, async or not, when the instance ends: after the last task, if the grace period sufficed.
+
+        Threads that were told to stop and did not may still run then; told twice, or cut off at once, what runs is not waited for.
+        """
         self.stop_hooks.append(hook)
         return hook
 

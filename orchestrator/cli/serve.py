@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -77,18 +75,13 @@ def up(
 
 def _check_spec(spec: str) -> None:
     """What is mistyped is told before a broker is started for it. Raises Unclear. (The module itself is its agent's to load.)"""
-    module, _, name = spec.partition(":")
-    if not module or not name:
-        raise Unclear(f"--workers {spec!r} does not say where the service is; write MODULE:SERVICE, like shop.thumbs:service")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    top = module.partition(".")[0]
+    from workers.address import check
+    from workers.errors import ServiceError
+
     try:
-        found = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
-        raise Unclear(f"--workers {spec}: there is no module {top!r} in {os.getcwd()} or where Python's packages are")
+        check(spec)
+    except ServiceError as trouble:
+        raise Unclear(f"--workers: {trouble}") from None
 
 
 async def _up(call: Call, settings: Settings, workers: list[str]) -> None:

@@ -151,6 +151,11 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no shard {self.shard!r}; there are: {', '.join(self.rule.names)}")
         return self
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("broker")
     @classmethod
     def _amqp(cls, value: str | None) -> str | None:

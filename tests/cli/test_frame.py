@@ -106,6 +106,7 @@ def test_every_command_has_help_with_an_example_and_takes_json(typed: Type, name
         ["coordinator", "--broker", "amqp://h/", "--ordering", "alphabetical"],
         ["up", "--workers", "shop"],
         ["up", "--workers", "no_such_module:service"],
+        ["up", "--workers", "tests.no_such_module:service"],
         ["demo", "--data-dir", "here"],
         ["demo", "--broker", "rabbit"],
         ["bench", "--broker", "amqp://h/"],

@@ -23,6 +23,12 @@ def test_flags_beat_environment_beat_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert settings.core.lease_ns == 10_000_000_000
 
 
+def test_the_log_level_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As workers take it, who read the same variable."""
+    monkeypatch.setenv("ORCHESTRATOR_LOG_LEVEL", "DEBUG")
+    assert load_settings().log_level == "debug"
+
+
 def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three mistakes in three places: one error that names all of them."""
     file = tmp_path / "orchestrator.toml"

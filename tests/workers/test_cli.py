@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from workers.address import check
+from workers.errors import ServiceError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -46,6 +49,8 @@ def test_help_shows_an_example_and_every_option() -> None:
         (["nowhere:service"], "There is no module 'nowhere'"),
         (["tests.nowhere:service"], "There is no module 'tests.nowhere'"),
         (["tests.workers.live.services"], "Write MODULE:SERVICE"),
+        (["shop/thumbs.py:service"], "names a file, not a module. Write shop.thumbs:service"),
+        (["thumbs.py:service"], "Write thumbs:service"),
         (["tests.workers.live.services:servce"], "has no 'servce'. Its services: service."),
         (["tests.workers.core.stage:nothing"], "It has no Service at its top level."),
         (["tests.workers.live.services:witness"], "is a function, not a Service"),
@@ -91,7 +96,28 @@ def test_no_broker_known(tmp_path: Path) -> None:
     done = workers("run", SERVICE, ORCHESTRATOR_DATA_DIR=str(tmp_path))
     assert "No broker is known" in done.stderr
     assert "orchestrator up" in done.stderr
+    assert done.returncode == 1, "nothing is wrong with what was typed; as with the other commands"
+
+
+def test_who_leaves_out_run_is_told_to_write_it() -> None:
+    """The first thing that one mistypes."""
+    done = workers("shop:service", "--grace", "5s")
+    assert "Write: workers run shop:service --grace 5s" in done.stderr
     assert done.returncode == 2
+
+
+def test_a_module_is_looked_for_to_its_last_part_and_not_imported() -> None:
+    """``up`` looks so before it starts a broker; what importing it does is its agent's business."""
+    check("tests.workers.jobs.handlers:anything")
+    check("antigravity:service")
+    assert "antigravity" not in sys.modules
+    for spec, missing in (
+        ("tests.wrkers.live:a", "tests.wrkers"),
+        ("tests.workers.cli.x:a", "tests.workers.cli"),
+        ("sys.x:a", "sys.x"),
+    ):
+        with pytest.raises(ServiceError, match=f"There is no module '{missing}'"):
+            check(spec)
 
 
 def test_the_broker_of_an_up_that_is_gone_is_not_used(tmp_path: Path) -> None:
