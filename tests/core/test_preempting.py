@@ -156,6 +156,31 @@ def test_one_that_nobody_would_take_does_not_hide_the_next() -> None:
     assert began_s(fleet, "next") == [10.0]
 
 
+def test_a_place_given_up_for_a_more_urgent_one_is_free_at_once() -> None:
+    """One place is kept for a pair; then somebody is asked, elsewhere, to make room for a more urgent one: that is kept instead.
+    Who was kept out of the first place starts there then, whatever becomes of the request."""
+    spans = {"runs": 100.0, "long": 100.0, "pair": 2.0, "out": 500.0, "urgent": 1.0}
+    fleet = Fleet(
+        {name: round(s * NS_PER_S) for name, s in spans.items()}.__getitem__, {"ordering": "srtf"}, Config(estimates="trust")
+    )
+    fleet.instance("i", HANDLERS, {"slots": 2, "cpu": 1})
+    fleet.instance("j", HANDLERS, {"slots": 1, "gpu": 1})
+    fleet.deaf = True
+
+    def one(name: str, handler: str, **need: float) -> Task:
+        return Task(name, f"s.{handler}", need=dict(need), estimate_ns=fleet.lasts(name))
+
+    fleet.submit(one("long", "long", gpu=1), one("runs", "short", cpu=1))
+    fleet.submit(one("pair", "short", slots=2), one("out", "short"))
+    queue = fleet.machine.desk.backlog.queues["s"]
+    assert list(queue.reservations) == ["pair"]
+    assert "out" not in fleet.started
+    later(fleet, 10, one("urgent", "short", gpu=1))
+    fleet.run(until_ns=START_NS + 10 * NS_PER_S)
+    assert list(queue.reservations) == ["urgent"]
+    assert began_s(fleet, "out") == [10.0]
+
+
 def srpt(arrivals: list[tuple[Nanos, Nanos]], places: int) -> list[Nanos]:
     """Ends of jobs (arrival, size) when at every moment those with least left run: the simplest thing that could be right."""
     left = [size for _, size in arrivals]
