@@ -139,6 +139,10 @@ def _hash(who: str, quick: bool) -> dict[str, Any]:
     return {"do": "burn", "tasks": 30 if quick else 100, "rounds": 100_000}
 
 
+def _hash_longer(who: str, quick: bool) -> dict[str, Any]:
+    return {"do": "burn", "tasks": 30 if quick else 60, "rounds": 400_000}
+
+
 def _rest(who: str, quick: bool) -> dict[str, Any]:
     return {"do": "rest", "seconds": 5 if quick else 20}
 
@@ -157,6 +161,8 @@ ALL = (
              "tasks_per_s", "more", usage=True, rounds_max=1, takes_s=90),
     Workload("f", "hashing, two CPU-bound tasks at once", BUSY, (OURS, "bare", *PEERS), _hash, _seconds, "seconds", "less",
              takes_s=7),
+    Workload("f1", "the same, each four times as long", BUSY, (OURS, "bare", *PEERS), _hash_longer, _seconds, "seconds", "less",
+             takes_s=12),
     Workload("idle", "nothing to do, ten instances", TEN, (OURS,), _rest, _cost, "coordinator_cores", "less", rounds_max=1,
              takes_s=20),
 )  # fmt: skip
