@@ -9,6 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
+from urllib.parse import quote
 
 import aiormq
 import aiormq.abc
@@ -113,6 +114,12 @@ def shown(url: str) -> str:
         return str(URL(url).with_password(None).with_query(None))
     except ValueError:
         return "the given address"
+
+
+def in_vhost(url: str, vhost: str) -> str:
+    """The same address, but for the virtual host."""
+    target = URL(url)
+    return str(target.with_path("/" + quote(vhost, safe=""), encoded=True).with_query(target.raw_query_string or None))
 
 
 def _target(url: str, heartbeat_s: int) -> URL:

@@ -24,10 +24,11 @@ from orchestrator.heap import give_back_free_pages, give_back_large_blocks
 from orchestrator.live import rule
 from orchestrator.live.bell import Bell
 from orchestrator.live.clock import Clock
+from orchestrator.live.ears import listening, until_deaf
 from orchestrator.live.mending import mend
 from orchestrator.live.plugins import catalogue
 from orchestrator.live.session import Session
-from orchestrator.live.settings import Settings
+from orchestrator.live.settings import HEARTBEAT_S, Settings
 from orchestrator.live.telemetry import Telemetry, configure
 from orchestrator.live.tidings import Tidings
 from orchestrator.vocabulary import DEFAULT_SHARD
@@ -35,8 +36,6 @@ from orchestrator.vocabulary import DEFAULT_SHARD
 GARBAGE = (50_000, 5, 100)
 """How seldom Python looks for cycles (``gc.set_threshold``). There are hardly any here, and a look at all that a deep backlog holds
 takes half a second, in which nothing is decided. Its own thresholds were made for small programs."""
-HEARTBEAT_S = 5
-"""AMQP heartbeat: a dead peer is noticed within three of them, by either side."""
 
 
 class Daemon:
@@ -99,10 +98,15 @@ class Daemon:
 
     async def _live(self, session: Session) -> None:
         await self._enter_shard(session.link)
-        await session.enter(self._machine.resume_at)
+        async with listening(session.link, self._settings, self._telemetry) as ears:
+            await session.enter(self._machine.resume_at, ears)
+            await self._work(session, ears)
+
+    async def _work(self, session: Session, ears: Link) -> None:
         fault: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(until_deaf(ears))
                 group.create_task(session.do_chores())
                 group.create_task(session.renew_token())
                 group.create_task(give_back_free_pages())

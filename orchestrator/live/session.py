@@ -125,8 +125,9 @@ class Session:
 
     # --- entering -------------------------------------------------------------------------------------------------------
 
-    async def enter(self, resume_at: int) -> None:
-        """Declare what we need, tail the ledger from ``resume_at`` (0: from where everything lives), listen to agents.
+    async def enter(self, resume_at: int, ears: Link) -> None:
+        """Declare what we need, tail the ledger from ``resume_at`` (0: from where everything lives), listen to agents, and over
+        ``ears`` to what the broker says of their ends.
 
         Who has not read the ledger to its end would lead late: until then it does not stand in line, and others go first. Raises
         LedgerRewound if the ledger ends before ``resume_at``: then it is declared, and what to make of it is the core's affair.
@@ -138,7 +139,7 @@ class Session:
             await link.publish(topology.INTERNAL, topology.KEY_LEDGER, encode_entry(Entry(self.nonce, 0)), timeout_s=10)
         if deleted and resume_at:
             raise LedgerRewound(topology.LEDGER, resume_at, 0)
-        watched = await watch_deaths(link, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
+        watched = await watch_deaths(ears, self._queue_deleted, vhost=link.vhost, prefix=QUEUE_PREFIX)
         self._telemetry.say("deaths_watched" if watched else "deaths_unwatched", {})
         start = resume_at or await self._replay_from()
         self._telemetry.say("replaying", {"from_offset": start})

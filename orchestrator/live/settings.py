@@ -28,6 +28,8 @@ from orchestrator.wire.messages import Shard, Shards
 from orchestrator.wire.types import MOST_SHARDS
 
 PREFIX = "ORCHESTRATOR_"
+HEARTBEAT_S = 5
+"""AMQP heartbeat: a dead peer is noticed within three of them, by either side."""
 NO_SETTINGS = ("RABBITMQ",)
 """Variables with that prefix that are read elsewhere (``embedded/distribution``)."""
 
@@ -76,6 +78,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="for the embedded broker and up.json")
     log: Literal["console", "json"] = Field("console", description="how log lines look")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug: a line per assignment and end")
+
+    events_vhost: str | None = Field(
+        None, description="the virtual host of the broker's event exchange, where it is not the coordinator's own: mostly '/'"
+    )
 
     ordering: str = Field("priority", description="who goes next, until an operator says it once; with settings: sjf:ageing=10m")
     placement: str = Field("least_loaded", description="on which instance")

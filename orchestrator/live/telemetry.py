@@ -125,7 +125,13 @@ CATALOGUE: Mapping[str, Line] = {
     "ledger_gap": Line(ERROR, "part of the ledger is gone: facts in it are lost unless they were carried forward"),
     "dead_letter_refused": Line(ERROR, "a dead letter was refused by the broker and is kept in memory only"),
     "deaths_watched": Line(INFO, "the broker tells of lost connections at once"),
-    "deaths_unwatched": Line(INFO, "no event exchange on this virtual host: a lost instance is noticed when its lease is over"),
+    "deaths_unwatched": Line(
+        INFO,
+        "no event exchange on this virtual host (events_vhost names another): a lost instance is noticed when its lease is over",
+    ),
+    "events_out_of_reach": Line(
+        WARNING, "the virtual host of the event exchange (events_vhost) cannot be entered: a lost instance is noticed late"
+    ),
     "child_ended": Line(
         ERROR, "the coordinator of a shard ended by itself; it is started again, and whoever stands by leads its shard meanwhile"
     ),
