@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any, cast
 
 import pytest
@@ -167,8 +168,19 @@ async def test_a_blocked_session_closes_at_once(broker: EmbeddedBroker, opener: 
 # ------------------------------------------------------------------------------------------------------- not beginning
 
 
-async def test_a_session_that_cannot_begin_says_why(amqp_url: str, broker: EmbeddedBroker) -> None:
+async def test_a_session_that_cannot_begin_says_why(amqp_url: str, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody there, wrong password, no such virtual host, no such host, no such scheme: each is told apart."""
+    resolve = socket.getaddrinfo
+    asked: list[str] = []
+
+    def asks_nobody(host: Any, *more: Any, **how: Any) -> Any:
+        """The network here may drop the question, and we would see how long we wait."""
+        if host == "no-such-host.invalid":
+            asked.append(host)
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *more, **how)
+
+    monkeypatch.setattr(socket, "getaddrinfo", asks_nobody)
     user, _, rest = amqp_url.removeprefix("amqp://").partition(":")
     at = rest.partition("@")[2]
     cases = {
@@ -184,6 +196,7 @@ async def test_a_session_that_cannot_begin_says_why(amqp_url: str, broker: Embed
         assert caught.value.fault is fault
         assert "wrong-secret" not in str(caught.value)
         assert "guest:guest" not in str(caught.value)
+    assert asked, "or it was the network's answer that was judged"
     with pytest.raises(CannotConnect, match="rabbitmqctl add_vhost"):
         await Link.open(cases[Fault.VHOST], name="test")
 
