@@ -249,6 +249,14 @@ def test_without_any_source_one_sentence_says_what_to_do(tmp_path: Path) -> None
         assert reason in done.stderr
 
 
+STARTS = """
+import asyncio
+from pathlib import Path
+from orchestrator.live.embedded import EmbeddedBroker
+asyncio.run(EmbeddedBroker(Path.home() / "data", on_progress=print).start())
+"""
+
+
 @needs_apt
 @only_without_rabbitmq
 def test_who_waits_for_a_fetch_can_be_told_to_stop(tmp_path: Path) -> None:
@@ -258,7 +266,7 @@ def test_who_waits_for_a_fetch_can_be_told_to_stop(tmp_path: Path) -> None:
     with lock.open("a") as fetching:
         fcntl.flock(fetching, fcntl.LOCK_EX)
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "orchestrator.live.embedded"],
+            [sys.executable, "-u", "-c", STARTS],
             env=os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -266,7 +274,7 @@ def test_who_waits_for_a_fetch_can_be_told_to_stop(tmp_path: Path) -> None:
             assert process.stdout is not None
             assert any("waiting for it" in line for line in process.stdout)
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            assert process.wait(60) == -signal.SIGINT
         finally:
             process.kill()
             process.communicate()

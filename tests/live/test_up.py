@@ -22,7 +22,7 @@ NOWHERE = "amqp://nobody:nothing@127.0.0.1:1/"
 
 def keepers() -> set[int]:
     """Those of this process."""
-    listing = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
+    listing = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
     return {int(line.split()[0]) for line in listing.stdout.splitlines() if "orchestrator-keeper" in line}
 
 
@@ -54,22 +54,31 @@ async def test_a_keeper_that_somebody_killed_holds_up_nothing() -> None:
     assert keepers() == before
 
 
-async def test_a_second_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
+STUBBORN = """
+import pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path("deaf").touch()
+time.sleep(600)
+"""
+
+
+async def test_a_second_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is tired of waiting for an agent that does not end asks again: it is killed, and the coordinator stopped, before
     ``up`` is over."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
     before = keepers()
     running: asyncio.Future[tuple[asyncio.subprocess.Process, ...]] = asyncio.get_running_loop().create_future()
 
     async def everything() -> None:
-        async with up(
-            load_settings(None, broker=NOWHERE, data_dir=str(tmp_path)), workers=["tests.chaos.services:service"]
-        ) as all_:
+        async with up(load_settings(None, broker=NOWHERE, data_dir=str(tmp_path)), workers=["stubborn:service"]) as all_:
             running.set_result((all_.coordinator, *all_.agents))
             await asyncio.Event().wait()
 
     task = asyncio.ensure_future(everything())
     coordinator, agent = await running
-    agent.send_signal(signal.SIGSTOP)
+    while not (tmp_path / "deaf").exists():  # noqa: ASYNC110  a process that says nothing else
+        await asyncio.sleep(0.01)
     task.cancel()
     while (tmp_path / UP_FILE).exists():  # noqa: ASYNC110  what goes first
         await asyncio.sleep(0.01)
