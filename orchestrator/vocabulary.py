@@ -108,10 +108,13 @@ def seconds(span: Nanos) -> float:
 
 def span_ns(text: str) -> Nanos:
     """A length of time as people write it (``30s``, ``250ms``, ``1h30m``) in ns. Raises ValueError."""
-    text = text.replace(" ", "").lower()
-    if not _SPAN.match(text):
-        raise ValueError(f"{text!r} is not a length of time")
-    return sum(round(float(number) * _UNITS[unit]) for number, unit in _PIECE.findall(text))
+    plain = text.replace(" ", "").lower()
+    try:
+        if _SPAN.match(plain):
+            return sum(round(float(number) * _UNITS[unit]) for number, unit in _PIECE.findall(plain))
+    except OverflowError:  # more digits than a float has room for
+        pass
+    raise ValueError(f"{text!r} is not a length of time")
 
 
 def span_text(span: Nanos) -> str:

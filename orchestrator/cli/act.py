@@ -38,7 +38,7 @@ def cancel(
 ) -> int:
     """Cancel a task, or a workflow.
 
-    One that waits will not run; one that runs is stopped. Exit code 1 if it had ended otherwise before.
+    One that waits will not run; one that runs is stopped. Exit code 1 if it had ended otherwise before, or if nobody knows it.
     """
     if (id is None) == (workflow is None):
         raise Unclear("name one task, or one workflow with --workflow ID")
@@ -48,7 +48,7 @@ def cancel(
         return 0
     found = call.ask("cancel", task=id)
     call.answer(found, lambda: cancel_view(found))
-    return 0 if found["cancelled"] else 1
+    return 0 if found["cancelled"] and found["state"] != "unknown" else 1
 
 
 def priority(
@@ -172,7 +172,12 @@ def cancel_view(found: dict[str, Any]) -> list[RenderableType]:
         case "ended":
             return [cell(f"Task {name} was cancelled before.")]
         case "unknown":
-            return [cell(f"Task {name} is not known here; should it come, it will not run.")]
+            return [
+                cell(
+                    f"Nobody knows a task {name}, so nothing was cancelled; should it come, it will not run. Is that its id? "
+                    "`orchestrator tasks` lists those there are."
+                )
+            ]
         case "running":
             return [
                 cell(

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
     from orchestrator.client.calls import Call as TaskCall
 
-OPTIONS = (
-    "priority", "need", "deadline", "delay", "timeout", "retries", "tenant", "estimate", "overlap", "labels", "affinity", "key",
-    "cache_for",
-)  # fmt: skip
-"""Of a task in the file, as of ``submit``; times as ``30s``."""
+OF_THE_WHOLE = ("id", "after", "workflow", "reply", "accept_within")
+"""Options of a task that a file says in its own way, or that hold for all of it."""
 SHAPE = 'write {"tasks": [{"id": "a", "type": "etl.load", "args": {…}}, {"id": "b", "type": "etl.report", "after": ["a"]}]}'
 
 
@@ -79,17 +76,18 @@ def _call(workflow: str, one: Any, reply: bool) -> TaskCall:
     import time
 
     from orchestrator.client import CannotPack
-    from orchestrator.client.calls import form
+    from orchestrator.client.calls import OPTIONS, form
 
     if not isinstance(one, dict) or not isinstance(one.get("id"), str) or not isinstance(one.get("type"), str):
         raise Unclear(f"a task of a workflow has an id and a type, both texts, not {json.dumps(one)[:200]}; {SHAPE}")
-    known = {"id", "type", "args", "after", *OPTIONS}
+    may = [name for name in OPTIONS if name not in OF_THE_WHOLE]
+    known = {"id", "type", "args", "after", *may}
     if unknown := sorted(one.keys() - known):
         raise Unclear(f"task {one['id']!r}: {', '.join(unknown)} cannot be said of a task; what can: {', '.join(sorted(known))}")
     args = one.get("args", {})
     if not isinstance(args, dict):
         raise Unclear(f"task {one['id']!r}: args must be an object of arguments by name")
-    options = {name: one[name] for name in OPTIONS if name in one}
+    options = {name: one[name] for name in may if name in one}
     if isinstance(options.get("need"), dict):
         options["need"] = {name: tuple(most) if isinstance(most, list) else most for name, most in options["need"].items()}
     try:

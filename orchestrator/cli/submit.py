@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli.faults import Fault
 from orchestrator.cli.frame import ANSWER_WITHIN_S, Call, command
 from orchestrator.cli.where import CONNECT_WITHIN_S
 from orchestrator.cli.words import Unclear, arguments, duration_s, needs
@@ -43,7 +44,7 @@ def submit(
         list[str] | None,
         typer.Option(metavar="NAME=N", help="What it needs: cpu=1, or gpu=1..4 (least..most); repeat for more", show_default=False),
     ] = None,
-    priority: Annotated[int, typer.Option(metavar="N", help="Higher goes first", min=-1000, max=1000)] = 0,
+    priority: Annotated[int | None, typer.Option(metavar="N", help="Higher goes first [default: 0]", min=-1000, max=1000)] = None,
     deadline: Annotated[
         str | None, typer.Option(metavar="TIME", help="Not to be started later than this from now: 30s, 5m")
     ] = None,
@@ -54,7 +55,7 @@ def submit(
     retries: Annotated[
         int | None, typer.Option(metavar="N", help="Further attempts after a failure [default: the handler's own]", min=0, max=1000)
     ] = None,
-    tenant: Annotated[str, typer.Option(metavar="NAME", help="On whose behalf")] = "",
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="On whose behalf")] = None,
     size: Annotated[
         float | None, typer.Option(metavar="N", help="How large it is, in any measure: run times are learned by it", min=0)
     ] = None,
@@ -62,11 +63,13 @@ def submit(
         str | None, typer.Option(metavar="TIME", help="A guess of its run time; what is learned corrects it")
     ] = None,
     affinity: Annotated[
-        str, typer.Option(metavar="KEY", help="Rather on the instance where tasks with the same key run (placement `affinity`)")
-    ] = "",
+        str | None,
+        typer.Option(metavar="KEY", help="Rather on the instance where tasks with the same key run (placement `affinity`)"),
+    ] = None,
     key: Annotated[
-        str, typer.Option(metavar="KEY", help="Of all tasks of this type with the same key one runs; the others end as it does")
-    ] = "",
+        str | None,
+        typer.Option(metavar="KEY", help="Of all tasks of this type with the same key one runs; the others end as it does"),
+    ] = None,
     cache_for: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="A result of the same key (without --key: the same arguments) that is no older will do"),
@@ -89,12 +92,17 @@ def submit(
     (`orchestrator why ID`). Without --wait the task's id is printed; with it the result and the task's life story, and the exit
     code is 1 if the task failed.
     """
+    if wait_timeout is not None and not wait:
+        raise Unclear("--wait-timeout says how long --wait may wait; add --wait, or leave both out")
+    patience_s = None if wait_timeout is None else duration_s(wait_timeout)
+    said = {"priority": priority, "retries": retries, "tenant": tenant, "size": size, "affinity": affinity, "key": key}
+    times = {"deadline": deadline, "delay": delay, "timeout": timeout, "estimate": estimate, "cache_for": cache_for}
     if workflow is not None:
-        single = {"TYPE": type, "K=V": pairs, "--args": args, "--need": need, "--priority": priority, "--deadline": deadline}
-        single |= {"--delay": delay, "--timeout": timeout, "--retries": retries, "--tenant": tenant}
-        if said := [name for name, value in single.items() if value]:
-            raise Unclear(f"{', '.join(said)} cannot be said of a whole workflow; say it of its tasks, in {workflow}")
-        return _submit_workflow(call, workflow, id, wait, wait_timeout)
+        single: dict[str, Any] = {"TYPE": type, "K=V": pairs or None, "--args": args, "--need": need or None}
+        single |= {f"--{name.replace('_', '-')}": value for name, value in (said | times).items()}
+        if alone := [name for name, value in single.items() if value is not None]:
+            raise Unclear(f"{', '.join(alone)} cannot be said of a whole workflow; say it of its tasks, in {workflow}")
+        return _submit_workflow(call, workflow, id, wait, patience_s)
     if type is None:
         raise Unclear("what is to be done is missing; write the task's type (thumbs.resize), or --workflow FILE")
     import asyncio
@@ -102,24 +110,10 @@ def submit(
     from orchestrator.client import CannotPack, Client
     from orchestrator.client.calls import form
 
-    options: dict[str, Any] = {
-        "need": needs(need or []),
-        "priority": priority,
-        "deadline": duration_s(deadline) if deadline else None,
-        "delay": duration_s(delay) if delay else 0,
-        "timeout": duration_s(timeout) if timeout else None,
-        "retries": retries,
-        "tenant": tenant,
-        "size": size,
-        "estimate": duration_s(estimate) if estimate else None,
-        "affinity": affinity,
-        "key": key,
-        "cache_for": duration_s(cache_for) if cache_for else None,
-        "id": id,
-        "reply": wait,
-    }
+    options: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    options |= {name: duration_s(text) for name, text in times.items() if text is not None}
+    options |= {"need": needs(need or []), "id": id, "reply": wait}
     given = arguments(pairs or [], args)
-    patience_s = duration_s(wait_timeout) if wait_timeout else None
     try:
         form(type, **options)
     except ValueError as fault:
@@ -193,14 +187,13 @@ async def _ended(client: Client, handle: Handle, patience_s: float | None) -> di
     return told
 
 
-def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, wait_timeout: str | None) -> int:
+def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, patience_s: float | None) -> int:
     import asyncio
 
     from orchestrator.cli import flow
     from orchestrator.client import Client
 
     name, calls = flow.calls(flow.read(path), id, reply=wait)
-    patience_s = duration_s(wait_timeout) if wait_timeout else None
     url = call.found.url
 
     async def submitted() -> dict[str, Any]:
@@ -213,8 +206,14 @@ def _submit_workflow(call: Call, path: Path, id: str | None, wait: bool, wait_ti
                 tasks = [{"task": handle.id, "type": handle.type} for handle in handles]
                 return {"workflow": name, "accepted": True, "tasks": tasks}
             _tell_that_it_waits(call, "workflow", name)
-            async with asyncio.timeout(patience_s):
-                return {"workflow": name, "tasks": [await _ended(client, handle, patience_s) for handle in handles]}
+            try:
+                async with asyncio.timeout(patience_s) as patience:  # for the whole
+                    return {"workflow": name, "tasks": [await _ended(client, handle, None) for handle in handles]}
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                do = f"`orchestrator workflow {name}` shows how far it is, `orchestrator cancel --workflow {name}` ends it."
+                raise Fault(f"Workflow {name} has not ended within {patience_s:g} s.", "It goes on.", do) from None
 
     told = asyncio.run(submitted())
     call.answer(told, lambda: flow.ended_view(told) if wait else submit_view({"task": name}))

@@ -13,6 +13,7 @@ from typing import Any
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LONGEST_S = 366 * 86_400
 
 
 class Unclear(ValueError):
@@ -94,13 +95,13 @@ def instant_ns(text: str, now_ns: int) -> int:
 
 
 def duration_s(text: str) -> float:
-    """Seconds from ``30s``, ``250ms``, ``1h30m``, ``2d`` or a plain number of seconds. Raises Unclear."""
-    from orchestrator.vocabulary import seconds
-    from workers.durations import duration_ns  # here: it comes with all that a worker needs
+    """Seconds from ``30s``, ``250ms``, ``1h30m``, ``2d`` or plain seconds. Raises Unclear, also for more than 366 days."""
+    from orchestrator.vocabulary import seconds, span_ns
 
-    if _NUMBER.fullmatch(text):
-        return float(text)
     try:
-        return seconds(duration_ns(text))
+        length_s = float(text) if _NUMBER.fullmatch(text) else seconds(span_ns(text))
     except ValueError:
         raise Unclear(f"{text!r} is not a length of time; write for example 30s, 250ms, 5m, 1h30m, 2d") from None
+    if length_s > _LONGEST_S:
+        raise Unclear(f"{text!r} is longer than 366 days")
+    return length_s

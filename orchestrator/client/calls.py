@@ -10,7 +10,6 @@ once, when they are said, by the very types that judge them on the wire.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias
@@ -18,16 +17,15 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from orchestrator import vocabulary
 from orchestrator.graphs import components
 from orchestrator.spelling import nearest
-from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId
+from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId, seconds
 from orchestrator.wire.codec import MAX_BODY_BYTES, pack
 from orchestrator.wire.messages import Edge, Range, Task
 
 Span: TypeAlias = float | str | timedelta
-"""A length of time: seconds, or a text with a unit (``"500ms"``, ``"30s"``, ``"5m"``, ``"2h"``, ``"1d"``), or a
-timedelta.
-"""
+"""A length of time: seconds, or a text with units (``"500ms"``, ``"30s"``, ``"1h30m"``, ``"1d"``), or a timedelta."""
 
 Amount: TypeAlias = float | tuple[float, float] | Mapping[str, float] | Range
 """How much of a resource: a number, or least and most: ``(1, 4)``, ``{"min": 1, "max": 4}``."""
@@ -35,11 +33,8 @@ Amount: TypeAlias = float | tuple[float, float] | Mapping[str, float] | Range
 ENVELOPE_BYTES = 64
 """What a message takes besides its tasks."""
 
-_SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
 MOST_NS = 2**63 - 1
 """The last instant that can be said (``wire.types.Instant``), in the year 2262."""
-
-_UNIT_S = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class HasId(Protocol):
@@ -241,10 +236,12 @@ def span_ns(span: Span, what: str) -> Nanos:
         case timedelta():
             length_s = span.total_seconds()
         case str():
-            found = _SPAN.fullmatch(span)
-            if found is None:
-                raise ValueError(f"{what}: {span!r} is no length of time; write 500ms, 30s, 5m, 2h, 1d, or a number of seconds")
-            length_s = float(found[1]) * _UNIT_S[found[2]]
+            try:
+                length_s = seconds(vocabulary.span_ns(span))
+            except ValueError:
+                raise ValueError(
+                    f"{what}: {span!r} is no length of time; write 500ms, 30s, 5m, 1h30m, 1d, or a number of seconds"
+                ) from None
         case bool():
             raise TypeError(f"{what}: a length of time, not {span!r}")
         case int() | float():

@@ -49,6 +49,8 @@ def test_a_waiting_task_is_cancelled_once(ask: Type) -> None:
     """It will not run; cancelling it again says so; one that nobody knows is no task."""
     ask("submit", "thumbs.resize", "path=a.png", "--id", "t1")
     assert "is cancelled" in ask("cancel", "t1").out
+    typo = ask("cancel", "t11")
+    assert (typo.code, "Nobody knows a task t11" in typo.out) == (1, True)
     again = ask("cancel", "t1")
     assert (again.code, "was cancelled before" in again.out) == (0, True)
     assert "cancelled" in ask("task", "t1").out

@@ -91,7 +91,7 @@ SAID = {
     "cancel_running": ["hold-1 is being cancelled"],
     "cancel_waiting": ["lost is cancelled (it was waiting)"],
     "cancel_ended": ["f1 had ended as failed before"],
-    "cancel_unknown": ["nobody is not known"],
+    "cancel_unknown": ["Nobody knows a task nobody", "should it come, it will not run"],
     "priority": ["lost has priority 5 now (it had 0)", "takes its new place at once"],
     "drain": ["takes no new work", "finishes the 2 tasks it holds"],
     "policy": ["ordering", "who goes next", "least_loaded", "round_robin", "mra"],

@@ -86,3 +86,10 @@ def test_what_is_no_length_of_time_is_refused_with_an_example(text: str) -> None
     """The message shows how to write one."""
     with pytest.raises(Unclear, match="for example 30s"):
         duration_s(text)
+
+
+def test_more_than_a_year_is_no_time_to_wait() -> None:
+    """As everywhere; said of plain seconds too."""
+    for text in ("400d", "9" * 40, "9" * 400 + "s"):
+        with pytest.raises(Unclear, match=r"longer than 366 days|is not a length of time"):
+            duration_s(text)

@@ -18,8 +18,15 @@ SHOP = "tests.cli.shop:thumbs"
 NIGHTLY = {
     "name": "nightly",
     "tasks": [
-        {"id": "b", "type": "thumbs.frame", "after": [{"task": "a", "into": "thumb"}], "args": {"colour": "red"}, "retries": 5},
-        {"id": "a", "type": "thumbs.resize", "args": {"path": "a.png"}, "need": {"gpu": [1, 2]}, "timeout": "30s"},
+        {
+            "id": "b",
+            "type": "thumbs.frame",
+            "after": [{"task": "a", "into": "thumb"}],
+            "args": {"colour": "red"},
+            "retries": 5,
+            "size": 3,
+        },
+        {"id": "a", "type": "thumbs.resize", "args": {"path": "a.png"}, "need": {"gpu": [1, 2]}, "timeout": "1h30m"},
         {"id": "c", "type": "thumbs.resize", "after": ["a", {"task": "b", "on_failure": "continue"}], "args": {"path": "c.png"}},
     ],
 }
@@ -33,7 +40,7 @@ def test_a_file_says_tasks_and_edges() -> None:
     assert [task.id for task in (a, b, c)] == [f"{name}.a", f"{name}.b", f"{name}.c"]
     assert b.after == (Edge(a.id, "fail", "thumb"),)
     assert c.after == (Edge(a.id), Edge(b.id, "continue"))
-    assert (b.retries, a.timeout_ns, c.workflow) == (5, 30_000_000_000, name)
+    assert (b.retries, b.size, a.timeout_ns, c.workflow) == (5, 3, 5_400_000_000_000, name)
     assert flow.calls(NIGHTLY, "mine", reply=True)[0] == "mine"
 
 
@@ -87,7 +94,13 @@ def test_bad_usage_is_told_before_anything_is_asked(ask: Type, tmp_path: Path) -
     for typed, words in [
         (["submit"], "--workflow FILE"),
         (["submit", "a.b", "--workflow", str(file)], "TYPE cannot be said of a whole workflow"),
-        (["submit", "--workflow", str(file), "--retries", "3"], "--retries cannot be said"),
+        (["submit", "--workflow", str(file), "--retries", "0"], "--retries cannot be said"),
+        (["submit", "--workflow", str(file), "--priority", "0"], "--priority cannot be said"),
+        (["submit", "--workflow", str(file), "--size", "3", "--key", "k"], "--size, --key cannot be said"),
+        (["submit", "--workflow", str(file), "--cache-for", "5m"], "--cache-for cannot be said"),
+        (["submit", "--workflow", str(file), "--estimate", "5s", "--affinity", "a"], "--affinity, --estimate cannot be said"),
+        (["submit", "--workflow", str(file), "--wait-timeout", "5s"], "add --wait, or leave both out"),
+        (["submit", "a.b", "--wait-timeout", "5s"], "add --wait, or leave both out"),
         (["submit", "--workflow", str(file)], "an object with a list of tasks"),
         (["submit", "--workflow", str(tmp_path / "nowhere")], "cannot be read"),
         (["cancel"], "name one task, or one workflow"),
@@ -119,6 +132,9 @@ def test_a_workflow_is_submitted_looked_at_and_cancelled(ask: Type, tmp_path: Pa
     assert {one["task"] for one in ask("tasks", "--workflow", "w", "--state", "blocked", "--json").json} == {"w.b", "w.c"}
     shown = " ".join(ask("task", "w.c").out.split())
     assert "after w.a (waiting); w.b (blocked, on failure continue)" in shown
+    late = ask("submit", "--workflow", str(file), "--id", "late", "--wait", "--wait-timeout", "0.2s")
+    assert late.code == 1
+    assert "Workflow late has not ended within 0.2 s. It goes on. `orchestrator workflow late` shows how far" in late.err
     assert "3 tasks cancelled" in ask("cancel", "--workflow", "w").out
     assert {one["state"] for one in ask("workflow", "w", "--json").json["tasks"]} == {"cancelled"}
     assert ask("cancel", "--workflow", "w").code == 1

@@ -23,6 +23,7 @@ from orchestrator.wire.messages import Edge, Submit
         ("5m", 300 * NS_PER_S),
         ("2 h", 7200 * NS_PER_S),
         ("1d", 86400 * NS_PER_S),
+        ("1h30m", 5400 * NS_PER_S),
         (datetime.timedelta(minutes=1), 60 * NS_PER_S),
     ],
 )
@@ -31,7 +32,7 @@ def test_spans(span: Any, expected_ns: int) -> None:
     assert span_ns(span, "delay") == expected_ns
 
 
-@pytest.mark.parametrize("span", ["30", "5 minutes", "", -1, "-5s", float("nan"), float("inf"), "400d", 1e30])
+@pytest.mark.parametrize("span", ["30", "5 minutes", "", -1, "-5s", float("nan"), float("inf"), "400d", "9" * 400 + "s", 1e30])
 def test_spans_that_cannot_be(span: Any) -> None:
     """The message names the option and what was said."""
     with pytest.raises(ValueError, match=r"^delay: "):
