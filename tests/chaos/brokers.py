@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations
 
+from orchestrator.amqp import Link, topology
 from tests.chaos import faults
 from tests.chaos.nodes import found
 from tests.chaos.play import LEASE_S, Scene
+from tests.chaos.town import Town
 
 FAR_S = 0.75
 """Each way."""
 LEADERS = 25
+TOKENS_WITHIN_S = 10.0
 
 
 async def broker_restarted(scene: Scene) -> None:
@@ -212,13 +215,32 @@ async def node_naps(scene: Scene) -> None:
 
 async def leaders_come_and_go(scene: Scene) -> None:
     """More often than brokers deliver a message of a quorum queue to those who do not settle it (20 times, since 4.0, unless told
-    otherwise): the leader's token is such a one, and held by each until it is cut off. Each time the next one leads."""
+    otherwise): the leader's token is such a one, and held by each until it is cut off. Each time the next one leads. In the end one
+    does, and of the tokens that all of them have laid at most one lies there."""
     town = scene.town
     for _ in range(LEADERS):
         since_ns = time.monotonic_ns()
         await faults.reset(town, town.leader)
         await town.until(lambda since_ns=since_ns: town.leader.last("leading") > since_ns, "nobody leads")
     scene.taken_back()
+    await town.until(lambda: len(town.leaders) == 1, "not exactly one coordinator leads")
+    scene.figures["tokens"] = await tokens(town)
+
+
+async def tokens(town: Town) -> int:
+    """How many lie there: none or one, beside the one that is held. Looked at for as long as a quorum queue may take to say so.
+
+    Raises AssertionError if there are more.
+    """
+    link = await Link.open(town.url, name="chaos.tokens")
+    try:
+        until = time.monotonic() + TOKENS_WITHIN_S
+        while (found := (await link.stat(topology.LEADER)).messages) > 1:
+            assert time.monotonic() < until, f"{found} tokens lie there"
+            await asyncio.sleep(0.1)
+        return found
+    finally:
+        await link.close()
 
 
 async def node_frozen(scene: Scene) -> None:

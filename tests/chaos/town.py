@@ -261,6 +261,12 @@ class Town:
         return max(self.coordinators, key=lambda one: one.last("leading") if one.alive else -1)
 
     @property
+    def leaders(self) -> list[Actor]:
+        """All who live and have not said since that they do not lead any more."""
+        over = "session", "resigned"  # that a session ended is not said each time; that the next one began is
+        return [one for one in self.coordinators if one.alive and one.last("leading") > max(map(one.last, over))]
+
+    @property
     def standby(self) -> Actor:
         """Another coordinator that lives."""
         return next(one for one in self.coordinators if one.alive and one is not self.leader)
