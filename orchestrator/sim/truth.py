@@ -67,11 +67,14 @@ class Truth:
 
     def _refused(self, fact: Ended, accounts: Accounts) -> str | None:
         """Refused is what can never run, for what is wrong with it; and what was taken only for a key that another one holds. (Who
-        had heard of nobody takes what is unfit, and who is deposed may refuse it later.)"""
+        had heard of nobody takes what is unfit, and who is deposed may refuse it later.) Where a ledger was lost nobody may know the
+        rest of a workflow of which what is unanswered is said again."""
         name, task = fact.task, self.tasks.get(fact.task)
         if task is None or fact.first is not None or fact.error is None:
             return None
         kind, taken, whole = fact.error.kind, self._contended(task), task.workflow in self._workflows
+        if kind == "unknown_parent" and accounts.number:
+            return None
         if kind != self.unfit.get(name) and not (kind == "workflow_refused" and whole) and not (kind == "key_taken" and taken):
             return f"{name} is refused as {kind}, and nothing is wrong with it: {fact.error.message} (P5)"
         if kind != "key_taken" and accounts.accepted_before(name, 1 << 60) and not (name in self.unfit or whole):
