@@ -67,8 +67,8 @@ class Truth:
 
     def _refused(self, fact: Ended, accounts: Accounts) -> str | None:
         """Refused is what can never run, for what is wrong with it; and what was taken only for a key that another one holds. (Who
-        had heard of nobody takes what is unfit, and who is deposed may refuse it later.) Where a ledger was lost nobody may know the
-        rest of a workflow of which what is unanswered is said again."""
+        had heard of nobody takes what is unfit, and who is deposed may refuse it later.) Where a ledger was lost nobody may know
+        the rest of a workflow of which what is unanswered is said again."""
         name, task = fact.task, self.tasks.get(fact.task)
         if task is None or fact.first is not None or fact.error is None:
             return None

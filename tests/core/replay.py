@@ -22,7 +22,9 @@ def replayed(stage: Stage, start: int) -> Coordinator:
     """A standby that has read the ledger from ``start``."""
     fresh = Coordinator("fresh", stage.config)
     for offset in range(start, len(stage.ledger)):
-        fresh.step(stage.now_ns, [e.Read(offset, *stage.ledger[offset])])
+        size, entry = stage.ledger[offset]
+        if entry is not None:
+            fresh.step(stage.now_ns, [e.Read(offset, size, entry)])
         invariants.check(fresh.desk)
     return fresh
 

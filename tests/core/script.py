@@ -20,6 +20,7 @@ they get and beat, unless their strings are cut.
     ask why t1 [late] | ask cancel t1 | ask cancel workflow=w | ask priority t1 5 | ask policy ordering=fifo | ask drain a
     ask status live,waiting
     limit api on=pay.* at_once=5 rate=50 key=tenant ... | limit api remove | limit (which there are)
+    segment: the ledger begins a new segment, with a note of the stream's own that nobody reads
     shorten ledger OFFSET: a policy of the broker drops what stands below it
     lose ledger [from]: deleted, or all from that offset on is lost in a power cut
     wait 5 | config backlog_max=3 | producer q | producer q leaves | blocked c1 | unblocked c1
@@ -192,6 +193,9 @@ class Script:
         start = node.machine.desk.keeping.replay_from(node.machine.desk.custody)
         found = differences(self.stage, node)
         self.out += [f"replayed from {start} of {len(self.stage.ledger)}: {'not ' if found else ''}the same books", *found]
+
+    def do_segment(self, plain: list[str], named: dict[str, str]) -> None:
+        self.stage.write_note()
 
     def do_shorten(self, plain: list[str], named: dict[str, str]) -> None:
         self.stage.shorten_ledger(int(plain[1]))

@@ -82,7 +82,8 @@ class Stage:
     def __init__(self, config: Config | None = None, *, own_token: bool = True) -> None:
         self.config = config or Config()
         self.now_ns = START_NS
-        self.ledger: list[tuple[int, Entry]] = []
+        self.ledger: list[tuple[int, Entry | None]] = []
+        """None: a note of the stream's own, which takes an offset and is read by nobody."""
         self.first = 0
         """The oldest offset that the broker has not dropped."""
         self.deleted = False
@@ -127,7 +128,7 @@ class Stage:
         if node.machine.next_offset > len(self.ledger):
             self.step(node, e.LedgerLost(len(self.ledger)))
             return
-        node.cursor = node.machine.resume_at or (self.ledger[-1][1].replay_from if self.ledger else 0)
+        node.cursor = node.machine.resume_at or next((entry.replay_from for _, entry in reversed(self.ledger) if entry), 0)
         node.nonce = f"{node.name}.{self.sessions}"
         self.step(node, e.SessionOpened(node.nonce))
         if found and not node.machine.next_offset:
@@ -297,7 +298,8 @@ class Stage:
             node.cursor = max(node.cursor, self.first)
             size, entry = self.ledger[node.cursor]
             node.cursor += 1
-            self.step(node, e.Read(node.cursor - 1, size, entry))
+            if entry is not None:
+                self.step(node, e.Read(node.cursor - 1, size, entry))
         elif kind == "durable":
             consumer = self._consumer(source)
             assert consumer is not None, f"nobody consumes {source}"
@@ -332,6 +334,10 @@ class Stage:
         while self.bytes > self.config.ledger_bytes_max:
             self.bytes -= self.ledger[self.first][0]
             self.first += 1
+
+    def write_note(self) -> None:
+        """The stream begins a new segment: it writes a note of its own."""
+        self.ledger.append((0, None))
 
     def shorten_ledger(self, first: int) -> None:
         """A policy of the broker has it drop all below this offset."""

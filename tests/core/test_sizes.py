@@ -62,7 +62,7 @@ def test_a_flood_is_written_in_several_entries() -> None:
     stage.held.clear()
     stage.pump()
     assert len(stage.witness.accepted) == 21
-    entries = [size for size, entry in stage.ledger if entry.facts]
+    entries = [size for size, entry in stage.ledger if entry is not None and entry.facts]
     assert len(entries) == 1 + 1 + 5
     assert max(entries) < MAX_ENTRY_BYTES // 2
     assert not stage.nodes["c1"].unsettled

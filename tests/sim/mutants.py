@@ -209,6 +209,7 @@ HELD: dict[str, str] = {
     "R12 always room": "tests/core r12_room",
     "R12 nothing is carried forward": "tests/core carry_forward",
     "R12 it does not matter where the ledger begins": "tests/core ledger_cut_short",
+    "R15 where a note stands the ledger is ours": "tests/core ledger_made_anew_with_a_note",
     "R13 an end does not say that it has heirs": "tests/core r13_heirs",
     "R13 a parent is written again without its value": "tests/core workflow_keeping",
     "R13 children are written again before their parents": "tests/core ledger_deleted_in_pieces",
