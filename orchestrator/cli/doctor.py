@@ -33,6 +33,8 @@ ANSWER_WITHIN_S = 5.0
 CLOCK_WARN_S = 1.0
 CLOCK_FAIL_S = 30.0
 """Deadlines and start times are said by producers and judged by the coordinator's clock."""
+NEWS_S = 3 * 86_400
+"""A loss fails a check for so long: who watches has seen it by then, and another one must not hide behind it."""
 
 
 class Check(NamedTuple):
@@ -273,6 +275,9 @@ def ledger_lost(found: dict[str, Any]) -> Check:
             "See who may delete queues: rabbitmqctl list_permissions.",
         )  # fmt: skip
     advice = "Submit again what is missing (orchestrator status names it), and see who may delete queues."
+    ago_s = time.time() - found.get("at_ns", time.time_ns()) / 1e9
+    if ago_s > NEWS_S:
+        return Check("ledger", "warn", f"{told}; {missing}; that was {ago_s / 86_400:,.0f} days ago", advice)
     return Check("ledger", "fail", f"{told}; {missing}", advice)
 
 

@@ -115,7 +115,8 @@ class Client:
 
         If any names parents (``after=…``), they are one workflow, and are accepted or not as a whole. Otherwise the
         first that is not confirmed in time raises, and others may be accepted: submitting the same calls again is
-        safe.
+        safe. (Not so, and refused with a ValueError, a workflow of which this client has had some results and waits for others: it
+        is accepted as a whole, so there is nothing to say again.)
         """
         calls = list(calls)
         if any(call.task.after for call in calls):

@@ -6,6 +6,7 @@ import copy
 import datetime
 import io
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,14 @@ def test_a_ledger_that_was_lost_is_told_with_what_is_missing(
     assert (check.check, check.state) == ("ledger", "warn" if lost is RESTORED else "fail"), "what is missing is no mere doubt"
     assert says in check.found
     assert advises in check.do
+
+
+def test_a_loss_of_long_ago_fails_the_doctor_no_more() -> None:
+    """The ledger remembers it for ever; who looks every minute was told for days, and would not see the next one."""
+    lost = RESTORED | {"complete": False, "at_ns": time.time_ns() - 10 * 86_400_000_000_000}
+    check = doctor.ledger_lost(lost)
+    assert check.state == "warn"
+    assert "what was accepted last may be missing; that was 10 days ago" in check.found
 
 
 def test_a_ledger_that_was_never_lost_is_no_line() -> None:

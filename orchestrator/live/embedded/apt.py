@@ -62,7 +62,7 @@ class Apt:
         """Read the package lists anew, into the scratch directory. One broken mirror among several is no failure."""
         self._env["APT_CONFIG"] = str(self._configure(private_lists=True))
         try:
-            _run("apt-get", "update", "-q", env=self._env)
+            _run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", env=self._env)  # else it is silent about mirrors
         except AptError:
             # apt fails as a whole when one source fails. What we came for may be in the others: look.
             if not any((self._scratch / "lists").glob("*Packages*")):
