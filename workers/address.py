@@ -38,7 +38,8 @@ def check(spec: str) -> None:
             if found is None:
                 break
             top = f"{top}.{part}"
-            found = PathFinder.find_spec(top, found.submodule_search_locations or [])
+            # By its last name: of a namespace package within another the full one is looked up among what is imported.
+            found = PathFinder.find_spec(part, list(found.submodule_search_locations or ()))
     except (ImportError, ValueError):
         found = None
     if found is None:

@@ -23,6 +23,7 @@ from orchestrator.spelling import nearest
 from orchestrator.vocabulary import NS_PER_S, Nanos, TaskId, seconds
 from orchestrator.wire.codec import MAX_BODY_BYTES, pack
 from orchestrator.wire.messages import Edge, Range, Task
+from orchestrator.wire.values import NO_ARGUMENTS
 
 Span: TypeAlias = float | str | timedelta
 """A length of time: seconds, or a text with units (``"500ms"``, ``"30s"``, ``"1h30m"``, ``"1d"``), or a timedelta."""
@@ -216,7 +217,7 @@ def _judge_instant(task_type: str, deadline: datetime) -> None:
 def _packed(args: Mapping[str, Any], *, sameness: bool) -> bytes:
     """Arguments as bytes; ``sameness``: equal ones become equal bytes, however they were written down."""
     if not args:
-        return b"\x80"
+        return NO_ARGUMENTS
     blob = pack(dict(args), "args")  # judged first: what is sorted has an end, and keys that can be sorted
     return pack(_in_order(dict(args)), "args") if sameness else blob
 

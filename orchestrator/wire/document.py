@@ -196,7 +196,7 @@ def _short(number: float) -> str:
 def _default(node: ast.expr | None) -> str:
     if node is None:
         return "**required**"
-    value = ast.literal_eval(node)
+    value = getattr(values, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
     if isinstance(value, bytes):
         return f"bin `{value.hex(' ')}`"
     if isinstance(value, bool):

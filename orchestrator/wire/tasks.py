@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from orchestrator.wire.roots import Part
 from orchestrator.wire.types import MOST_RESOURCES, Amount, Blob, Id, Instant, Labels, Name, Priority, Span, Tries, Type
+from orchestrator.wire.values import NO_ARGUMENTS
 
 
 class Range(Part, frozen=True):
@@ -41,7 +42,7 @@ class Task(Part, frozen=True):
     id: Id
     """Made by the producer, unique for ever: a second task under this id is not taken."""
     type: Type
-    args: Blob = b"\x80"
+    args: Blob = NO_ARGUMENTS
     """msgpack map of keyword arguments."""
     need: Need = {}
     """What it asks of the instance that runs it, by resource. Not saying ``slots`` means one."""

@@ -24,8 +24,9 @@ and 43 MB; so it takes 30 ms and 5 MB."""
 
 NIL: Final = b"\xc0"
 """``None``, packed."""
-NO_ARGUMENTS: Final = b"\x80"
-"""An empty map, packed: what many handlers are called with."""
+NO_ARGUMENTS: Final = b"\x80 ".rstrip()
+"""An empty map, packed: what many handlers are called with. Written so that it is the one object that all strings of this one byte
+are, those of the decoder too: what is a field's default itself is left out, and a constant of a compiled file is another object."""
 
 _SUGGESTION = "pass None, bool, int, float, str, bytes, datetime, or lists and dicts of these"
 

@@ -50,6 +50,7 @@ from orchestrator.wire.messages import (
     Submit,
     Task,
 )
+from orchestrator.wire.values import NO_ARGUMENTS
 from tests.core.actors import Job, Puppet
 from tests.core.replay import differences
 from tests.core.stage import START_NS, Evidence, Stage
@@ -232,7 +233,7 @@ class Script:
         at = {key: self.stage.now_ns + ns(float(named[key])) for key in ("deadline", "start") if key in named}
         tasks = [
             Task(
-                name, plain[1], named.get("args", "").encode() or b"\x80", need(named.get("need", "")),
+                name, plain[1], named.get("args", "").encode() or NO_ARGUMENTS, need(named.get("need", "")),
                 int(named.get("priority", 0)), named.get("tenant", ""), at.get("deadline"), at.get("start"),
                 ns(float(named["timeout"])) if "timeout" in named else None,
                 int(named["retries"]) if "retries" in named else None,
@@ -282,7 +283,7 @@ class Script:
 
     def do_carried(self, plain: list[str], named: dict[str, str]) -> None:
         due_ns = self.stage.now_ns + ns(float(named["start"]))
-        fact = f.Carried(Task(plain[0], plain[1], b"\x80", key=named["key"]), 0, 0, self.stage.now_ns, not_before_ns=due_ns)
+        fact = f.Carried(Task(plain[0], plain[1], NO_ARGUMENTS, key=named["key"]), 0, 0, self.stage.now_ns, not_before_ns=due_ns)
         self.stage.land(f.Entry("a deposed leader", 1, facts=[fact]))
 
     def do_garbage(self, plain: list[str], named: dict[str, str]) -> None:
