@@ -139,7 +139,8 @@ async def _events(link: Link) -> Check:
         "death notices",
         "warn",
         "no event exchange in this virtual host that this user may read: a lost worker is noticed when its lease is over",
-        "Enable it for milliseconds: rabbitmq-plugins enable rabbitmq_event_exchange (it lives in the virtual host /).",
+        "Enable it for milliseconds: rabbitmq-plugins enable rabbitmq_event_exchange. It lives in the virtual host /; coordinators "
+        "in another find it by their setting events_vhost, of which this command does not know.",
     )
 
 

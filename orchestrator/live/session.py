@@ -20,6 +20,7 @@ from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, Missing
 from orchestrator.amqp.ledger import ENTRY_BYTES, Gap, LedgerTail
 from orchestrator.amqp.topology import within
 from orchestrator.core import commands as say
+from orchestrator.core.custody.keeping import LATEST, place_to_begin
 from orchestrator.core.events import (
     Arrived,
     BrokerBlocked,
@@ -69,8 +70,6 @@ RUBBISH_SINGLY = 20
 SUBMISSIONS, REPORTS, QUESTIONS = frozenset({"submit"}), frozenset({"reports"}), frozenset({"control"})
 SOFT_WORDS = frozenset({"announce", "beat", "held", "notes", "leave"})
 """The kinds that each queue hears. Who may write to one must not speak through it as if it were another."""
-HEARD_OF_THE_END = 8
-"""So many entries at its end say from where to read the ledger: more than there are coordinators with one on its way."""
 OUTDATED_WAIT_S = 15.0
 """Who cannot read what a newer coordinator wrote comes to see so often whether it is still there. Meanwhile others lead."""
 TOKEN_REFRESH_S = 600.0
@@ -170,11 +169,9 @@ class Session:
         return False
 
     async def _replay_from(self) -> int:
-        """From where a reader has everything: the last entry says it. But one that was meant for a ledger that was deleted may have
-        landed in the one made anew, and says too late a place. So it is the earliest that the latest few say; but for those
-        that name one behind themselves."""
-        latest = [(each.offset or 0, decode_entry(each.body)) for each in await self._tail.latest(HEARD_OF_THE_END)]
-        return min((it.replay_from for offset, it in latest if isinstance(it, Entry) and it.replay_from <= offset), default=0)
+        """Where a reader that knows nothing begins."""
+        latest = [(each.offset or 0, decode_entry(each.body)) for each in await self._tail.latest(LATEST)]
+        return place_to_begin((offset, entry) for offset, entry in latest if isinstance(entry, Entry))
 
     async def do_chores(self) -> None:
         """Acts that take several frames (declare, consume, pause), one after another, in the order they were asked."""

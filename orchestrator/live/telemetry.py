@@ -127,7 +127,7 @@ CATALOGUE: Mapping[str, Line] = {
     "deaths_watched": Line(INFO, "the broker tells of lost connections at once"),
     "deaths_unwatched": Line(
         INFO,
-        "no event exchange on this virtual host (events_vhost names another): a lost instance is noticed when its lease is over",
+        "no event exchange on this virtual host (see events_vhost): a lost instance is noticed when its lease is over",
     ),
     "events_out_of_reach": Line(
         WARNING, "the virtual host of the event exchange (events_vhost) cannot be entered: a lost instance is noticed late"

@@ -12,12 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import islice
 
+from orchestrator.core.custody.keeping import LATEST, place_to_begin
 from orchestrator.vocabulary import Nanos
 from orchestrator.wire.facts import Accepted, AnyFact, Carried, Checkpointed, Ended, Entry
 
 SEGMENT_BYTES = 4096
-HEARD_OF_THE_END = 8
-"""So many entries at the end are asked from where to read, as by `live/session`."""
 
 
 @dataclass(slots=True)
@@ -75,11 +74,10 @@ class Stream:
         return self.entries[offset] if offset < len(self.entries) else None
 
     def replay_from(self) -> int:
-        """From where a reader who knows nothing must read: the earliest place that the latest entries say, of those that lie before
-        themselves (the others were meant for a ledger that is gone)."""
+        """From where a reader who knows nothing must read."""
         kept = ((offset, self.entries[offset]) for offset in range(len(self.entries) - 1, self.first - 1, -1))
-        latest = islice(((offset, found[1]) for offset, found in kept if found is not None), HEARD_OF_THE_END)
-        return max(self.first, min((entry.replay_from for offset, entry in latest if entry.replay_from <= offset), default=0))
+        latest = islice(((offset, found[1]) for offset, found in kept if found is not None), LATEST)
+        return max(self.first, place_to_begin(latest))
 
     def end_before(self, when_ns: Nanos) -> int:
         """The end that it had at that moment, of what is still there."""

@@ -140,7 +140,7 @@ async def test_what_it_confirmed_survives_restart_and_crash(tmp_path: Path) -> N
         assert await count(url, "tasks") == 2
         try:
             fact = await read_once_back(url, "ledger")
-        except TimeoutError:  # 3.10.8 now and then does not start a stream after a crash; what it holds comes with the next start
+        except TimeoutError:  # 3.10.8 now and then does not start a stream after a crash ("home node is down")
             await node.restart()
             fact = await read_once_back(url, "ledger")
         assert fact == b"fact"

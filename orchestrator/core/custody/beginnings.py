@@ -15,19 +15,15 @@ from orchestrator.vocabulary import NS_PER_S, Nanos
 
 LOOK_NS = 10 * NS_PER_S
 """The leader looks this often, if anything was written meanwhile (it ticks)."""
-LOST_NS = 3 * LOOK_NS
-"""What was not answered for so long never will be: look again."""
 LOOK_BYTES = 1024**2
 """And whenever so much has been written: the least that a segment of the stream may be, and it is cut off by segments."""
 
 
 def look(desk: Desk, now: Nanos) -> None:
-    """Ask where the ledger begins, if it is time to. One look is under way at a time, unless it is long overdue."""
+    """Ask where the ledger begins, if it is time to. One look is under way at a time: each is answered, or its session over."""
     keeping = desk.keeping
     written = keeping.position - keeping.looked_at
-    if desk.looking and now - desk.looked_ns < LOST_NS:
-        return
-    if not written or (written < LOOK_BYTES and now - desk.looked_ns < LOOK_NS):
+    if desk.looking or not written or (written < LOOK_BYTES and now - desk.looked_ns < LOOK_NS):
         return
     desk.looking, desk.looked_ns, keeping.looked_at = True, now, keeping.position
     desk.out.append(LookAtLedger())

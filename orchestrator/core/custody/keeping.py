@@ -14,7 +14,7 @@ Where the broker keeps less than the cap says (``begins``) all of that is reckon
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from typing import Literal, TypeAlias
@@ -25,7 +25,7 @@ from orchestrator.core.custody.records import Grave
 from orchestrator.core.custody.sizes import fact_bytes
 from orchestrator.core.tasks import claims
 from orchestrator.vocabulary import TaskId
-from orchestrator.wire.facts import AnyFact, Asked, Served, Tombstone
+from orchestrator.wire.facts import AnyFact, Asked, Entry, Served, Tombstone
 
 Kind: TypeAlias = Literal["task", "grave", "joined", "served", "will", "policy", "limit", "restored"]
 
@@ -45,6 +45,17 @@ MARKS = 256
 
 SPARE_KEYS = 1_000
 """So many more than live may be noted, and half as many more, before what is void among them is dropped."""
+
+
+LATEST = 8
+"""So many entries at the ledger's end say from where to read it: more than there are coordinators with one on its way."""
+
+
+def place_to_begin(latest: Iterable[tuple[int, Entry]]) -> int:
+    """From where a reader has everything, by the ``LATEST`` entries with their offsets. The last one says it; but one that was
+    meant for a ledger that was deleted may have landed in the one made anew, and says too late a place. So it is the earliest that
+    these few say, but for those that name one behind themselves."""
+    return min((entry.replay_from for offset, entry in latest if entry.replay_from <= offset), default=0)
 
 
 @dataclass(slots=True, eq=False)

@@ -47,9 +47,7 @@ def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False)
             record.follow("due")
         if record.state != "blocked":
             record.follow("block")
-        desk.backlog.queue(
-            record.service
-        )  # there is one for each service of which anything lives: who begins to lead sets it aside
+        desk.backlog.queue(record.service)  # each service of which anything lives has one: who begins to lead sets it aside
         return
     if record.state == "blocked":
         record.follow("unblock")

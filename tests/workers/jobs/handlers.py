@@ -10,11 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.workers import remembering
 from workers import Context, Fatal, Service, Stopped
 
 service = Service("jobs")
@@ -228,31 +228,7 @@ def picky_in_process(value: Picky) -> None:
     """The same."""
 
 
-_seen: ContextVar[str] = ContextVar("_seen", default="")
-
-
-@service.task
-async def remember(value: str) -> str:
-    """What is there already."""
-    return _remember(value)
-
-
-@service.task
-def remember_in_thread(value: str) -> str:
-    """The same."""
-    return _remember(value)
-
-
-@service.task(kind="process")
-def remember_in_process(value: str) -> str:
-    """The same."""
-    return _remember(value)
-
-
-def _remember(value: str) -> str:
-    before = _seen.get()
-    _seen.set(value)
-    return before
+remembering.enrol(service)
 
 
 @service.task(kind="process")

@@ -6,8 +6,8 @@ import asyncio
 import multiprocessing
 import os
 import time
-from contextvars import ContextVar
 
+from tests.workers import remembering
 from workers import Context, Service
 
 service = Service("live", slots=8, capacity={"gpu": 1}, version="1.2", depends_on=["store"], labels={"zone": "a"})
@@ -48,31 +48,7 @@ async def freeze(seconds: float, ctx: Context) -> str:
     return "thawed"
 
 
-_seen: ContextVar[str] = ContextVar("_seen", default="")
-
-
-@service.task
-async def remember(value: str) -> str:
-    """What is there already; and keeps another."""
-    return _remember(value)
-
-
-@service.task
-def remember_in_thread(value: str) -> str:
-    """The same."""
-    return _remember(value)
-
-
-@service.task(kind="process")
-def remember_in_process(value: str) -> str:
-    """The same."""
-    return _remember(value)
-
-
-def _remember(value: str) -> str:
-    before = _seen.get()
-    _seen.set(value)
-    return before
+remembering.enrol(service)
 
 
 @service.task
