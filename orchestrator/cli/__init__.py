@@ -2,8 +2,8 @@
 
 Law: commands ask and show, they never decide. What a command needs to do its work is imported when it runs, so that help comes at
 once. ``--json`` writes one JSON value to stdout and nothing else; whatever is not the answer (hints, progress, errors) goes to
-stderr. Exit codes: 0 done; 1 failed, interrupted, or
-not all that was asked is known (a shard is silent); 2 bad usage: what was typed, or a file that it names, cannot be meant.
+stderr. Exit codes: 0 done; 1 failed, interrupted, or not all that was asked is known (a shard is silent); 2 bad usage: what was
+typed, or a file that it names, cannot be meant.
 
     app.py       the commands and their help          words.py     what is typed: k=v, 30s, gpu=1..4
     frame.py     what all commands share              where.py     which broker is meant

@@ -97,8 +97,8 @@ def policy(
 ) -> int:
     """Show or switch the policies that decide.
 
-    A switch orders those who wait anew and is followed by every coordinator, also after a failover and a restart: what their
-    settings say of that (of this kind, for all or for this service) never counts again; say here what is to hold.
+    A switch orders those who wait anew and is followed by every coordinator, also after a failover and a restart, whatever
+    their settings say.
     """
     wanted = {"ordering": ordering, "placement": placement, "allocation": allocation}
     if names:

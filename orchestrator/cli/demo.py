@@ -48,9 +48,8 @@ def demo(
     from orchestrator.demo.play import play
     from orchestrator.demo.stage import ProcessDied
 
-    call.load(
-        broker=broker
-    )  # what is wrong with it, or with the environment that its coordinator has, is told before anything starts
+    # What is wrong with it, or with the environment that its coordinator has, is told before anything starts.
+    call.load(broker=broker)
     directory = Path(tempfile.mkdtemp(prefix="orchestrator-demo-"))
     bills: list[Bill] = []
 
