@@ -27,6 +27,12 @@ from aiormq.exceptions import (
 
 from orchestrator.amqp.topology import is_ledger
 
+INTERNAL = "541 INTERNAL_ERROR"
+RESTART = (
+    "if that repeats, the broker has lost a queue or stream that is there (seen when its nodes had not heard each other): restart "
+    "its nodes, one by one; what they keep on disk stays"
+)
+
 
 @unique
 class BrokenBy(Enum):
@@ -71,10 +77,10 @@ class Broken:
             return self.reason
         if self.by is BrokenBy.CLOSED:
             return f"The session was closed by us ({self.where}: {self.reason})."
+        look = RESTART if INTERNAL in self.reason else "look at the broker if that repeats"
         return (
             f"The session with the broker is over: {self.where}: {self.reason}. Its deliveries come again, and "
-            "publishes without an answer may or may not have landed. It begins anew by itself; look at the broker if "
-            "that repeats."
+            f"publishes without an answer may or may not have landed. It begins anew by itself; {look}."
         )
 
 

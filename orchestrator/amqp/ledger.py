@@ -15,6 +15,8 @@ What a stream does that a queue does not, and what is made of it here (each seen
   stream was made anew (offsets begin again at 0) or a power cut took its tail, such a reader would miss all of it. So
   the end is looked at first: ``LedgerRewound``. (A stream made anew that has already grown past the offset cannot be
   told from the old one by offsets; what its messages say must tell.)
+* A reader is given the replica of the node that it is connected to, and that one lags while its node is cut off or has
+  just started: it ends early, and nothing is lost. So whoever finds the end too early waits as long as it grows.
 * How many messages a stream holds is not known while it matters: the broker's count lags by seconds and may say 0.
 * A consumer whose channel ends without ``basic.cancel``, because it or its connection is closed or dies, stays in RabbitMQ's
   list of consumers until that is swept, every two minutes (seen on 3.10: eighteen that were none). Nothing reads for it
@@ -30,7 +32,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from orchestrator.amqp import topology
 from orchestrator.amqp.consumer import PREFETCH_MAX, Consumer
@@ -49,6 +51,10 @@ SETTLED_TOGETHER = 4
 """A share of the prefetch, one in so many, is acknowledged at once when it has come: there is room for the others meanwhile."""
 SETTLE_AFTER_S = 1.0
 """What is less waits so long to be acknowledged."""
+LAGS_S = 2.0
+"""A replica that has not grown for so long does not lag: the stream ends there. (Whoever remembers a lost ledger must say so before
+the others' patience is over, some 5 s.)"""
+LAGS_MAX_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +111,19 @@ class LedgerTail:
     async def _chunk(self, place: Place, patience_s: float) -> list[Delivery]:
         """The chunk at this place, perhaps with some that follow. Empty when nothing came within ``patience_s``."""
         chunk: list[Delivery] = []
-        arrived = asyncio.Event()
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def take(delivery: Delivery) -> None:
             chunk.append(delivery)
-            arrived.set()
+            if not arrived.done():
+                arrived.set_result(None)
 
         # The broker sends the chunk in one go, as far as there is room: 3.10 whole even if that is for one message, 4.0 not.
         consumer = await self._consume(place, take, prefetch=PREFETCH_MAX)
-        waiting = asyncio.ensure_future(arrived.wait())
         try:
-            await asyncio.wait((waiting, self._link.broken), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-            if self._link.is_broken:
-                raise LinkLost(self._link.broken.result(), f"Reading the end of {self._queue}")
+            await self._until(arrived, patience_s, "Reading the end")
             await consumer.pause()  # its answer comes behind the chunk
         finally:
-            waiting.cancel()
             await consumer.cancel()
         return chunk
 
@@ -135,9 +138,7 @@ class LedgerTail:
 
         consumer = await self._consume("first", take, prefetch=1)
         try:
-            await asyncio.wait((first, self._link.broken), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-            if self._link.is_broken:
-                raise LinkLost(self._link.broken.result(), f"Reading the beginning of {self._queue}")
+            await self._until(first, patience_s, "Reading the beginning")
             await consumer.pause()
         finally:
             await consumer.cancel()
@@ -150,16 +151,19 @@ class LedgerTail:
         *,
         on_gap: Callable[[Gap], None],
         prefetch: int = PREFETCH,
+        lags_s: float = 0.0,
     ) -> Consumer:
         """Hand every message from ``start`` on to ``sink``, then those to come, until the consumer is cancelled.
 
         ``start`` is an offset, or "first" (that is left), "last" (the beginning of the newest chunk), "next" (what is
         appended from now on), or a moment (the first chunk that the broker took then or later). ``on_gap`` is called
         before the message after a gap. Settles by itself: do not settle these. Raises LedgerRewound when the offset
-        ``start`` lies beyond the end.
+        ``start`` lies beyond the end, and that has not moved for ``lags_s`` (0: there are no replicas that could lag).
         """
         if isinstance(start, int) and start > 0:
             await self.last_chunk(patience_s=5.0)
+            if start > self.end > 0:
+                await self._grows_to(start, lags_s)
             if start > self.end:
                 raise LedgerRewound(self._queue, start, self.end)
         loop = asyncio.get_running_loop()
@@ -198,6 +202,35 @@ class LedgerTail:
         consumer = await self._consume(start, take, prefetch=prefetch)
         consumer.settle_all()
         return consumer
+
+    async def _grows_to(self, place: int, lags_s: float) -> None:
+        """Until the end is there, or has not moved for ``lags_s``, or the link is broken."""
+        loop = asyncio.get_running_loop()
+        over_at = loop.time() + LAGS_MAX_S
+        grown = loop.create_future()
+
+        def take(delivery: Delivery) -> None:
+            if (end := (delivery.offset or 0) + 1) > self.end:
+                self.end = end
+                if not grown.done():
+                    grown.set_result(None)
+
+        consumer = await self._consume("last", take, prefetch=PREFETCH)
+        try:
+            while self.end < place and (left_s := min(lags_s, over_at - loop.time())) > 0:
+                await self._until(grown, left_s, "Waiting for a replica that lags")
+                if not grown.done():
+                    return
+                grown = loop.create_future()
+                consumer.settle_all()
+        finally:
+            await consumer.cancel()
+
+    async def _until(self, event: asyncio.Future[Any], patience_s: float, what: str) -> None:
+        """Until this comes, or for so long. Raises LinkLost."""
+        await asyncio.wait((event, self._link.broken), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._link.is_broken:
+            raise LinkLost(self._link.broken.result(), f"{what} of {self._queue}")
 
     async def _consume(self, start: Place, sink: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
         over: Role = "ledger" if self._link.has("ledger") else "consume"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from orchestrator.amqp import Consumer, Delivery, Link, Published, Receipt, topology
 from orchestrator.amqp.deaths import watch_deaths
 from orchestrator.amqp.errors import Broken, BrokenBy, LedgerRewound, Missing
-from orchestrator.amqp.ledger import ENTRY_BYTES, Gap, LedgerTail
+from orchestrator.amqp.ledger import ENTRY_BYTES, LAGS_S, Gap, LedgerTail
 from orchestrator.amqp.topology import within
 from orchestrator.core import commands as say
 from orchestrator.core.custody.keeping import LATEST, place_to_begin
@@ -142,7 +142,8 @@ class Session:
         self._telemetry.say("deaths_watched" if watched else "deaths_unwatched", {})
         start = resume_at or await self._replay_from()
         self._telemetry.say("replaying", {"from_offset": start})
-        await self._tail.follow(start, self._read, on_gap=self._gap)
+        lags_s = LAGS_S if self._settings.replicated else 0.0
+        await self._tail.follow(start, self._read, on_gap=self._gap, lags_s=lags_s)
         self._registry = await link.consume(
             topology.registry_queue(self.nonce), self._soft, prefetch=REGISTRY_PREFETCH, gather=True,
             body_bytes_max=MAX_LONG_BODY_BYTES,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from orchestrator.amqp import Link, Published, channels
-from orchestrator.amqp.errors import BrokenBy, CannotConnect, Fault, NoAnswer
+from orchestrator.amqp.errors import Broken, BrokenBy, CannotConnect, Fault, NoAnswer
 from orchestrator.amqp.publishers import LOOKS
 from orchestrator.amqp.topology import TASKS, intake, intake_queue
 from orchestrator.live.embedded import EmbeddedBroker
@@ -202,3 +202,12 @@ async def test_who_is_far_away_comes_in(amqp_url: str) -> None:
         link = await Link.open(url, name="far", connections=("consume", "publish", "beats"), timeout_s=4.0)
         assert asyncio.get_running_loop().time() - began > 4.0, "the network was not slow enough to show it"
         await link.close()
+
+
+def test_a_broker_that_fails_inside_is_told_apart_from_one_that_went_away() -> None:
+    """A stream without a leader stays so until nodes are restarted: whoever reads that at night is told. Of others he is not."""
+    failed = str(Broken(BrokenBy.CONNECTION, "the connection to ledger", "the broker closed it: 541 INTERNAL_ERROR"))
+    assert "restart its nodes, one by one" in failed
+    away = str(Broken(BrokenBy.CONNECTION, "the connection to ledger", "the broker closed it: 320 CONNECTION_FORCED"))
+    assert "restart" not in away
+    assert "look at the broker" in away

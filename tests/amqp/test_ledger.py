@@ -12,7 +12,7 @@ from pamqp import commands as spec
 
 from orchestrator.amqp import Link, Published, ledger
 from orchestrator.amqp.errors import BrokenBy, LedgerRewound
-from orchestrator.amqp.ledger import Gap, LedgerTail
+from orchestrator.amqp.ledger import LAGS_S, Gap, LedgerTail
 from orchestrator.amqp.topology import INTERNAL, KEY_LEDGER, LEDGER
 from orchestrator.live.embedded import EmbeddedBroker
 from tests.amqp.conftest import BASE, Basket, Opener
@@ -151,6 +151,21 @@ async def test_reading_beyond_the_end_is_refused(link: Link) -> None:
     await tail.follow(10, basket, on_gap=lambda _: None)
     await append(tail, b"eleventh")
     assert [delivery.offset for delivery in await basket.until(1)] == [10]
+
+
+async def test_an_end_that_still_grows_is_waited_for(opener: Opener, link: Link) -> None:
+    """The replica next to us may lag: what looks lost comes a moment later, and nobody writes a living ledger again from memory."""
+    writer, tail = LedgerTail(link), LedgerTail(await opener("reader"))
+    await append(writer, *numbered(0, 10))
+    basket = Basket()
+    coming = asyncio.create_task(tail.follow(14, basket, on_gap=lambda _: None, lags_s=LAGS_S))
+    for number in range(10, 14):
+        done, _ = await asyncio.wait((coming,), timeout=0.2)
+        assert not done, "it did not wait for what comes"
+        await append(writer, *numbered(number, number + 1))
+    await asyncio.wait_for(coming, 5)
+    await append(writer, b"what it came for")
+    assert [delivery.offset for delivery in await basket.until(1)] == [14]
 
 
 async def test_a_ledger_that_is_deleted_ends_the_session_and_begins_again_at_zero(opener: Opener, link: Link) -> None:

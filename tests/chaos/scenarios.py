@@ -411,7 +411,13 @@ THREE_NODES = [
     Scenario(
         "node cut off", "a network that is torn between a node and the others for 20 s", brokers.node_cut_off, 3, silence_s=30
     ),
-    Scenario("link cut", "a network that is torn between two of three nodes for 20 s", brokers.link_cut, 3, silence_s=30),
+    Scenario(
+        "link cut, healed",
+        "a network that is torn between two of three nodes for 20 s; they go on, and an operator helps them",
+        brokers.link_cut_and_healed,
+        3,
+        silence_s=75,
+    ),
     Scenario("all apart", "a network that is gone: no node hears another for 10 s", brokers.all_apart, 3, silence_s=30),
     Scenario("all nodes killed", "a crash of all of them at once", brokers.all_nodes_killed, 3, silence_s=30),
     Scenario("node pauses", "a broker node that sleeps for half a lease", brokers.node_naps, 3, silence_s=5),
@@ -421,6 +427,14 @@ THREE_NODES = [
         "minority pauses",
         "the same as 'node cut off', of nodes that stop rather than go on alone",
         brokers.node_cut_off,
+        3,
+        torn="pause_minority",
+        silence_s=30,
+    ),
+    Scenario(
+        "link cut",
+        "a network that is torn between two of three nodes for 20 s",
+        brokers.link_cut,
         3,
         torn="pause_minority",
         silence_s=30,
