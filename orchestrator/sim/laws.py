@@ -78,7 +78,7 @@ class Laws:
         self._running: dict[str, dict[Attempt, tuple[str, str]]] = {}
         """By task: attempts whose handler runs, with agent and incarnation."""
         self._told: dict[str, Result] = {}
-        self._shared: set[str] = set()
+        self._shared: dict[str, Result] = {}
         """Tasks that were answered with another one's result, without a fact of their own."""
         self.shares = Shares(work.limits, self._counts, lambda task: task in self.accounts.ended, self.counts)
 
@@ -222,8 +222,9 @@ class Laws:
     def _answers(self, node: CoordinatorProcess, result: Result) -> None:
         books = self.ledgers.read_by(node)
         if result.first is not None:
+            again = self._shared.get(result.task) == result
             self._shares(node, result, result.first)
-            if result.task not in books.ended:
+            if result.task not in books.ended or (again and self._recomputed(result)):  # the broker had not answered the first time
                 return
         if result.error is not None and result.error.kind == "id_taken":
             self.broken(f"{node.name} takes {result.task} for another task, and nobody here gives one id to two")
@@ -238,7 +239,7 @@ class Laws:
 
     def _shares(self, node: CoordinatorProcess, result: Result, first: str) -> None:
         """A task is answered with the result of another one that came first with the same key."""
-        self._shared.add(result.task)
+        self._shared[result.task] = result
         self.counts["shared"] += 1
         books = self.ledgers.read_by(node)
         if not books.ended_before(first, node.read_to):

@@ -93,7 +93,8 @@ def random_workload(seed: object, start_ns: Nanos, span_ns: Nanos, *, limited: b
         errands.append(Errand(at_ns, chance.randrange(2), tuple(tasks)))
     slow = chance.choice([0.1, 1.0, 3.0])
     _add_graphs(dice(seed, "workload", "graphs"), services, start_ns, span_ns, errands, cancels)
-    work = Workload(places, errands, lambda task, n: _try(seed, task, n, slow), cancels)
+    late = dice(seed, "workload", "late").choice([0.0, 0.0, 0.0, 2.0])
+    work = Workload(places, errands, lambda task, n: _try(seed, task, n, slow, late), cancels)
     _share(dice(seed, "workload", "shares"), work, limited)
     _hurry(dice(seed, "workload", "hurry"), work)
     _repeat(dice(seed, "workload", "keys"), work, span_ns)
@@ -243,7 +244,8 @@ def _task(name: str, service: str, now_ns: Nanos, chance: Random) -> Task:
     )
 
 
-def _try(seed: object, task: str, n: int, slow: float) -> Try:
+def _try(seed: object, task: str, n: int, slow: float, late: float) -> Try:
+    """``late``: handlers take up to so many seconds to be called, as processes do that must be made first."""
     chance = dice(seed, "try", task, n)
     lasts_s = slow * chance.lognormvariate(-0.5, 1.0)
     drawn = chance.random()
@@ -253,6 +255,6 @@ def _try(seed: object, task: str, n: int, slow: float) -> Try:
         ending=ending,
         checkpoint=chance.random() < 0.1,
         stubborn=chance.random() < 0.2,
-        starts_after_ns=chance.choice([0, 0, round(NS_PER_MS * 20 * chance.random())]),
+        starts_after_ns=chance.choice([0, 0, round(NS_PER_S * (late or 0.02) * chance.random())]),
         stops_after_ns=chance.choice([0, NS_PER_MS, round(NS_PER_MS * 300 * chance.random())]),
     )
