@@ -106,7 +106,7 @@ class Accounts:
                         self.tasks.setdefault(task.id, task)
                         self.born.setdefault(task.id, self.number)
                         self.accepted.setdefault(task.id, (offset, task))
-                        self.gone.written(task.id, ended=False)
+                        self.gone.written(task.id, ended=False, accepted=True)
                     if (fault := self._torn(tasks)) is not None:
                         return fault
                 case Carried(task=task):
@@ -154,7 +154,7 @@ class Accounts:
         if name not in self.tasks:
             return f"{name} is carried forward and was never accepted"
         self.accepted[name] = offset, fact.task
-        self.gone.written(name, ended=False)
+        self.gone.written(name, ended=False, accepted=True)
         self.writing.carried |= entry.by == self.writing.nonce
         for one in fact.failures:
             again = Failed(name, one.attempt, one.cause, one.error, one.at_ns, one.instance, fact.retries)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ class Accounts:
     def _ends(self, offset: int, fact: Ended) -> str | None:
         """The first end of a task in this ledger. Where one was lost it is that one again, or, if that was not known, another."""
         name, before = fact.task, self.ends.get(fact.task)
-        self.gone.written(name, ended=True)
+        self.gone.written(name, ended=True, accepted=name in self.accepted)
         self.died.setdefault(name, self.number)
         if before is not None and (before.outcome, before.value) == (fact.outcome, fact.value):
             self.ended[name] = End(offset, before)
@@ -184,7 +184,7 @@ class Accounts:
         name, before = fact.task, self.ends.get(fact.task)
         if before is None or before.outcome != fact.outcome or (fact.whole and fact.value != before.value):
             return f"a tombstone for {name}, which never ended so (R11)"
-        self.gone.written(name, ended=True)
+        self.gone.written(name, ended=True, accepted=name in self.accepted)
         self.ended[name] = End(offset, before)
         return None
 

@@ -72,6 +72,8 @@ class Chaos:
         elif kind == "second_token":
             world.broker.second_token()
         elif kind == "delete_ledger":
+            if self.chance.random() < 0.5:
+                self._leave_one_memory()
             world.broker.delete_ledger()
         elif kind == "cut_power":
             world.broker.cut_power(self._span(4), self._span(5))
@@ -110,10 +112,20 @@ class Chaos:
                 connection.paused_for_long()
 
     def _cut(self, one: Process) -> None:
+        self._cut_for(self._span(20), one)
+
+    def _cut_for(self, span_ns: Nanos, one: Process) -> None:
         if not one.host.cut:
             one.say("is cut from the broker")
             one.host.set_cut(True)
-            self.world.timeline.after(self._span(20), partial(self._mend, one))
+            self.world.timeline.after(span_ns, partial(self._mend, one))
+
+    def _leave_one_memory(self) -> None:
+        """One coordinator knows what is in the ledger, and is away; the others begin to lead, and know of nothing when it comes."""
+        who, *others = self.chance.sample(self.world.coordinators, len(self.world.coordinators))
+        self._cut_for(round(NS_PER_S * self.chance.uniform(4, 14)), who)
+        for one in others:
+            one.kill()
 
     def _mend(self, one: Process) -> None:
         if one.host.cut:

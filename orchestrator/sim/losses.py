@@ -41,17 +41,19 @@ class Gone:
     """That they were accepted, or ended."""
     ends: dict[str, Lost] = field(default_factory=dict)
     queues: dict[tuple[str, str], Lost] = field(default_factory=dict)
-    """Of tasks that somebody asked for anew, to where their results go."""
+    """Of tasks that somebody asked for anew, to where their results go; of others, by no name, where they first were to go."""
     again: set[str] = field(default_factory=set)
     """Tasks that were accepted anew, or ended otherwise, because what was said of them before was lost."""
     cancelled: set[str] = field(default_factory=set)
     """Tasks that somebody asked to cancel: who had read that, and does not know yet that it was lost, may say their end."""
 
-    def written(self, task: str, *, ended: bool) -> None:
-        """The ledger speaks of this task again."""
-        self.tasks.pop(task, None)
+    def written(self, task: str, *, ended: bool, accepted: bool) -> None:
+        """The ledger speaks of this task again. If it ended, and was not ``accepted`` there, it does not say who is to hear it."""
+        known = self.tasks.pop(task, None)
         if ended:
             self.ends.pop(task, None)
+            if known is not None and not accepted:
+                self.queues.setdefault((task, ""), known)
 
     def remembered(self) -> list[str]:
         """Tasks of which somebody living knows what the ledger does not say."""

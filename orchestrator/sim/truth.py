@@ -73,7 +73,7 @@ class Truth:
         if task is None or fact.first is not None or fact.error is None:
             return None
         kind, taken, whole = fact.error.kind, self._contended(task), task.workflow in self._workflows
-        if kind == "unknown_parent" and accounts.number:
+        if kind in ("unknown_parent", "workflow_refused") and accounts.number:
             return None
         if kind != self.unfit.get(name) and not (kind == "workflow_refused" and whole) and not (kind == "key_taken" and taken):
             return f"{name} is refused as {kind}, and nothing is wrong with it: {fact.error.message} (P5)"

@@ -169,7 +169,7 @@ def _repeat(chance: Random, work: Workload, span_ns: Nanos) -> None:
             for n in range(chance.choice([1, 1, 2, 4])):
                 other = chance.random() < 0.05
                 copy = replace(task, id=f"{task.id}.k{n}", after=(), workflow=None, args=b"other" if other else task.args)
-                soon_ns = min(span_ns, errand.at_ns + round(NS_PER_S * chance.choice([0, 0.005, 0.5, 5]) * chance.random()))
+                soon_ns = min(span_ns, errand.at_ns + round(NS_PER_S * chance.choice([0, 0.005, 0.5, 5, 20]) * chance.random()))
                 again.append(Errand(soon_ns, chance.randrange(2), (copy,)))
         work.errands[at] = Errand(errand.at_ns, errand.producer, tuple(tasks))
     work.errands += again
@@ -255,6 +255,8 @@ def _try(seed: object, task: str, n: int, slow: float, late: float) -> Try:
         ending=ending,
         checkpoint=chance.random() < 0.1,
         stubborn=chance.random() < 0.2,
-        starts_after_ns=chance.choice([0, 0, round(NS_PER_S * (late or 0.02) * chance.random())]),
+        starts_after_ns=round(NS_PER_S * late * chance.random())
+        if late
+        else chance.choice([0, 0, round(NS_PER_MS * 20 * chance.random())]),
         stops_after_ns=chance.choice([0, NS_PER_MS, round(NS_PER_MS * 300 * chance.random())]),
     )

@@ -154,11 +154,11 @@ class World:
         self.timeline.after(NS_PER_S, self._look)
 
     def _give_up(self, task: str) -> None:
-        """Nobody can run it, and whoever took it had not heard of anybody yet: it waits until it is not wanted any more."""
-        if any(task in one.unanswered for one in self.producers):
+        """Nobody can run it, and whoever took it had not heard of anybody yet: it waits until it is not wanted any more. So does a
+        late copy of one that was refused, where the ledger that said so is lost."""
+        if task in self.laws.accounts.living() or any(task in one.unanswered for one in self.producers):
             self.producers[0].cancel(task)
-        if not any(task in one.results for one in self.producers):
-            self.timeline.after(GIVE_UP_NS, partial(self._give_up, task))
+        self.timeline.after(GIVE_UP_NS, partial(self._give_up, task))
 
     def _look(self) -> None:
         for node in self.coordinators:

@@ -39,11 +39,13 @@ FOUND = {
     67: "the same, with an agent that had one instance and another reign",
     8: "where there was no room for results the dead letter of a task had no story",
     22: "what was not due and was said to run went back to the backlog when its leader claimed again, and started at once",
+    5_000_251: "a law that was wrong: an answer from the cache is said again to a silent broker; a late copy had run meanwhile",
     701_594: "what was kept for a task held back one that stood before it in its own lane, by an older estimate: neither started",
 }
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    5_100_263: "a world that was wrong: a copy of what was refused came late to a ledger made anew, and nobody called it off",
     2_001_902: "a law that was wrong: a child's end, written late into a ledger made anew, follows from what the old one said",
     1_900_149: "a law that was wrong: of two late copies one runs when the cache has lost its result, and the other is told that",
     801_385: "a law that was wrong: what was cancelled in a lost ledger may be said to have ended so by who had read that",
