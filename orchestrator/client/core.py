@@ -11,8 +11,10 @@ leaves at once, alone.
 **What is certain.** A message that was confirmed is accepted. One whose answer was lost may or may not be, and *the*
 cure is to say it again: a task with the same id and content is taken once, however often it arrives. So a new session
 (which also means a new reply queue) submits every task again that is not answered: first those nobody confirmed, then
-those whose result is still owed. So does a session whose reply queue had lost its binding for a while. A result is
-proof of acceptance too, and may overtake the confirm: they travel on different connections.
+those whose result is still owed. So does a session whose reply queue had lost its binding for a while. And what is not
+answered for long is said again now and then, all else being well: a broker whose nodes lost each other may have had no
+queue for a result, or refused it, and this session never heard of that. A result is proof of acceptance too, and may
+overtake the confirm: they travel on different connections.
 
 **What is promised to callers.** Each task gets exactly one of ``Confirmed`` and ``GaveUp``; each confirmed one whose
 results are wanted exactly one of ``Deliver`` and ``Abandoned``. Results that nobody waits for (said twice, or given
@@ -28,7 +30,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from orchestrator.client.alarms import Alarms, grained
+from orchestrator.client.alarms import Alarms, Rounds, grained
 from orchestrator.client.events import (
     Abandoned,
     Arrived,
@@ -67,7 +69,7 @@ class Counters(Struct):
     tasks: int = 0
     """In those messages."""
     again: int = 0
-    """Tasks that were submitted again because a session was lost."""
+    """Tasks that were submitted again because a session was lost, or their results were long in coming."""
     refused: int = 0
     """Messages that the broker refused: the queue was full."""
     returned: int = 0
@@ -102,6 +104,7 @@ class Producer:
         self._flying_bytes = 0
         self._number = 0
         self._alarms = Alarms()  # when to give up whom, if not confirmed
+        self._rounds = Rounds()  # when to look for what has no answer
         self._out: list[Command] = []
         self._handlers: dict[type[Any], Callable[[Nanos, Any], None]] = {
             Submitted: self._submitted,
@@ -131,6 +134,7 @@ class Producer:
         """Take one event in and say what to do, in that order."""
         self._handlers.get(type(event), self._ignore)(now, event)
         self._give_up_late(now)
+        self._go_round(now)
         self._send(now)
         out, self._out = self._out, []
         return out
@@ -138,6 +142,8 @@ class Producer:
     def next_deadline(self) -> Nanos | None:
         """When a ``Tick`` is due; none if nothing waits for time to pass."""
         times = self._alarms.first()
+        if self._owed:
+            times.append(self._rounds.at)
         if self._footing.firm:
             times += [lane.until for lane in self._lanes.values() if lane.until and lane.parcels]
         return min(times, default=None)
@@ -156,6 +162,8 @@ class Producer:
         pass
 
     def _submitted(self, now: Nanos, event: Submitted) -> None:
+        if not self._owed:
+            self._rounds.begin(now)
         for parcel in event.parcels:
             held = Held(parcel, grained(parcel.by_ns), parcel.weight or weight(parcel.tasks), len(parcel.tasks))
             for task in parcel.tasks:
@@ -190,8 +198,17 @@ class Producer:
         for accepted in (False, True):
             for held in waiting:
                 if held.accepted == accepted:
-                    self.counters.again += len(held.parcel.tasks) * (held.accepted or held.doubt)
-                    self._queue(held)
+                    self._queue_again(held)
+
+    def _go_round(self, now: Nanos) -> None:
+        """What was accepted long ago, and has no answer, is said again: it is due, or it was lost on its way."""
+        for held in self._rounds.take(now, self._owed.values()):
+            if held.accepted and held.place is Place.NOWHERE and self._footing.is_open:
+                self._queue_again(held)
+
+    def _queue_again(self, held: Held) -> None:
+        self.counters.again += len(held.parcel.tasks) * (held.accepted or held.doubt)
+        self._queue(held)
 
     def _ended(self, now: Nanos, event: Ended) -> None:
         self._ground()
@@ -323,7 +340,6 @@ class Producer:
     def _ground(self) -> None:
         """No message is under way any more, and nothing is queued: a session begins with a clean table."""
         for flight in self._flights.values():
-            self._land(flight.cargo)
             for held in flight.cargo:
                 held.doubt = True
         self._flights.clear()
@@ -353,25 +369,12 @@ class Producer:
             moved = False
             for key in list(self._lanes):
                 lane = self._lanes[key]
-                if self._may_leave(now, lane):
+                if lane.may_leave(now, self._limits) and self._flying_bytes < self._limits.window_bytes:
                     self._depart(lane)
                     self._lanes[key] = self._lanes.pop(key)  # to the end of the line of lanes
                     moved = True
                 elif not lane.parcels and not lane.flights:
                     del self._lanes[key]
-
-    def _may_leave(self, now: Nanos, lane: Lane) -> bool:
-        if lane.until > now or not lane.parcels:
-            return False
-        lane.until = 0
-        if self._flying_bytes >= self._limits.window_bytes:
-            return False
-        if lane.flights == 0:
-            return True
-        if lane.refusal is not None:  # one message tries whether the way is free again
-            return False
-        full = lane.tasks >= self._limits.tasks or lane.bytes >= self._limits.bytes
-        return full and lane.flights < self._limits.depth
 
     def _depart(self, lane: Lane) -> None:
         cargo = lane.take(self._limits)

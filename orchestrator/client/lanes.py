@@ -104,6 +104,8 @@ class Held(Struct, eq=False, gc=False):
     """A message with it was lost: it may have arrived."""
     place: Place = Place.NOWHERE
     over: bool = False
+    rounds: int = 0
+    """How often was looked for its answer, and none was there."""
 
     def ids(self) -> list[TaskId]:
         return [task.id for task in self.parcel.tasks]
@@ -127,6 +129,18 @@ class Lane:
         self.parcels = self.tasks = self.bytes = 0
         """What waits in the line."""
         self._line: deque[Held] = deque()
+
+    def may_leave(self, now: Nanos, limits: Limits) -> bool:
+        """Whether a message of it may leave: the first at once, others when they are full."""
+        if self.until > now or not self.parcels:
+            return False
+        self.until = 0
+        if self.flights == 0:
+            return True
+        if self.refusal is not None:  # one message tries whether the way is free again
+            return False
+        full = self.tasks >= limits.tasks or self.bytes >= limits.bytes
+        return full and self.flights < limits.depth
 
     def push(self, held: Held) -> None:
         """To the end of the line."""

@@ -154,6 +154,26 @@ def test_a_result_after_a_lost_confirm_spares_saying_it_again(world: World) -> N
     assert sent(world.opened()) == []
 
 
+def test_what_is_long_without_an_answer_is_said_again_now_and_then(world: World) -> None:
+    """Its result may have been lost where nobody noticed: it is asked for after one whole minute or two, then ever more seldom, and
+    told once."""
+    world.submit(task("t1"), task("t2"))
+    world.answer(1, Verdict.CONFIRMED)
+    asked = {}
+    for minute in range(1, 13):
+        world.pass_time(60 * NS_PER_S)
+        if said := [each.id for publish in world.under_way.values() for each in publish.tasks]:
+            asked[minute] = said
+            world.confirm_all()
+            world.results(*said[1:])
+    assert asked == {2: ["t1", "t2"], 4: ["t1"], 8: ["t1"], 12: ["t1"]}
+    assert world.machine.counters.again == 5
+    assert world.machine.counters.duplicates == 0
+    world.results("t1")
+    assert world.delivered == {"t1", "t2"}
+    assert world.machine.next_deadline() is None
+
+
 def test_a_full_backlog_is_tried_again_with_growing_pauses(world: World) -> None:
     """A nack means the queue is full: the message waits 50 ms, 100 ms …, the order is kept, and then it gets
     through.
