@@ -98,7 +98,7 @@ class Desk:
         "lapsed_floor", "limits_read", "lingering", "lobby", "looked_ns", "looking", "mark", "marked_ns", "missed", "name",
         "nonce", "now_ns", "number", "offences", "orphans", "out", "past", "phase", "policies", "posted", "postponed",
         "proposals", "proposed", "proposed_bytes", "proven_ns", "queued", "read_ns", "reclaim", "refusals", "registry",
-        "renewing", "results", "ripening", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers", "token",
+        "renewing", "results", "ripening", "saving", "settled", "sharing", "stirred", "stirred_ns", "strangers", "timers", "token",
         "touched", "unheard", "verdicts", "wanted_limits",
     )  # fmt: skip
 
@@ -127,6 +127,8 @@ class Desk:
         """Their ``Ended`` is proposed or under way."""
         self.doubtful: dict[TaskId, Record] = {}
         """Their instance is gone, and what that means is under way."""
+        self.saving: dict[TaskId, Record] = {}
+        """They have stopped, and the checkpoint from which they go on is under way: doubtful for that alone."""
         self.missed: dict[TaskId, None] = {}
         """Deadlines that passed while we did not lead, or while agents that may run the task had still to answer."""
         self.ripening = Ripening(config.settle_after_ns)
@@ -263,19 +265,17 @@ class Desk:
         """Settle this delivery once all that is proposed by now is committed."""
         if handle is None:
             return
-        if self.proposed:
-            self.boarding.gates.append(handle)
-        elif self.flight is not None:
-            self.flight.gates.append(handle)
+        flight = self.boarding if self.proposed else self.flight
+        if flight is not None:
+            flight.gates.append(handle)
         else:
             self.settle(handle)
 
     def answer(self, reply: Reply) -> None:
         """Say this once all that is proposed by now is committed."""
-        if self.proposed:
-            self.boarding.replies.append(reply)
-        elif self.flight is not None:
-            self.flight.replies.append(reply)
+        flight = self.boarding if self.proposed else self.flight
+        if flight is not None:
+            flight.replies.append(reply)
         else:
             self.out.append(reply)
 

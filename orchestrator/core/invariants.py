@@ -27,7 +27,8 @@ def alive_or_over(desk: Desk) -> None:
 
 def one_place(desk: Desk) -> None:
     """Every live task is in the place that its state names, and nowhere else."""
-    doubtful = desk.doubtful
+    doubtful = desk.doubtful.keys() | desk.saving.keys()
+    assert len(doubtful) == len(desk.doubtful) + len(desk.saving), f"{desk.doubtful.keys() & desk.saving.keys()} are doubtful twice"
     for record in desk.custody.live.values():
         state = record.state
         right = (

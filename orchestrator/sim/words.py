@@ -54,7 +54,11 @@ class Words:
         for note in said.items:
             holding = instance.holdings.get(note.attempt) if instance is not None and desk.leading else None
             if note.what == "stopped" and note.saved and holding is not None and holding.record is not None:
-                self._last_saved[node.name, note.task] = desk.epoch, note.attempt, note.saved, self._timeline.now_ns
+                heard = desk.epoch, note.attempt, note.saved, self._timeline.now_ns
+                known = self._last_saved.get((node.name, note.task), heard)
+                if known[0] != desk.epoch or known[:3] < heard[:3]:  # of two attempts in one reign the newer work counts
+                    known = heard
+                self._last_saved[node.name, note.task] = known
 
     def loses_work(self, node: CoordinatorProcess, item: Assignment) -> str | None:
         """Which work this assignment throws away: it must go on from the last checkpoint in the ledger, and from none that is older

@@ -40,7 +40,7 @@ TRUE: dict[str, Callable[[Desk, int, Record], bool]] = {
     "held": lambda desk, now, record: any(h.record is record for one in members(desk, record) for h in one.holdings.values()),
     "fenced": lambda desk, now, record: gone_with_it(desk, record),
     "doubtful": lambda desk, now, record: desk.doubtful.get(record.id) is record,
-    "checkpoint": lambda desk, now, record: record.awaits is not None,
+    "checkpoint": lambda desk, now, record: record.awaits is not None and desk.saving.get(record.id) is record,
     "deferred": lambda desk, now, record: record.not_before_ns >= now,
     "takeover": lambda desk, now, record: bool(desk.registry.pool(record.service).unanswered),
     "limit": lambda desk, now, record: desk.sharing.short(record.place.shares, now) is not None,  # type: ignore[union-attr]

@@ -125,7 +125,7 @@ def reason_of(desk: Desk, now: Nanos, record: Record, refused: Misses, before: A
         return Reason("parents", _waits_for(desk, record))
     if record.state in ("assigned", "running"):
         return _held(desk, now, record)
-    if record.awaits is not None:
+    if record.id in desk.saving:
         return Reason("checkpoint", "it has stopped; it goes on from its last checkpoint, which is on its way to the ledger")
     if record.state == "doubtful":
         return Reason("doubtful", "its instance is gone; what that means for it is being written to the ledger")

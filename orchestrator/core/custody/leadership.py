@@ -266,6 +266,7 @@ def forget_soft(desk: Desk) -> None:
             instance.drop(attempt)
             billing.settle(desk.now_ns, holding)
             if (record := holding.record) is not None:
+                record.awaits = None
                 record.taken_back(attempt)
                 if not record.live and record.state in ("assigned", "running"):
                     _put_back(desk, record)
@@ -275,11 +276,12 @@ def forget_soft(desk: Desk) -> None:
         desk.registry.touch(instance)
         if instance.state == "gone":  # it was kept for its fences; the next leader keeps it for its lease
             desk.registry.remove(instance)
-    for record in desk.doubtful.values():
-        record.awaits = None
-        record.live = NOWHERE
-        _put_back(desk, record)
-    desk.doubtful.clear()
+    for book in (desk.doubtful, desk.saving):
+        for record in book.values():
+            record.awaits = None
+            record.live = NOWHERE
+            _put_back(desk, record)
+        book.clear()
     desk.lingering.clear()
     desk.sharing.reset(desk)
 

@@ -21,7 +21,7 @@ from orchestrator.core.registry import dependencies, liveness
 from orchestrator.core.registry.registry import Instance
 from orchestrator.core.resources import limiting
 from orchestrator.core.tasks import answering, following, workflows
-from orchestrator.core.tasks.settling import let_go, settle_down, settle_fresh, stop, stop_live
+from orchestrator.core.tasks.settling import go_on, let_go, settle_down, settle_fresh, stop, stop_live
 from orchestrator.policies import BadPolicy
 from orchestrator.vocabulary import Attempt, Nanos, TaskId
 from orchestrator.wire.facts import (
@@ -185,8 +185,8 @@ def _look_again(desk: Desk, record: Record, attempt: Attempt | None) -> None:
 
 def _bury(desk: Desk, record: Record, fact: Ended) -> None:
     """The attempt that ended it is over; any other live one is stopped, and keeps its grant until it says so (P2)."""
-    if desk.verdicts or desk.missed or desk.doubtful:
-        for book in (desk.verdicts, desk.missed, desk.doubtful):
+    if desk.verdicts or desk.missed or desk.doubtful or desk.saving:
+        for book in (desk.verdicts, desk.missed, desk.doubtful, desk.saving):
             book.pop(record.id, None)
     if record.place is not None:
         desk.withdraw(record)
@@ -218,7 +218,7 @@ def failed(desk: Desk, now: Nanos, fact: Failed, offset: int) -> None:
         desk.counts[f"attempt_{fact.cause}"] += 1
         _judge(desk, now, record)
     if (news or over) and rules.r4_assignable(record):
-        settle_down(desk, now, record)
+        go_on(desk, now, record)
     if news and desk.leading and record.id not in desk.verdicts:
         desk.note(
             "retry", task=record.id, attempt=str(fact.attempt), cause=fact.cause, error=fact.error.message[:200],
@@ -248,7 +248,7 @@ def _judge(desk: Desk, now: Nanos, record: Record) -> None:
 def checkpointed(desk: Desk, now: Nanos, fact: Checkpointed, offset: int) -> None:
     """Work worth keeping; the task may have waited for it."""
     record = desk.custody.checkpointed(fact)
-    if record is not None and record.awaits is not None and record.state == "doubtful" and record.has_saved(*record.awaits):
+    if record is not None and record.awaits is not None and record.id in desk.saving and record.has_saved(*record.awaits):
         settle_down(desk, now, record)
 
 

@@ -171,6 +171,12 @@ class Record(Struct, eq=False):
         """Whether the ledger has the ``nth`` checkpoint of the attempt, or one that replaces it."""
         return not nth or (self.checkpoint_of is not None and (self.checkpoint_of, self.checkpoint_nth) >= (attempt, nth))
 
+    def wait_for(self, attempt: Attempt, nth: int) -> None:
+        """This attempt has stopped after its ``nth`` checkpoint: the task goes on from that one, or from a newer one that it waits
+        for already (two may have been alive, and the last of them says nothing of what the other saved)."""
+        if not self.has_saved(attempt, nth) and (self.awaits is None or self.awaits < (attempt, nth)):
+            self.awaits = attempt, nth
+
     def due_ns(self, now: Nanos) -> Nanos:
         """When it may be tried again: as the ledger says, and no later than so long after now as its writer waited. His clock may
         have been hours ahead of ours.

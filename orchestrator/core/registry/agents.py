@@ -17,7 +17,7 @@ from orchestrator.core.registry.offences import offend
 from orchestrator.core.registry.registry import QUEUE_PREFIX, Holding, Instance
 from orchestrator.core.scheduler import billing, preempting
 from orchestrator.core.tasks import reports
-from orchestrator.core.tasks.settling import EXPIRED, OTHER_FIRST, let_go, recall, settle_down, stop, stop_live, vacate
+from orchestrator.core.tasks.settling import EXPIRED, OTHER_FIRST, go_on, let_go, recall, stop, stop_live, vacate
 from orchestrator.resources import demand_of
 from orchestrator.vocabulary import Attempt, Nanos, vector
 from orchestrator.wire import messages
@@ -174,7 +174,7 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
             _adopt(desk, now, instance, one)
     for record in handed:
         if rules.r4_assignable(record) and record.state != "ended":
-            settle_down(desk, now, record)
+            go_on(desk, now, record)
     for former in formers:
         liveness.came_back(desk, now, former, instance)
     instance.early.clear()
@@ -230,6 +230,8 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
             record.progress = (note.fraction, note.text)
     else:  # stopped, refused: it does not run here
         desk.counts[note.what] += 1
+        if record is not None:
+            record.wait_for(note.attempt, note.saved)
         if note.what == "refused":
             desk.note("refused", task=note.task, attempt=str(note.attempt), instance=instance.name, why=note.text)
             instance.full = instance.full or note.text == "full"  # or it would be offered the same task again at once, in a circle
@@ -242,7 +244,7 @@ def _note(desk: Desk, now: Nanos, instance: Instance, note: Note, holding: Holdi
             return
         if note.what == "stopped":
             preempting.yielded(desk, now, instance, note.attempt, holding)
-        vacate(desk, now, instance, note.attempt, note.saved)
+        vacate(desk, now, instance, note.attempt)
 
 
 def _too_late(desk: Desk, now: Nanos, instance: Instance, record: Record) -> None:
@@ -383,6 +385,7 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     record.given(attempt, instance.incarnation)
     desk.withdraw(record)
     desk.doubtful.pop(task, None)
+    desk.saving.pop(task, None)  # what it waits for is waited for still, should this come to nothing
     record.follow("adopt")
     if record.cancelled:
         stop_live(desk, record, "cancelled")

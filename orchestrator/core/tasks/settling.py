@@ -32,7 +32,9 @@ def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False)
     """Put a task with no live attempt where it belongs. ``waited``: as long as it had to between two tries."""
     if desk.doubtful:
         desk.doubtful.pop(record.id, None)
-    record.awaits = None
+    if record.awaits is not None:
+        record.awaits = None
+        desk.saving.pop(record.id, None)
     aside = desk.aside(record)
     if record.cancelled:
         desk.condemn(record, Ended(record.id, "cancelled", now))
@@ -119,31 +121,35 @@ def give_back(desk: Desk, instance: Instance, holding: Holding) -> bool:
     return had
 
 
-def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, saved: int = 0) -> None:
-    """This attempt does not run any more and has no end: the task waits again, nothing is counted against it.
+def go_on(desk: Desk, now: Nanos, record: Record) -> None:
+    """None of its attempts is alive any more, and what that means is known: the task goes on, from its last checkpoint.
 
-    It goes on from its last checkpoint, number ``saved`` of the attempt. That lies in the reports queue, and may be read after the
-    soft word that the attempt has stopped: until it is in the ledger the task is not given to anybody. Its place is free at once.
+    That lies in the reports queue, and may be read after the soft word that an attempt has stopped, and after whatever another one
+    of the task came to: until it is in the ledger the task is not given to anybody. One that is to end waits for nothing.
     """
+    if record.awaits is None or record.has_saved(*record.awaits) or record.id in desk.verdicts:
+        settle_down(desk, now, record)
+        return
+    if record.state != "doubtful":
+        record.follow("doubt")
+    desk.doubtful.pop(record.id, None)
+    desk.saving[record.id] = record
+    desk.timers.at(now + desk.config.checkpoint_ns, "saved", record.id, record.awaits[0].n)
+
+
+def vacate(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt) -> None:
+    """This attempt does not run any more and has no end: the task waits again, nothing is counted against it."""
     holding = let_go(desk, instance, attempt)
     if holding is None or (record := holding.record) is None:
         return
     desk.lapse(attempt, record.id)
-    if not rules.r4_assignable(record):
-        return
-    if not record.has_saved(attempt, saved):
-        record.awaits = (attempt, saved)
-    if record.awaits is None or record.has_saved(*record.awaits):
-        settle_down(desk, now, record)
-        return
-    record.follow("doubt")  # what it waited for before it was said to run elsewhere is waited for still
-    desk.doubtful[record.id] = record
-    desk.timers.at(now + desk.config.checkpoint_ns, "saved", record.id, record.awaits[0].n)
+    if rules.r4_assignable(record):
+        go_on(desk, now, record)
 
 
 def give_up_waiting(desk: Desk, now: Nanos, record: Record, n: int) -> None:
     """The last checkpoint of attempt ``n`` should long have come: somebody emptied the reports queue. Go on from an earlier one."""
-    if record.state == "doubtful" and record.awaits is not None and record.awaits[0].n == n:
+    if record.id in desk.saving and record.awaits is not None and record.awaits[0].n == n:
         desk.note("checkpoint_missing", task=record.id, attempt=str(record.awaits[0]), nth=record.awaits[1])
         settle_down(desk, now, record)
 
@@ -158,10 +164,10 @@ def lose(desk: Desk, now: Nanos, instance: Instance, attempt: Attempt, holding: 
     if not rules.r4_assignable(record):
         return
     if any(failure.attempt == attempt for failure in record.failures):
-        settle_down(desk, now, record)  # the ledger has its loss already: an earlier leader wrote it too soon
+        go_on(desk, now, record)  # the ledger has its loss already: an earlier leader wrote it too soon
         return
     if not holding.running and holding.sent > instance.drained and instance.heard_ns > record.assigned_ns:
-        settle_down(desk, now, record)  # its order was not read by an instance that lived on: this proves nothing at all
+        go_on(desk, now, record)  # its order was not read by an instance that lived on: this proves nothing at all
         return
     record.follow("doubt")
     desk.doubtful[record.id] = record
