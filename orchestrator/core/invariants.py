@@ -211,6 +211,7 @@ def blocked_fits_nowhere(desk: Desk) -> None:
         if pool is None or service in desk.stirred or not desk.leading:
             continue
         for group in queue.blocked():
+            assert group.head() is not None, f"{group.type} {group.demand} is left out, and has no head"
             if group.kept_out is not None:
                 bides = (group.type, group.demand) in queue.biding
                 assert queue.reservations or bides, f"{group.type} {group.demand} is kept out, and nothing is reserved"
@@ -218,6 +219,16 @@ def blocked_fits_nowhere(desk: Desk) -> None:
             for index in range(pool.open):
                 one = pool.opened(index)
                 assert not able(desk, one, group.type, group.demand), f"{group.type} {group.demand} would fit on {one.name}"
+
+
+def nobody_is_overlooked(desk: Desk) -> None:
+    """Where there is room everybody who has not been left out has been looked at, unless the service is about to be."""
+    for service, queue in desk.backlog.queues.items():
+        pool = desk.registry.pools.get(service)
+        if pool is None or service in desk.stirred or not desk.leading or not pool.open:
+            continue
+        group = queue.best()
+        assert group is None, f"{group.type} {group.demand} could try, and nobody looks"
 
 
 def reservations_mutual(desk: Desk) -> None:
@@ -265,6 +276,7 @@ LAWS = (
     one_live_attempt,
     open_index_true,
     blocked_fits_nowhere,
+    nobody_is_overlooked,
     reservations_mutual,
     slots_counted,
     nothing_left_behind,

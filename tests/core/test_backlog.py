@@ -18,6 +18,8 @@ from orchestrator.core.resources.limits import Limits, spec_of
 from orchestrator.core.resources.meters import Meter
 from orchestrator.core.scheduler.accounts import Bill
 from orchestrator.core.scheduler.backlog import Backlog
+from orchestrator.core.scheduler.lanes import DemandClass, Lane
+from orchestrator.core.scheduler.queues import Queue
 from orchestrator.policies import ORDERINGS
 from orchestrator.wire.messages import Task
 
@@ -202,23 +204,43 @@ def test_one_fence_of_several_that_is_over_moves_nobody() -> None:
     assert (list(queue.classes.values()), len(queue.aside)) == ([record.place and record.place.group], 0)
 
 
-def test_a_lane_that_a_limit_lets_go_on_wakes_its_class() -> None:
-    """All of a class was held back by a limit while the place that it was blocked for was kept for another, and came free: nobody
-    could be told. When the limit lets the lane go on, the class tries again."""
+def all_held_back() -> tuple[Queue, DemandClass, Lane]:
+    """A queue, and a class of it that fitted nowhere, until a limit held back all of it."""
     backlog = Backlog(lambda service: ORDERINGS["fifo"], Estimates())
-    backlog.limit_by(Limits({"few": spec_of("few", {"on": "s.fast", "at_once": 1})}))
+    backlog.limit_by(Limits({"few": spec_of("few", {"on": "s.fast", "at_once": 1, "key": "tenant"})}))
     queue = backlog.queue("s")
     record = Record(Task("t", "s.fast"), 0, 0, 0, 0)
     backlog.add(record)
-    group = queue.best()
+    group, lane = queue.best(), record.place
     assert group is not None
-    queue.block(group)
-    lane = record.place
     assert lane is not None
+    queue.block(group)
     meter = Meter(next(iter(backlog.limits)), "", 1, 0, lambda one: None)
     queue.hold(lane, meter, meter.hold(lane, 0))
     assert queue.best() is None
+    return queue, group, lane
+
+
+def test_a_lane_that_a_limit_lets_go_on_wakes_its_class() -> None:
+    """All of a class was held back by a limit while the place that it was blocked for was kept for another, and came free: nobody
+    could be told. When the limit lets the lane go on, the class tries again."""
+    queue, group, lane = all_held_back()
     queue.release(lane)
+    assert queue.best() is group
+
+
+def test_a_class_without_a_head_is_not_left_out() -> None:
+    """Nobody of it could be kept out of a place, so nobody would be told when that is free: whoever comes with a limit of his own
+    tries, and so it is when all that was not held back has left."""
+    queue, group, _ = all_held_back()
+    assert queue.blocked() == []
+    other = Record(Task("o", "s.fast", tenant="other"), 1, 0, 1, 0)
+    queue.add(other)
+    assert queue.best() is group
+    queue.block(group)
+    queue.remove(other)
+    assert queue.blocked() == []
+    queue.add(other)
     assert queue.best() is group
 
 

@@ -181,6 +181,28 @@ def test_a_place_given_up_for_a_more_urgent_one_is_free_at_once() -> None:
     assert began_s(fleet, "out") == [10.0]
 
 
+def test_a_place_kept_for_one_that_a_limit_holds_back_is_free_at_once() -> None:
+    """The first fits nowhere, and a place is kept for it; then who starts behind it takes the last of their limit. Who was kept out
+    of that place has it in the same step, not when the agent has said that the other runs: the laws see to that."""
+    spans = {"runs": 100.0, "pair": 1.0, "single": 2.0, "out": 500.0}
+    fleet = Fleet(
+        {name: round(s * NS_PER_S) for name, s in spans.items()}.__getitem__, {"ordering": "srtf"}, Config(estimates="trust")
+    )
+    fleet.instance("i", HANDLERS, {"slots": 2})
+    fleet.submit(task(fleet, "runs"))
+    fleet.instance("j", HANDLERS, {"slots": 1, "gpu": 1})
+    limited(fleet, 1)
+    needs = {"pair": {"slots": 2.0}, "single": {"gpu": 1.0}}
+    limit = [Task(name, "s.short", need=dict(need), estimate_ns=fleet.lasts(name)) for name, need in needs.items()]
+    fleet.submit(*limit, task(fleet, "out"))
+    assert not fleet.machine.desk.backlog.queues["s"].reservations
+    assert [(run.where, run.began_ns) for name in ("single", "out") for run in fleet.started[name]] == [
+        ("j", START_NS),
+        ("i", START_NS),
+    ]
+    assert "pair" not in fleet.started
+
+
 def srpt(arrivals: list[tuple[Nanos, Nanos]], places: int) -> list[Nanos]:
     """Ends of jobs (arrival, size) when at every moment those with least left run: the simplest thing that could be right."""
     left = [size for _, size in arrivals]

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 FOUND = {
     5_101_083: "an attempt stopped while a lie had another one alive: what it had saved was not waited for when that was denied",
+    5_101_094: "a class of which a limit held back all was left out still, and nobody could tell it what came free",
     1_800_021: "what a self that was never introduced had reported was called forged, though its heir had said the same by then",
     1_701_011: "who claimed again read first that another had led and parted with an instance: its attempt was waited for, a ghost",
     1_500_129: "the order to leave was lost: told once, its instance stayed, was given nothing, and its tasks waited for ever",

@@ -2,9 +2,10 @@
 
 Law: a class (``lanes``) whose head fits nowhere is *blocked* until something of its service gets better; one that would fit, but
 only where it would delay another's reservation (``reserving``), is *kept out*: blocked until a reservation ends, or it has a head
-that goes before. A lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes. After a
-takeover the tasks accepted before the claim are set aside per service until every agent that may hold them has answered (R3), and
-come back as they were.
+that goes before. A lane that a limit holds back *waits* there, and hides neither the other lanes nor the other classes; a class all
+of whose lanes wait so has no head that could be judged, and is not blocked: its next head tries. After a takeover the tasks
+accepted before the claim are set aside per service until every agent that may hold them has answered (R3), and come back as they
+were.
 """
 
 from __future__ import annotations
@@ -148,6 +149,8 @@ class Queue:
             group.queued = None
             self._blocked.pop(group, None)
             del (self.aside if group.aside else self.classes)[group.type, group.demand]
+        elif group.blocked and group.head() is None:
+            self.unblock(group)  # all that is left of it waits for limits
 
     def best(self) -> DemandClass | None:
         """The unblocked class whose head goes next."""
@@ -227,21 +230,17 @@ class Queue:
 
     def release(self, lane: Lane) -> None:
         """The limit may have room for it now."""
-        group = lane.group
-        barren = group.blocked and group.kept_out is None and group.head() is None
         lane.waits = lane.meter = lane.queued = None
-        group.offer(lane)
-        if barren and group in self._blocked:
-            self.unblock(group)  # nobody of it could be kept out meanwhile, so nobody was told of what has ended since
-        else:
-            self.offer(group)
+        lane.group.offer(lane)
+        self.offer(lane.group)
 
     def offer(self, group: DemandClass) -> None:
-        """The head of this class may be another one now, or go before those that it was behind."""
-        if group.kept_out is not None:
-            if (head := group.head()) is not None and head < group.kept_out:
+        """The head of this class may be another one now, or none, or go before those that it was behind."""
+        if group.blocked:
+            head = group.head()
+            if head is None or (group.kept_out is not None and head < group.kept_out):
                 self.unblock(group)
-        elif not (group.blocked or group.aside):
+        elif not group.aside:
             self._heads.offer(group)
 
     def reorder(self) -> None:
