@@ -31,22 +31,16 @@ TASK: Mapping[tuple[TaskState, TaskStep], TaskState] = {
     ("assigned", "started"): "running",
     ("assigned", "adopt"): "running",
     ("assigned", "vacate"): "waiting",  # returned, refused, stopped, or never arrived: no attempt of it is alive
-    ("assigned", "defer"): "deferred",
-    ("assigned", "block"): "blocked",  # it is read late that another came first with its key
     ("assigned", "doubt"): "doubtful",
     ("assigned", "end"): "ended",
     # an agent says so
     ("running", "started"): "running",
     ("running", "adopt"): "running",
     ("running", "vacate"): "waiting",
-    ("running", "defer"): "deferred",
-    ("running", "block"): "blocked",
     ("running", "doubt"): "doubtful",
     ("running", "end"): "ended",
     # its instance is gone, what that means for it is being written to the ledger
     ("doubtful", "vacate"): "waiting",
-    ("doubtful", "defer"): "deferred",
-    ("doubtful", "block"): "blocked",
     ("doubtful", "adopt"): "running",
     ("doubtful", "end"): "ended",
 }

@@ -288,11 +288,11 @@ def forget_soft(desk: Desk) -> None:
 
 def _put_back(desk: Desk, record: Record) -> None:
     """No attempt of it is known any more. One that an agent was said to have may not be due yet."""
+    record.follow("vacate")
     if not (rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id)):
         record.follow("block")
     elif record.not_before_ns > desk.now_ns:
         record.follow("defer")
         desk.timers.at(record.due_ns(desk.now_ns), "due", record.id, len(record.failures))
     else:
-        record.follow("vacate")
         desk.backlog.add(record)

@@ -6,12 +6,14 @@ the only door into these. One whose end is being written waits too (its end may 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 from operator import attrgetter
 
 from orchestrator.core import rules
 from orchestrator.core.custody.records import Record
 from orchestrator.core.desk import Desk
+from orchestrator.core.lifecycle import TaskState, TaskStep
 from orchestrator.core.registry.registry import Holding, Instance
 from orchestrator.core.scheduler import billing
 from orchestrator.vocabulary import NS_PER_S, Attempt, Nanos
@@ -26,6 +28,15 @@ UNSEEN_WAIT_NS, UNSEEN_WAIT_MAX_NS = NS_PER_S // 20, 60 * NS_PER_S
 """An instance that comes and goes must not use up in seconds what speaks against the tasks that it was given: after the second such
 death a task waits for the first of these, then four times as long each time, up to the last. The first is short: of two that die at
 one moment the second may well be given what the first had."""
+
+BACK: Mapping[TaskState, TaskStep] = {
+    "blocked": "unblock",
+    "deferred": "due",
+    "assigned": "vacate",
+    "running": "vacate",
+    "doubtful": "vacate",
+}
+"""From wherever it is a task comes back to wait; what else it waits for is looked at then."""
 
 
 def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False) -> None:
@@ -44,23 +55,17 @@ def settle_down(desk: Desk, now: Nanos, record: Record, *, waited: bool = False)
         miss_deadline(desk, now, record)
     if record.place is not None:
         desk.backlog.remove(record)
+    if record.state != "waiting":
+        record.follow(BACK[record.state])
     if not (rules.r13_may_start(record) and rules.r16_may_start(desk.custody.keys, record.id)):
-        if record.state == "deferred":  # another came first with its key: it waits for that one, not for its time
-            record.follow("due")
-        if record.state != "blocked":
-            record.follow("block")
+        record.follow("block")
         desk.backlog.queue(record.service)  # each service of which anything lives has one: who begins to lead sets it aside
         return
-    if record.state == "blocked":
-        record.follow("unblock")
     if record.not_before_ns > now and not waited:
-        if record.state != "deferred":
-            record.follow("defer")
+        record.follow("defer")
         desk.timers.at(record.due_ns(now), "due", record.id, len(record.failures))
         desk.backlog.queue(record.service)
         return
-    if record.state != "waiting":
-        record.follow("due" if record.state == "deferred" else "vacate")
     desk.backlog.queue(record.service).add(record, aside=aside)
     desk.stir(record.service)
 
