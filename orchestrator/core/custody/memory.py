@@ -24,7 +24,7 @@ from orchestrator.core import rules
 from orchestrator.core.custody.custody import Custody, Reign
 from orchestrator.core.custody.graveyard import LEAST_WINDOW_NS
 from orchestrator.core.custody.past import Memory, Reminding
-from orchestrator.core.custody.records import Grave, Owed, Record
+from orchestrator.core.custody.records import QUEUES_MAX, Grave, Owed, Record
 from orchestrator.core.custody.sizes import fact_bytes
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.registry.offences import loud
@@ -161,15 +161,14 @@ def miss(desk: Desk, task: TaskId, who: Incarnation) -> None:
 def _all(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
     """Every memory's facts that the ledger does not have. Who knows most speaks first: it knows how the tasks of others went on.
     Yet all say what has ended before any says what lives: a ledger that was lost before all was written again has alive what ended
-    in the one before."""
+    in the one before. And of each task is said who waits for it by any of them: one may have its end from an agent alone."""
     memories = [one.books for one in sorted(desk.past.memories, key=lambda memory: memory.extent, reverse=True)]
     yield from _who_may_hold(memories, desk.custody)
+    yield from _settings(memories, desk.custody)
     for old in memories:
-        yield from _settings(old, desk.custody)
-    for nth, old in enumerate(memories):
-        yield from _over(old, [desk.custody, *memories[:nth]], reminding)
+        yield from _over(old, desk.custody, memories, reminding)
     for old in memories:
-        yield from _living(old, desk.custody, reminding)
+        yield from _living(old, desk.custody, memories, reminding)
 
 
 def _who_may_hold(memories: list[Custody], books: Custody) -> Iterator[AnyFact]:
@@ -178,46 +177,52 @@ def _who_may_hold(memories: list[Custody], books: Custody) -> Iterator[AnyFact]:
     yield from (joined for name, joined in found.items() if name not in books.joined)
 
 
-def _settings(old: Custody, books: Custody) -> Iterator[AnyFact]:
-    yield from (Served(service) for service in old.served if service not in books.served)
-    for scope, (will, _) in old.policies.items():
+def _settings(memories: list[Custody], books: Custody) -> Iterator[AnyFact]:
+    """What was wanted, each as the memory has it that knows most."""
+    yield from (Served(service) for service in {one: None for old in memories for one in old.served} if service not in books.served)
+    policies = {scope: will for old in reversed(memories) for scope, (will, _) in old.policies.items()}
+    for scope, will in policies.items():
         if scope not in books.policies:
             yield Asked("policy", will.at_ns, by=will.by, value={scope: will.value[scope]})
-    yield from (will for name, (will, _) in old.limits.items() if name not in books.limits)
-    yield from (will for task, (will, _) in old.wills.items() if task not in books.wills and not _known(task, books))
+    limits = {name: will for old in reversed(memories) for name, (will, _) in old.limits.items()}
+    yield from (will for name, will in limits.items() if name not in books.limits)
+    wills = {task: will for old in reversed(memories) for task, (will, _) in old.wills.items()}
+    yield from (will for task, will in wills.items() if task not in books.wills and not _known(task, books))
 
 
-def _over(old: Custody, later: list[Custody], reminding: Reminding) -> Iterator[AnyFact]:
-    """What has ended by one memory. ``later``: the books of the ledger, and of memories that know more."""
-    books = later[0]
+def _over(old: Custody, books: Custody, memories: list[Custody], reminding: Reminding) -> Iterator[AnyFact]:
+    """What has ended by one memory."""
     for task, grave in list(old.graves.items()):
         if task in reminding.said:
             continue
-        if task not in books.graves:
-            reminding.said[task] = None
+        reminding.said[task] = None
+        if task in books.graves:  # an agent has said it again, to whoever did not know who waits for it
+            yield from _named(task, grave.at_ns, _waiting(task, memories), ())
+        else:
             reminding.ended += 1
-            yield from _ended(task, grave, old, [one.live[task] for one in later if task in one.live])
-        elif (owed := old.owed.get(task)) is not None:  # an agent has said it again, to whoever did not know who waits for it
-            reminding.said[task] = None
-            yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in owed.queues)
+            yield from _ended(task, grave, old, _waiting(task, [*memories, books]))
 
 
-def _living(old: Custody, books: Custody, reminding: Reminding) -> Iterator[AnyFact]:
+def _living(old: Custody, books: Custody, memories: list[Custody], reminding: Reminding) -> Iterator[AnyFact]:
     """What lives by one memory."""
     for record in _parents_first(old):
-        if record.id in reminding.said:
+        task = record.id
+        if task in reminding.said:
             continue
-        reminding.said[record.id] = None
-        if record.id in books.graves:
-            yield from _named(record, ())
-            continue
-        known = books.live.get(record.id)
+        reminding.said[task] = None
+        queues = _waiting(task, memories)
+        known = books.live.get(task)
         if known is not None:
             yield from _further(record, known)
+            yield from _named(task, record.at_ns, queues, (known.reply_to, *known.former))
+        elif task in books.graves:
+            yield from _named(task, record.at_ns, queues, ())
         else:
             reminding.live += 1
             fact = claims.again(old, record)
-            yield replace(fact, accepted=fact.accepted - old.next_offset)  # it came before all that this ledger will ever say
+            former = [queue for queue in queues if queue != fact.reply_to][: QUEUES_MAX - 1]
+            # it came before all that this ledger will ever say
+            yield replace(fact, accepted=fact.accepted - old.next_offset, former=former)
 
 
 def _parents_first(old: Custody) -> Iterator[Record]:
@@ -242,18 +247,26 @@ def _known(task: TaskId, books: Custody) -> bool:
     return task in books.live or task in books.graves
 
 
-def _ended(task: TaskId, grave: Grave, old: Custody, alive: list[Record]) -> Iterator[AnyFact]:
-    """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7), to who waited
-    and to who waits in ledgers that have it ``alive`` (it may have been submitted there again; who has heard it hears it twice)."""
+def _waiting(task: TaskId, memories: list[Custody]) -> list[str]:
+    """The queues of all who wait for it, by any of these; of what lives the newest first. (Who has heard it, as another of them
+    knows, hears it twice.)"""
+    queues: dict[str, None] = {}
+    for one in memories:
+        if (record := one.live.get(task)) is not None:
+            queues |= dict.fromkeys((record.reply_to, *record.former))
+        elif (owed := one.owed.get(task)) is not None:
+            queues |= dict.fromkeys(owed.queues)
+    return [queue for queue in queues if queue]
+
+
+def _ended(task: TaskId, grave: Grave, old: Custody, queues: list[str]) -> Iterator[AnyFact]:
+    """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7)."""
     owed: Owed | None = old.owed.get(task)
     said = owed.result if owed is not None else grave.result
-    queues = list(owed.queues) if owed is not None else []
-    for record in alive:
-        queues += [queue for queue in (record.reply_to, *record.former) if queue and queue not in queues]
     hold, heirs = old.keys.said(task), task in old.graveyard.pinned
     if said is None:
         yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)
-        yield from (Asked("redirect", grave.at_ns, task, value=queue) for queue in queues)
+        yield from _named(task, grave.at_ns, queues, ())
         return
     if owed is None and not queues:
         yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, True, said.value, said.error, hold, heirs)
@@ -262,8 +275,7 @@ def _ended(task: TaskId, grave: Grave, old: Custody, alive: list[Record]) -> Ite
         task, grave.outcome, grave.at_ns, None, said.value, said.error, said.instance, said.started_ns, said.accepted_ns,
         queues[0] if queues else "", grave.print, heirs, said.first, hold,
     )  # fmt: skip
-    for queue in queues[1:]:
-        yield Asked("redirect", grave.at_ns, task, value=queue)
+    yield from _named(task, grave.at_ns, queues[1:], ())
 
 
 def _further(record: Record, known: Record) -> Iterator[AnyFact]:
@@ -280,11 +292,10 @@ def _further(record: Record, known: Record) -> Iterator[AnyFact]:
         yield Asked("cancel", record.at_ns, task)
     if record.priority != known.priority:
         yield Asked("priority", record.at_ns, task, value=record.priority)
-    yield from _named(record, (known.reply_to, *known.former))
 
 
-def _named(record: Record, known: tuple[str, ...]) -> Iterator[AnyFact]:
-    """To where its result goes, but for the queues that the ledger knows."""
-    for queue in (*reversed(record.former), record.reply_to):
-        if queue and queue not in known:
-            yield Asked("redirect", record.at_ns, record.id, value=queue)
+def _named(task: TaskId, at_ns: Nanos, queues: list[str], known: tuple[str, ...]) -> Iterator[AnyFact]:
+    """To where its result goes, but for the queues that the ledger knows; the newest last, as they came."""
+    for queue in reversed(queues):
+        if queue not in known:
+            yield Asked("redirect", at_ns, task, value=queue)
