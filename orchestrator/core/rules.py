@@ -176,6 +176,12 @@ def r15_lately_read(now: Nanos, read_ns: Nanos, window_ns: Nanos) -> bool:
     return now - read_ns < window_ns // 2
 
 
+def r15_never_said(now: Nanos, grave: Grave, window_ns: Nanos) -> bool:
+    """Whether an end that is remembered, and that the ledger does not know, is so young that nobody can have forgotten it (R11): it
+    was never written there."""
+    return not r11_forgettable(grave, now, window_ns // 2)
+
+
 def r15_may_remind(now: Nanos, opened: Nanos, led: bool, remind_ns: Nanos) -> bool:
     """Whether it is our turn to write again what we remember: who led last knows all that anybody relied on, and goes first, having
     had a moment to read whether somebody else has done it."""

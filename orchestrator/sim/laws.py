@@ -241,11 +241,11 @@ class Laws:
         """A task is answered with the result of another one that came first with the same key."""
         self._shared[result.task] = result
         self.counts["shared"] += 1
+        if first in self.accounts.gone.again:
+            return  # its end is lost, or it ended once more: who had followed it was told what was said then
         books = self.ledgers.read_by(node)
         if not books.ended_before(first, node.read_to):
             self.broken(f"{node.name} told {result.task} the result of {first} before its end was committed (R1)")
-        if first in self.accounts.gone.again:
-            return  # it ended once more where its first end was lost: who followed that one was told what that said
         if not as_the_first(result, books.ended[first].fact):
             ended = books.ended[first].fact.outcome
             self.broken(f"{node.name} told {result.outcome} of {result.task}, whose first {first} ended as {ended} (R16)")

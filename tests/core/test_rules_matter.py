@@ -98,6 +98,16 @@ MUTANTS: dict[str, Broken] = {
         "ledger_tail_lost_twice_apart",
     ),
     "R15: what lived long ago lives": ("r15_lately_read", lambda now, read_ns, window_ns: True, "ledger_deleted_long_after"),
+    "R15: an end that nobody knows was forgotten": (
+        "r15_never_said",
+        lambda now, grave, window_ns: False,
+        "ledger_deleted_twice_and_an_end",
+    ),
+    "R15: an end that nobody knows was never said": (
+        "r15_never_said",
+        lambda now, grave, window_ns: True,
+        "ledger_deleted_twice_and_an_end_of_many",
+    ),
     "R15: who led last is not waited for": (
         "r15_may_remind",
         lambda now, opened, led, remind_ns: True,

@@ -17,6 +17,7 @@ Agents may still know ids of it; those are told (``miss``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import filterfalse
 
 from msgspec.structs import replace
 
@@ -65,11 +66,16 @@ def pending(desk: Desk) -> bool:
 def _lacks(desk: Desk, one: Memory) -> bool:
     """Whether the ledger lacks what this memory says of tasks, though as much as it knows may be said to be written: of two ledgers
     that were lost whoever wrote them again knew more of the one, and nothing of the other."""
-    window_ns = min(desk.config.dedup_ns, LEAST_WINDOW_NS)
-    if not rules.r15_lately_read(desk.now_ns, one.read_ns, window_ns):
+    now, config, books, old = desk.now_ns, desk.config, desk.custody, one.books
+    least_ns = min(config.dedup_ns, LEAST_WINDOW_NS)
+    if not rules.r15_lately_read(now, one.read_ns, least_ns):
         return False
-    books, old = desk.custody, one.books
-    return not all(_known(task, books) for task in old.live) or not books.live.keys().isdisjoint(old.graves)
+    if not all(_known(task, books) for task in old.live):
+        return True
+    crowded = len(old.graves) + len(books.graves) > config.remembered_max  # others may have forgotten them early (R11)
+    span_ns = least_ns if crowded else config.dedup_ns
+    unburied = filterfalse(books.graves.__contains__, old.graves)
+    return any(task in books.live or rules.r15_never_said(now, old.graves[task], span_ns) for task in unburied)
 
 
 def due(desk: Desk, now: Nanos) -> bool:
