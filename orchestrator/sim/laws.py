@@ -241,7 +241,7 @@ class Laws:
         """A task is answered with the result of another one that came first with the same key."""
         self._shared[result.task] = result
         self.counts["shared"] += 1
-        if first in self.accounts.gone.again:
+        if first in self.accounts.gone.again or first in self.accounts.gone.ends:
             return  # its end is lost, or it ended once more: who had followed it was told what was said then
         books = self.ledgers.read_by(node)
         if not books.ended_before(first, node.read_to):
