@@ -47,6 +47,9 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    8_001_186: "a law that was wrong: an end that follows one of a lost ledger came late to the new one, and is told as it stands",
+    6_000_531: "a law that was wrong: a first end was lost, and its task ended anew: who had followed was told what was said first",
+    8_000_685: "of two ledgers lost in a row one was remembered by who was away: ends that nobody else knew were not written again",
     5_100_263: "a world that was wrong: a copy of what was refused came late to a ledger made anew, and nobody called it off",
     2_001_902: "a law that was wrong: a child's end, written late into a ledger made anew, follows from what the old one said",
     1_900_149: "a law that was wrong: of two late copies one runs when the cache has lost its result, and the other is told that",
