@@ -56,6 +56,8 @@ class Accounts:
     """All there ever were, in ledgers that are lost too."""
     ends: dict[str, Ended] = field(default_factory=dict)
     """The last first ends of all that ever ended."""
+    otherwise: dict[str, list[Ended]] = field(default_factory=dict)
+    """How they ended before, in ledgers that are lost."""
     born: dict[str, int] = field(default_factory=dict)
     """In which ledger a task was accepted first, by its number."""
     died: dict[str, int] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Accounts:
 
     def lose(self, end: int, readers: list[Reader]) -> Accounts:
         """The account of the ledger that is left when all from this offset on is lost."""
-        kept = {"tasks": self.tasks, "ends": self.ends, "born": self.born, "died": self.died}
+        kept = {"tasks": self.tasks, "ends": self.ends, "born": self.born, "died": self.died, "otherwise": self.otherwise}
         left = Accounts(number=self.number + 1, keys=Sameness(self.keys.blind), **kept)  # type: ignore[arg-type]
         left.keys.lose(self.tasks[task] for offset, entry in self.history if offset >= end for task in spoken_of(entry, self.tasks))
         for offset, entry in self.history:
@@ -176,16 +178,21 @@ class Accounts:
             return None
         if before is not None:
             self.gone.again.add(name)
+            self.otherwise.setdefault(name, []).append(before)
         self.ends[name] = fact
         self.ended[name] = End(offset, fact)
         return self._odd_end(fact)
 
     def _buried(self, offset: int, fact: Tombstone) -> str | None:
-        name, before = fact.task, self.ends.get(fact.task)
-        if before is None or before.outcome != fact.outcome or (fact.whole and fact.value != before.value):
+        name, known = fact.task, [self.ends[fact.task], *self.otherwise.get(fact.task, ())] if fact.task in self.ends else []
+        such = [one for one in known if one.outcome == fact.outcome and not (fact.whole and fact.value != one.value)]
+        if not such:
             return f"a tombstone for {name}, which never ended so (R11)"
         self.gone.written(name, ended=True, accepted=name in self.accepted)
-        self.ended[name] = End(offset, before)
+        self.ended[name] = End(offset, such[0])
+        if such[0] is not known[0]:
+            self.gone.again.add(name)  # how it ended last is lost, and who remembers says how it had ended before
+            self.otherwise[name], self.ends[name] = [one for one in known if one is not such[0]], such[0]
         return None
 
     def _torn(self, tasks: list[Task]) -> str | None:
@@ -246,7 +253,9 @@ class Accounts:
         needs what its parent returned."""
         gone, after = self.gone, self.tasks[name].after if name in self.tasks else ()
         family = [edge.task for edge in after]
-        return name in gone.again or any(task in gone.again or task in gone.tasks or task in gone.ends for task in family)
+        came = self.accepted[name][0] if name in self.accepted else 0  # written again, it may stand behind how its parent ended
+        late = any(came > self.ended[task].offset for task in family if task in self.ended)
+        return late or name in gone.again or any(task in gone.again or task in gone.tasks or task in gone.ends for task in family)
 
     def has_saved(self, task: str, attempt: Attempt, nth: int, offset: int) -> bool:
         """Whether that checkpoint, or one that replaces it, stands below this offset."""

@@ -47,6 +47,8 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    7_001_693: "a law that was wrong: how a task ended last was lost, and who remembered it said how it had ended before",
+    7_100_095: "a law that was wrong: a child came again from memory behind its parent's end, whose result nobody had kept for it",
     8_001_186: "a law that was wrong: an end that follows one of a lost ledger came late to the new one, and is told as it stands",
     6_000_531: "a law that was wrong: a first end was lost, and its task ended anew: who had followed was told what was said first",
     8_000_685: "of two ledgers lost in a row one was remembered by who was away: ends that nobody else knew were not written again",
