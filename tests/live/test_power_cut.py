@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.amqp import topology
 from orchestrator.live.embedded import EmbeddedBroker
 from tests.live.peers import Producer, Task, agent, coordinator, producer
 
