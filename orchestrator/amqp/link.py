@@ -45,19 +45,15 @@ Role: TypeAlias = Literal["consume", "publish", "beats", "ledger"]
 BODY_BYTES_MAX = 64 << 20
 """The longest body a consumer takes unless it says otherwise; a longer one arrives empty, with a flaw."""
 
+OnBlocked: TypeAlias = Callable[[bool, str], None]
+OnReturned: TypeAlias = Callable[[str, str], None]
 _sessions = itertools.count(1)
 
 
 class Link:
     """One session. Belongs to the event loop that opened it; two threads need two."""
 
-    def __init__(
-        self,
-        name: str,
-        timeout_s: float,
-        on_blocked: Callable[[bool, str], None] | None,
-        on_returned: Callable[[str, str], None] | None = None,
-    ) -> None:
+    def __init__(self, name: str, timeout_s: float, on_blocked: OnBlocked | None, on_returned: OnReturned | None = None) -> None:
         """Use ``open``."""
         self.session = next(_sessions)
         self.name = name
@@ -82,24 +78,27 @@ class Link:
         heartbeat_s: int = 5,
         timeout_s: float = 10.0,
         ssl_context: ssl.SSLContext | None = None,
-        on_blocked: Callable[[bool, str], None] | None = None,
-        on_returned: Callable[[str, str], None] | None = None,
+        on_blocked: OnBlocked | None = None,
+        on_returned: OnReturned | None = None,
         look_s: float | None = None,
     ) -> Link:
         """Open a session. ``name`` is what operators see of it, with the connection's role behind, and, where agents consume, their
         ``incarnation``: so the broker's word on how that connection ended is known for theirs (``deaths``).
 
         ``heartbeat_s``: a peer silent for three of them is gone, for the broker as for us. ``timeout_s`` bounds the opening of each
-        connection, which takes four round trips, and every request. ``on_blocked(blocked, reason)`` is called when an alarm begins
-        and ends. With ``on_returned`` the link can ``tell``. ``look_s`` is as for ``Publishers.watch``. Raises CannotConnect.
+        connection, which takes four round trips (the first goes ahead, the others follow side by side), and every request.
+        ``on_blocked(blocked, reason)`` is called when an alarm begins and ends. With ``on_returned`` the link can ``tell``.
+        ``look_s`` is as for ``Publishers.watch``. Raises CannotConnect.
         """
         link = cls(name, timeout_s, on_blocked, on_returned)
         link.shard = shard
+
+        first, *others = connections
+        connect = partial(link._connect, url, incarnation, heartbeat_s, ssl_context)
         try:
-            for role in connections:
-                shown_as = f"{name} ({role}) {incarnation if role == 'consume' else ''}".rstrip()
-                async with asyncio.timeout(timeout_s):
-                    await link._connect(role, shown_as, url, heartbeat_s, ssl_context)
+            await connect(first)  # alone: where it is refused, it is refused once
+            for fault in filter(None, await asyncio.gather(*map(connect, others), return_exceptions=True)):
+                raise fault
         except BaseException as error:
             await link.close()
             if isinstance(error, TimeoutError):
@@ -110,19 +109,20 @@ class Link:
         link._publishers.watch(link._connections.get("publish"), look_s, link._break)
         return link
 
-    async def _connect(self, role: Role, name: str, url: str, heartbeat_s: int, ssl_context: ssl.SSLContext | None) -> None:
-        connection = await Connection.open(
-            url,
-            name=name,
-            heartbeat_s=heartbeat_s,
-            ssl_context=ssl_context,
-            on_lost=lambda reason: self._break(Broken(BrokenBy.CONNECTION, f"the connection to {role}", reason)),
-            on_blocked=partial(self._alarm, role),
-            on_bug=partial(self._bug, role),
-        )
-        self._connections[role] = connection
-        if role not in ("consume", "ledger"):
-            await self._publishers.open(role, connection)
+    async def _connect(self, url: str, incarnation: str, heartbeat_s: int, ssl_context: ssl.SSLContext | None, role: Role) -> None:
+        async with asyncio.timeout(self._timeout_s):
+            connection = await Connection.open(
+                url,
+                name=f"{self.name} ({role}) {incarnation if role == 'consume' else ''}".rstrip(),
+                heartbeat_s=heartbeat_s,
+                ssl_context=ssl_context,
+                on_lost=lambda reason: self._break(Broken(BrokenBy.CONNECTION, f"the connection to {role}", reason)),
+                on_blocked=partial(self._alarm, role),
+                on_bug=partial(self._bug, role),
+            )
+            self._connections[role] = connection
+            if role not in ("consume", "ledger"):
+                await self._publishers.open(role, connection)
 
     async def __aenter__(self) -> Link:
         return self

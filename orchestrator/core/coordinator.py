@@ -76,8 +76,6 @@ EVENTS: dict[type, Callable[[Desk, Nanos, Any], None]] = {
 
 RENEWED_MAX = 1_000
 """Waiting tasks placed anew in one step because estimates have moved: a few milliseconds."""
-MUTE = "the ledger does not answer. If that repeats, restart the broker's nodes, one by one"
-"""Nodes of RabbitMQ 3.10.8 that had lost each other, and have met again, may leave a stream without a leader."""
 ECHO_MAX = 10_000
 """Incarnations named in one echo: every agent decodes all of them."""
 
@@ -181,7 +179,7 @@ class Coordinator:
         elif desk.phase == "following" and (now - desk.stirred_ns >= desk.config.silent_ns or memory.due(desk, now)):
             leadership.claim(desk, now)
         elif desk.phase == "claiming" and now - desk.read_ns >= desk.config.close_ns:
-            leadership.resign(desk, f"the claim was not read back: {MUTE}", 0)
+            leadership.resign(desk, f"the claim was not read back: {_mute(desk)}", 0)
         elif desk.past.reminding is not None:
             memory.go_on(desk, now)
         if now >= desk.forget_ns:
@@ -218,7 +216,7 @@ class Coordinator:
         """A leader's end of step."""
         desk = self.desk
         if now - desk.read_ns >= desk.config.close_ns:
-            leadership.resign(desk, f"nothing of our own was read back in time: {MUTE}", 0)
+            leadership.resign(desk, f"nothing of our own was read back in time: {_mute(desk)}", 0)
             return
         if (desk.reclaim or desk.past.unsure) and desk.flight is None:
             leadership.claim(desk, now)
@@ -359,3 +357,10 @@ def wake(desk: Desk, now: Nanos, timer: Timer) -> None:
             desk.sharing.tokens_due(n)
         case "backstop":
             liveness.backstop(desk, now, whom, n)
+
+
+def _mute(desk: Desk) -> str:
+    """Why nothing is read back. (Nodes of RabbitMQ 3.10.8 that had lost each other may leave a stream without a leader.)"""
+    if desk.blocked:
+        return "the broker's alarm holds back what we write"
+    return "the ledger does not answer. If that repeats, restart the broker's nodes, one by one"
