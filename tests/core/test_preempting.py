@@ -10,7 +10,7 @@ from orchestrator.core import events as e
 from orchestrator.core.config import Config
 from orchestrator.policies.preemption import Preemption, Squeeze
 from orchestrator.vocabulary import NS_PER_MS, NS_PER_S, Nanos
-from orchestrator.wire.messages import Control, Handler, Task
+from orchestrator.wire.messages import Beat, Control, Handler, Task
 from tests.core.fleet import START_NS, Fleet
 
 HANDLERS = [Handler("long", preemptible=True), Handler("short")]
@@ -200,6 +200,29 @@ def test_a_place_kept_for_one_that_a_limit_holds_back_is_free_at_once() -> None:
         ("j", START_NS),
         ("i", START_NS),
     ]
+    assert "pair" not in fleet.started
+
+
+def test_who_was_kept_out_of_a_place_and_then_held_back_by_a_limit_may_start_anywhere() -> None:
+    """As before, but the limit holds back who was kept out too. When it lets him go on, the place that was kept is not all that he
+    may have: it has left, and another came while nobody looked for him."""
+    spans = {"runs": 100.0, "pair": 1.0, "out": 500.0, "single": 600.0}
+    fleet = Fleet(
+        {name: round(s * NS_PER_S) for name, s in spans.items()}.__getitem__, {"ordering": "srtf"}, Config(estimates="trust")
+    )
+    fleet.instance("i", HANDLERS, {"slots": 2, "cpu": 1})
+    fleet.submit(task(fleet, "runs"))
+    fleet.instance("j", HANDLERS, {"slots": 1, "gpu": 1})
+    limited(fleet, 1)
+    needs = {"pair": {"slots": 2.0}, "out": {"cpu": 1.0}, "single": {"gpu": 1.0}}
+    fleet.submit(*(Task(name, "s.short", need=dict(need), estimate_ns=fleet.lasts(name)) for name, need in needs.items()))
+    assert "single" in fleet.started
+    assert "out" not in fleet.started
+    fleet.step(e.Arrived(Control("q", "cancel", {"task": "pair"}), "control"))
+    fleet.instance("k", HANDLERS, {"slots": 1, "cpu": 1})
+    fleet.step(e.Arrived(Beat("i", 2, fleet.machine.desk.epoch, draining=True)))
+    fleet.run(until_ns=START_NS + 600 * NS_PER_S)
+    assert [(run.where, began) for run, began in zip(fleet.started["out"], began_s(fleet, "out"), strict=True)] == [("k", 600.0)]
     assert "pair" not in fleet.started
 
 

@@ -16,6 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    7_000_579: "who was let back to a place, and held back by a limit then, was offered that place alone when it let him go on",
     5_101_083: "an attempt stopped while a lie had another one alive: what it had saved was not waited for when that was denied",
     5_101_094: "a class of which a limit held back all was left out still, and nobody could tell it what came free",
     1_800_021: "what a self that was never introduced had reported was called forged, though its heir had said the same by then",

@@ -81,6 +81,7 @@ def place(desk: Desk, now: Nanos, service: Service, better: dict[Incarnation, In
         pool.toil.average(now, biding.WINDOW * desk.estimates.typical_ns(service))
     if queue.classes:
         Look(desk, now, pool, queue, better, patient).take()
+    queue.forget_freed()  # also where limits hold all back who were kept out: when these come again, others have got better
     if patient is not None:
         pool.toil.busy = pool.busy
     preempting.consider(desk, now, queue, pool, lambda one, group: closed(desk, one, group.type) is not None)

@@ -79,7 +79,8 @@ class Queue:
         self.freed: dict[Incarnation, Instance] = {}
         """Kept for somebody until now."""
         self.released: set[DemandClass] = set()
-        """Those that were kept out, fit on these if anywhere, and may try again. (Asked for membership only.)"""
+        """Those that were kept out, and may try again: until the next look is over they fit on these, and on what has got better
+        since, if anywhere. (Asked for membership only.)"""
         self.biding: dict[ClassKey, Biding] = {}
         """Whose head would rather wait for a faster instance than start where there is room: kept out until anything happens."""
         self.bide_ns: Nanos = 0
@@ -212,7 +213,8 @@ class Queue:
             self.unblock(group)
 
     def forget_freed(self) -> None:
-        """What was kept has been offered to those who were kept out."""
+        """What was kept has been offered to those who were kept out, or these may try everywhere: once a look is over nobody
+        remembers what got better in it."""
         self.freed, self.released = {}, set()
 
     def unreserve_all(self) -> None:
