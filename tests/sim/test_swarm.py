@@ -47,6 +47,7 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    7_000_536: "a law that was wrong: a failure that a ledger made anew got late, before its task came again, counts for nobody",
     8_001_186: "a law that was wrong: an end that follows one of a lost ledger came late to the new one, and is told as it stands",
     6_000_531: "a law that was wrong: a first end was lost, and its task ended anew: who had followed was told what was said first",
     8_000_685: "of two ledgers lost in a row one was remembered by who was away: ends that nobody else knew were not written again",
