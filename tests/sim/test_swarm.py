@@ -71,6 +71,10 @@ LOST = {
     700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
 """The same, where it may be: an operator deletes it, or the power goes."""
+DELETED_OFTEN = {
+    6_000_185: "a law that was wrong: of ledgers lost in a row, who knew an end of the first did not come to speak for 30 s",
+}
+"""The same, where it is deleted many times."""
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -95,6 +99,15 @@ def test_what_was_found_where_ledgers_are_lost_stays_found(seed: int) -> None:
     """The same."""
     outcome = World(seed).run()
     assert not outcome.broken, LOST[seed]
+
+
+@pytest.mark.parametrize("seed", DELETED_OFTEN)
+def test_what_was_found_where_ledgers_are_deleted_often_stays_found(seed: int) -> None:
+    """The same."""
+    weather = draw(seed)
+    weather.delete_ledger = 0.08
+    outcome = World(seed, faults=weather).run()
+    assert not outcome.broken, DELETED_OFTEN[seed]
 
 
 @pytest.mark.timeout(1200)  # a minute of work for two cores, which others may keep busy
