@@ -107,8 +107,7 @@ class Accounts:
                             self.gone.again.add(task.id)
                         self.tasks.setdefault(task.id, task)
                         self.born.setdefault(task.id, self.number)
-                        self.accepted.setdefault(task.id, (offset, task))
-                        self.gone.written(task.id, ended=False, accepted=True)
+                        self._lives(offset, task)
                     if (fault := self._torn(tasks)) is not None:
                         return fault
                 case Carried(task=task):
@@ -148,6 +147,14 @@ class Accounts:
                 return self.writing.restored(fact, self.gone)
         return None
 
+    def _lives(self, offset: int, task: Task) -> None:
+        """From here it lives. What stands before its first record was meant for a ledger that is lost, and counts for nobody."""
+        if task.id not in self.accepted:
+            self.accepted[task.id] = offset, task
+            for book in (self.failed, self.saved):
+                book.pop(task.id, None)
+        self.gone.written(task.id, ended=False, accepted=True)
+
     def _carried(self, offset: int, entry: Entry, fact: Carried) -> str | None:
         """A living task is written again; where the ledger was lost this may be all that it says of it."""
         name = fact.task.id
@@ -155,8 +162,7 @@ class Accounts:
             return None
         if name not in self.tasks:
             return f"{name} is carried forward and was never accepted"
-        self.accepted[name] = offset, fact.task
-        self.gone.written(name, ended=False, accepted=True)
+        self._lives(offset, fact.task)
         self.writing.carried |= entry.by == self.writing.nonce
         for one in fact.failures:
             again = Failed(name, one.attempt, one.cause, one.error, one.at_ns, one.instance, fact.retries)  # type: ignore[arg-type]

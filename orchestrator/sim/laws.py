@@ -63,7 +63,7 @@ class Laws:
         self.timeline = timeline
         self.broker: Broker
         self.counts: Counter[str] = Counter()
-        self.ledgers = Ledgers(self.counts)
+        self.ledgers = Ledgers(timeline, self.counts)
         self.truth = Truth(work)
         self.words = Words(timeline, self.ledgers)
         self._deliveries: dict[Any, object] = {}
@@ -100,10 +100,13 @@ class Laws:
 
     def landed(self, offset: int, entry: Entry) -> None:
         """An entry is in the ledger."""
+        restores = any(type(fact) is Restored for fact in entry.facts)
+        if restores:
+            self.ledgers.tell_lost()
         if (fault := self.accounts.landed(offset, entry) or self.truth.landed(entry, self.accounts)) is not None:
             self.broken(fault)
         self.shares.landed(offset, entry)
-        if any(type(fact) is Restored for fact in entry.facts):
+        if restores:
             self.ledgers.tell_lost()
         for fact in entry.facts:
             if isinstance(fact, Ended) and fact.outcome in ("cancelled", "expired") and self.accounts.never(fact.task):

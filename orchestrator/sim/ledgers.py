@@ -10,19 +10,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.sim.accounts import Accounts
-from orchestrator.sim.losses import Reader
-from orchestrator.vocabulary import Attempt
+from orchestrator.sim.losses import TURN_NS, Reader
+from orchestrator.vocabulary import Attempt, Nanos
 from orchestrator.wire.messages import Report, Reports, Submit, Task
 
 if TYPE_CHECKING:
     from orchestrator.sim.broker import Broker
     from orchestrator.sim.coordinators import CoordinatorProcess
+    from orchestrator.sim.timeline import Timeline
 
 
 class Ledgers:
     """What the observer knows of all of them."""
 
-    def __init__(self, counts: Counter[str]) -> None:
+    def __init__(self, timeline: Timeline, counts: Counter[str]) -> None:
         self.now = Accounts()
         """The account of the ledger that is."""
         self.cuts: list[int] = []
@@ -31,10 +32,13 @@ class Ledgers:
         """Told which tasks are lost though their submissions are settled: whoever wants them must say so again."""
         self.settled: set[str] = set()
         """Tasks whose submissions were settled."""
+        self._timeline = timeline
         self._counts = counts
         self._lives: dict[str, CoordinatorProcess] = {}
         self._read_in: dict[str, Accounts] = {}
         """By coordinator: the account of the ledger that it reads, which may be lost since."""
+        self._attached_ns: dict[str, Nanos] = {}
+        self._healed_ns: Nanos | None = None
         self._began: dict[str, int] = {}
         """Where its reading began."""
         self._assigned: dict[tuple[int, Attempt], str] = {}
@@ -51,6 +55,7 @@ class Ledgers:
     def attached(self, node: CoordinatorProcess) -> None:
         """A coordinator reads the ledger as it is now, on from where it was, or anew."""
         self._lives[node.name] = node
+        self._attached_ns[node.name] = self._timeline.now_ns
         mine = self._read_in.get(node.name)
         if mine is None or node.read_to <= 1 or min(self.cuts[mine.number :], default=node.read_to) >= node.read_to:
             self._read_in[node.name] = self.now
@@ -70,10 +75,12 @@ class Ledgers:
 
     def lost(self, end: int) -> Accounts:
         """All from this offset on is gone; gives the account of what was."""
+        self.tell_lost()
         old, readers = self.now, []
         for name, node in self._lives.items():
             if self._read_in.get(name) is old and node.machine.next_offset:
-                readers.append(Reader((name, node.lives), self._began[name], node.machine.next_offset))
+                machine = node.machine
+                readers.append(Reader((name, node.lives), self._began[name], machine.next_offset, machine.desk.past.read_ns))
         self.now = old.lose(end, readers)
         self.cuts.append(end)
         self._counts["the ledger was lost"] += 1
@@ -82,9 +89,25 @@ class Ledgers:
 
     def tell_lost(self) -> None:
         """Nobody knows these any more."""
+        self.now.gone.give_up(self.now.writing.restored_to, self._free_ns)
         lost = self.now.gone.take_lost()
         self._counts["lost with the ledger"] += len(lost)
         self.asks_again([task for task in lost if task in self.settled])
+
+    def remembered(self) -> list[str]:
+        """Tasks of which somebody living knows what the ledger does not say, and is to say it."""
+        self.tell_lost()
+        return self.now.gone.remembered()
+
+    def healed(self) -> None:
+        """The storm is over: from here on nothing keeps anybody from saying what he remembers when it is his turn."""
+        self._healed_ns = self._timeline.now_ns
+
+    def _free_ns(self, name: str) -> Nanos:
+        """When it was this coordinator's turn to say what it remembers, at the latest. In the storm: now."""
+        if self._healed_ns is None:
+            return self._timeline.now_ns
+        return min(self._timeline.now_ns, max(self._attached_ns[name], self._healed_ns) + TURN_NS)
 
     def settled_too_soon(self, old: Accounts, broker: Broker) -> str | None:
         """What was written first in the part that is lost, and does not come again from a queue: where submissions and reports are

@@ -2,7 +2,7 @@
 
 Law: what anybody living had read of the lost part must come back, and whoever says up to where it remembers must have written
 all of that again. What nobody living has read is lost, by count and by id, and that alone. A coordinator that dies takes its memory
-with it.
+with it; one that did not come to speak for half a minute gives up what it remembers, once as much is said to be written.
 """
 
 from __future__ import annotations
@@ -10,12 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
+from orchestrator.vocabulary import NS_PER_S, Nanos
 from orchestrator.wire.facts import Accepted, Asked, Carried, Claim, Ended, Entry, Restored, Tombstone
 
 Extent = tuple[int, int]
 """How much of a ledger one must have read to know a thing: up to which reign, and which offset (``Memory.extent``)."""
 Life = tuple[str, int]
 """A coordinator's process: its name, and which of its lives."""
+SPEAKS_NS = 30 * NS_PER_S
+"""For so long after it was read for the last time what is remembered is written again, however much others say is written. Later
+what it says lives may have ended, and be forgotten (R11)."""
+TURN_NS = 5 * NS_PER_S
+"""So long after its session began it is everybody's turn to say what he remembers, at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process remembers of a ledger, or of several."""
+
+    extent: Extent
+    read_ns: Nanos
+
+    def and_(self, later: Memory) -> Memory:
+        """Both say a thing: it is remembered as long as one of them is."""
+        return Memory(max(self.extent, later.extent), max(self.read_ns, later.read_ns))
+
+    def given_up(self, restored_to: Extent, free_ns: Nanos) -> bool:
+        """Whether it was too old to be said unasked, where so much is said to be written, when whoever has it was ``free`` to."""
+        return self.extent <= restored_to and free_ns - self.read_ns >= SPEAKS_NS
 
 
 @dataclass(slots=True)
@@ -25,8 +47,14 @@ class Lost:
     number: int
     """Of the ledger that said it last."""
     extent: Extent
-    known_to: set[Life]
+    known_to: dict[Life, Memory] = field(default_factory=dict)
     """Processes that live and have read it."""
+
+    def read_by(self, who: dict[Life, Memory]) -> None:
+        """These have read it where it was lost last."""
+        for life, memory in who.items():
+            before = self.known_to.get(life)
+            self.known_to[life] = memory if before is None else before.and_(memory)
 
     def knows(self, name: str) -> bool:
         """Whether this coordinator remembers it."""
@@ -70,8 +98,14 @@ class Gone:
 
     def forget(self, life: Life) -> None:
         """That process is dead."""
-        for one in (*self.tasks.values(), *self.ends.values(), *self.queues.values()):
-            one.known_to.discard(life)
+        for one in self._things():
+            one.known_to.pop(life, None)
+
+    def give_up(self, restored_to: Extent, free_ns: Callable[[str], Nanos]) -> None:
+        """Nobody says any more what is remembered by memories that are too old."""
+        for one in self._things():
+            for life in [life for life, memory in one.known_to.items() if memory.given_up(restored_to, free_ns(life[0]))]:
+                del one.known_to[life]
 
     def take_lost(self) -> list[str]:
         """Tasks that nobody living knows any more, or not to where their results go; told once."""
@@ -83,6 +117,9 @@ class Gone:
                 del book[task]
                 self.again.add(task)
         return lost + untold
+
+    def _things(self) -> tuple[Lost, ...]:
+        return (*self.tasks.values(), *self.ends.values(), *self.queues.values())
 
     def _all(self) -> Iterator[tuple[str, Lost]]:
         yield from self.tasks.items()
@@ -96,6 +133,11 @@ class Reader:
     life: Life
     began: int
     read_to: int
+    read_ns: Nanos
+
+    def has_read(self, offset: int) -> bool:
+        """Whether that entry."""
+        return self.began <= offset < self.read_to
 
 
 def epoch_after(epoch: int, offset: int, entry: Entry) -> int:
@@ -111,17 +153,29 @@ def lose(
     gone: Gone, number: int, lost: list[tuple[int, Entry]], epoch: int, readers: list[Reader], known: Callable[[str, bool], bool]
 ) -> Gone:
     """What is gone after these entries were lost. ``known``: whether the ledger still says that the task was accepted (ended)."""
-    for offset, entry in lost:
-        epoch = epoch_after(epoch, offset, entry)
-        who = {one.life for one in readers if one.began <= offset < one.read_to}
+    extents = _extents(lost, epoch)
+    memories = {
+        one.life: Memory(max((at for at in extents if one.has_read(at[1] - 1)), default=(0, 0)), one.read_ns) for one in readers
+    }
+    for (offset, entry), extent in zip(lost, extents, strict=True):
+        who = {one.life: memories[one.life] for one in readers if one.has_read(offset)}
         for fact in entry.facts:
             if isinstance(fact, Asked) and fact.what == "redirect":
-                gone.queues.setdefault((fact.task, fact.value), Lost(number, (epoch, offset + 1), set())).known_to |= who
+                gone.queues.setdefault((fact.task, fact.value), Lost(number, extent)).read_by(who)
         for task, ended in _said(entry):
             for book in (gone.tasks, gone.ends) if ended else (gone.tasks,):
                 if not known(task, book is gone.ends):
-                    book.setdefault(task, Lost(number, (epoch, offset + 1), set())).known_to |= who
+                    book.setdefault(task, Lost(number, extent)).read_by(who)
     return gone
+
+
+def _extents(lost: list[tuple[int, Entry]], epoch: int) -> list[Extent]:
+    """Of each entry: how much whoever has read up to it knows."""
+    extents = []
+    for offset, entry in lost:
+        epoch = epoch_after(epoch, offset, entry)
+        extents.append((epoch, offset + 1))
+    return extents
 
 
 def spoken_of(entry: Entry, tasks: Container[str]) -> list[str]:
@@ -148,6 +202,8 @@ class Writing:
     epoch: int = 0
     carried: bool = False
     """Something that lives was written again."""
+    restored_to: Extent = (0, 0)
+    """So much of ledgers that are lost is said to be written again."""
 
     def claimed(self, claim: Claim, epoch: int) -> None:
         """Somebody leads from here."""
@@ -155,6 +211,7 @@ class Writing:
 
     def restored(self, said: Restored, gone: Gone) -> str | None:
         """Its writer says that it has written all it remembers; gives what is untrue about it."""
+        self.restored_to = max(self.restored_to, (said.known_epoch, said.up_to))
         if said.nonce != self.nonce:
             return None  # carried forward, or of a leader that is deposed
         self.carried = False

@@ -121,6 +121,7 @@ class World:
         while self.timeline.now_ns < healed_ns and self.timeline.go_on():
             self._rests()
         self.chaos.heal()
+        self.laws.ledgers.healed()
         progress, since_ns = self._progress(), self.timeline.now_ns
         while not self.quiet():
             until_ns = self.timeline.now_ns + NS_PER_S // 2
@@ -184,7 +185,7 @@ class World:
         leader = self.leader()
         if leader is None or any(one.unanswered or one.wills for one in self.producers) or self.laws.accounts.living():
             return False
-        if not all(queue.empty for queue in self.broker.queues.values()) or self.laws.accounts.gone.remembered():
+        if not all(queue.empty for queue in self.broker.queues.values()) or self.laws.ledgers.remembered():
             return False
         custody = leader.machine.desk.custody
         works = [one.agent.work for one in self.agents]
@@ -212,7 +213,7 @@ class World:
             if len(work.holdings) or work.outbox.kept:
                 held, kept = list(work.holdings.jobs), list(work.outbox.kept)
                 parts.append(f"{agent.name} ({agent.agent.phase}) holds {held} and keeps {kept}")
-        if remembered := self.laws.accounts.gone.remembered():
+        if remembered := self.laws.ledgers.remembered():
             parts.append(f"remembered and not written again: {remembered[:5]}")
         parts += [f"{name}: {len(one.ready)} ready" for name, one in self.broker.queues.items() if not one.empty]
         parts += [f"{one.name} waits for answers to {list(one.wills)}" for one in self.producers if one.wills]

@@ -50,6 +50,7 @@ FOUND = {
 LOST = {
     7_001_693: "a law that was wrong: how a task ended last was lost, and who remembered it said how it had ended before",
     7_100_095: "a law that was wrong: a child came again from memory behind its parent's end, whose result nobody had kept for it",
+    7_000_536: "a law that was wrong: a failure that a ledger made anew got late, before its task came again, counts for nobody",
     8_001_186: "a law that was wrong: an end that follows one of a lost ledger came late to the new one, and is told as it stands",
     6_000_531: "a law that was wrong: a first end was lost, and its task ended anew: who had followed was told what was said first",
     8_000_685: "of two ledgers lost in a row one was remembered by who was away: ends that nobody else knew were not written again",
@@ -73,6 +74,10 @@ LOST = {
     700_579: "the same, where takeovers had counted up to a lost reign's number: only of first reigns was that thought of",
 }
 """The same, where it may be: an operator deletes it, or the power goes."""
+DELETED_OFTEN = {
+    6_000_185: "a law that was wrong: of ledgers lost in a row, who knew an end of the first did not come to speak for 30 s",
+}
+"""The same, where it is deleted many times."""
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -97,6 +102,15 @@ def test_what_was_found_where_ledgers_are_lost_stays_found(seed: int) -> None:
     """The same."""
     outcome = World(seed).run()
     assert not outcome.broken, LOST[seed]
+
+
+@pytest.mark.parametrize("seed", DELETED_OFTEN)
+def test_what_was_found_where_ledgers_are_deleted_often_stays_found(seed: int) -> None:
+    """The same."""
+    weather = draw(seed)
+    weather.delete_ledger = 0.08
+    outcome = World(seed, faults=weather).run()
+    assert not outcome.broken, DELETED_OFTEN[seed]
 
 
 @pytest.mark.timeout(1200)  # a minute of work for two cores, which others may keep busy
