@@ -68,6 +68,7 @@ class Agent:
         self._former = Former()
         self._now_ns: Nanos = 0
         self._connect_ns: Nanos = 0
+        """When to connect, or when that was begun."""
         self._answer_by_ns: Nanos = 0
         """Until when one that announces itself waits for a coordinator."""
         self._failures = 0
@@ -174,8 +175,8 @@ class Agent:
         self.incarnation = Incarnation(
             name, self.highest_epoch, now_ns, self.profile, self.limits, self._random, self.work, self._out, self._former.names
         )
-        patience_ns = min(self.limits.answer_ns << min(self._unanswered, _DOUBLINGS_MAX), self.limits.answer_max_ns)
-        self._answer_by_ns = now_ns + patience_ns
+        patience_ns = max(self.limits.answer_ns << min(self._unanswered, _DOUBLINGS_MAX), now_ns - self._connect_ns)
+        self._answer_by_ns = now_ns + min(patience_ns, self.limits.answer_max_ns)  # far away, opening took long, and so do answers
 
     def _disconnected(self, now_ns: Nanos, event: Disconnected) -> None:
         if self.phase in ("offline", "finished"):
@@ -236,6 +237,7 @@ class Agent:
         unfinished = len(self.work.holdings)
         if rules.may_connect(unfinished):
             self._to("connecting")
+            self._connect_ns = self._now_ns
             self._out.do(Connect())
         elif not self._told_still_stopping:
             self._told_still_stopping = True

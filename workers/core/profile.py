@@ -62,7 +62,8 @@ class Limits(Struct, frozen=True):
     """Well below the 6 s for which a coordinator waits for one whose queue went with the broker."""
     answer_ns: Nanos = 5 * NS_PER_S
     """One that announces itself and is not answered for so long comes back anew, should its queue be lost and nobody have told it;
-    doubles up to ``answer_max_ns``, should nobody coordinate. With the wait before it still below those 6 s."""
+    doubles up to ``answer_max_ns``, should nobody coordinate. With the wait before it still below those 6 s. Whose connections took
+    longer to open waits as long as they did."""
     answer_max_ns: Nanos = 60 * NS_PER_S
     body_bytes_max: int = (1024 + 64) * 1024
     """Of one message, as the coordinator's codec allows it: the largest value, and room for what is around it."""

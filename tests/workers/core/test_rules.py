@@ -215,6 +215,19 @@ def test_who_is_not_answered_comes_back_new_less_and_less_often() -> None:
     assert waited == [5, 10, 20, 40, 60, 5]
 
 
+def test_who_is_far_away_waits_for_an_answer_as_long_as_its_connections_took_to_open() -> None:
+    """At a round trip of seconds that takes half a minute, and an answer more than five: who gave up then would never come in."""
+    stage = Stage()
+    stage.wait(NS_PER_S)
+    assert stage.done(Connect)
+    stage.wait(30 * NS_PER_S)
+    stage.connect()
+    stage.wait(29 * NS_PER_S)
+    assert not stage.done(CloseConnection)
+    stage.wait(2 * NS_PER_S)
+    assert stage.done(CloseConnection)
+
+
 def test_a_window_that_runs_out_ends_the_incarnation_on_time() -> None:
     """Nobody echoes any more: running work is stopped when the window closes, not when somebody next speaks."""
     stage = fresh()
