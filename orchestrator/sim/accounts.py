@@ -62,6 +62,8 @@ class Accounts:
     """In which ledger a task was accepted first, by its number."""
     died: dict[str, int] = field(default_factory=dict)
     """In which it ended first."""
+    bare: set[str] = field(default_factory=set)
+    """Tasks that ended by an agent's word alone: this ledger knew nothing of them, nor who needs what they returned."""
     standing: Standing = field(default_factory=Standing)
     gone: Gone = field(default_factory=Gone)
     writing: Writing = field(default_factory=Writing)
@@ -177,7 +179,7 @@ class Accounts:
     def _ends(self, offset: int, fact: Ended) -> str | None:
         """The first end of a task in this ledger. Where one was lost it is that one again, or, if that was not known, another."""
         name, before = fact.task, self.ends.get(fact.task)
-        self.gone.written(name, ended=True, accepted=name in self.accepted)
+        self._over(fact)
         self.died.setdefault(name, self.number)
         if before is not None and (before.outcome, before.value) == (fact.outcome, fact.value):
             self.ended[name] = End(offset, before)
@@ -194,12 +196,18 @@ class Accounts:
         such = [one for one in known if one.outcome == fact.outcome and not (fact.whole and fact.value != one.value)]
         if not such:
             return f"a tombstone for {name}, which never ended so (R11)"
-        self.gone.written(name, ended=True, accepted=name in self.accepted)
+        self._over(fact)
         self.ended[name] = End(offset, such[0])
         if such[0] is not known[0]:
             self.gone.again.add(name)  # how it ended last is lost, and who remembers says how it had ended before
             self.otherwise[name], self.ends[name] = [one for one in known if one is not such[0]], such[0]
         return None
+
+    def _over(self, fact: Ended | Tombstone) -> None:
+        """The ledger says for the first time that this task has ended."""
+        self.gone.written(fact.task, ended=True, accepted=fact.task in self.accepted)
+        if fact.task not in self.accepted and not fact.print:
+            self.bare.add(fact.task)
 
     def _torn(self, tasks: list[Task]) -> str | None:
         """A graph is accepted whole: with every child its parents."""
@@ -255,13 +263,12 @@ class Accounts:
         return None
 
     def _parent_lost(self, name: str) -> bool:
-        """Whether what the ledger said of a parent of this task is lost; or of itself: until it came again nobody knew that it
-        needs what its parent returned."""
-        gone, after = self.gone, self.tasks[name].after if name in self.tasks else ()
-        family = [edge.task for edge in after]
-        came = self.accepted[name][0] if name in self.accepted else 0  # written again, it may stand behind how its parent ended
-        late = any(came > self.ended[task].offset for task in family if task in self.ended)
-        return late or name in gone.again or any(task in gone.again or task in gone.tasks or task in gone.ends for task in family)
+        """Whether what the ledger said of a parent of this task is lost; or of itself: until it came again, by a submission or by
+        who remembered it, nobody knew that it needs what its parent returned."""
+        gone, came = self.gone, self.accepted[name][0] if name in self.accepted else 1 << 60
+        bare = {task for task in self.bare if self.ended_before(task, came)}
+        family = [edge.task for edge in self.tasks[name].after] if name in self.tasks else []
+        return name in gone.again or any(gone.concerns(task) or task in bare for task in family)
 
     def has_saved(self, task: str, attempt: Attempt, nth: int, offset: int) -> bool:
         """Whether that checkpoint, or one that replaces it, stands below this offset."""

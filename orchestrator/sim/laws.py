@@ -80,6 +80,8 @@ class Laws:
         self._told: dict[str, Result] = {}
         self._shared: dict[str, Result] = {}
         """Tasks that were answered with another one's result, without a fact of their own."""
+        self._forgotten: set[tuple[str, str]] = set()
+        """By coordinator: tasks of which it said that they are over and forgotten, which leaves no trace either."""
         self.shares = Shares(work.limits, self._counts, lambda task: task in self.accounts.ended, self.counts)
 
     @property
@@ -189,8 +191,8 @@ class Laws:
         if isinstance(message, Submit):
             self.ledgers.settled |= {task.id for task in message.tasks}
             for task in message.tasks:
-                known = books.known_before(task.id, node.read_to) or task.id in self._shared or self.ledgers.orphaned(task)
-                if not known:
+                told = task.id in self._shared or (node.name, task.id) in self._forgotten
+                if not told and not books.known_before(task.id, node.read_to):
                     self.broken(f"{node.name} settled the submission of {task.id} before it had read it back (R1)")
         elif isinstance(message, Reports):
             self._holds(node, self.words.settled(node, message))
@@ -233,6 +235,7 @@ class Laws:
             self.broken(f"{node.name} takes {result.task} for another task, and nobody here gives one id to two")
         if result.error is not None and result.error.kind == "forgotten":
             self._holds(node, self.words.forgotten(node, result))
+            self._forgotten.add((node.name, result.task))
             return
         if not books.ended_before(result.task, node.read_to):
             self.broken(f"{node.name} told the result of {result.task} before its end was committed (R1)")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.sim.accounts import Accounts
 from orchestrator.sim.losses import TURN_NS, Reader
 from orchestrator.vocabulary import Attempt, Nanos
-from orchestrator.wire.messages import Report, Reports, Submit, Task
+from orchestrator.wire.messages import Report, Reports, Submit
 
 if TYPE_CHECKING:
     from orchestrator.sim.broker import Broker
@@ -138,15 +138,9 @@ class Ledgers:
         """Whether this attempt of the task was assigned while the ledger that this coordinator reads was there."""
         return self._assigned.get((self.read_by(node).number, attempt)) == task
 
-    def orphaned(self, task: Task) -> bool:
-        """Whether this one is lost, and another of its workflow is known again: its producer is told that its id is forgotten."""
-        return task.workflow is not None and task.id in self.now.gone.again
-
     def strange(self, node: CoordinatorProcess, report: Report) -> bool:
         """Whether the ledger says nothing of what a report speaks of, for it was lost: then it counts for nothing."""
-        gone = self.now.gone
-        lost = report.task in gone.again or report.task in gone.tasks or report.task in gone.ends
-        return lost and not self.was_assigned(node, report.attempt, report.task)
+        return self.now.gone.concerns(report.task) and not self.was_assigned(node, report.attempt, report.task)
 
     def could_know(self, task: str, younger: Attempt, holder: str) -> bool:
         """Whether the leader that assigned the younger attempt could know that this incarnation may hold the task: if what the

@@ -96,6 +96,10 @@ class Gone:
         """All that whoever knows so much of a ledger knows is written again."""
         self.queues = {name: one for name, one in self.queues.items() if one.extent > extent}
 
+    def concerns(self, task: str) -> bool:
+        """Whether something that was said of this task is lost, or was until it came otherwise."""
+        return task in self.again or task in self.tasks or task in self.ends
+
     def forget(self, life: Life) -> None:
         """That process is dead."""
         for one in self._things():

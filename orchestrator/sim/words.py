@@ -131,8 +131,8 @@ class Words:
             return None if result.outcome == outcome else f"told {result.outcome} of {name}, which ended as {outcome} (R1)"
         if books.accepted_before(name, node.read_to):
             return f"told that {name} is over and forgotten, and it lives (P1)"
-        lost = name in gone.again or name in gone.tasks or name in gone.ends
-        return None if lost or name in books.ends else f"told that {name} is over and forgotten, and it never ended (P1)"
+        known = gone.concerns(name) or name in books.ends
+        return None if known else f"told that {name} is over and forgotten, and it never ended (P1)"
 
     def unburied(self, letters: list[dict[str, Any]]) -> str | None:
         """What has failed for good, and is not among the dead letters, or not with its story (P5)."""

@@ -37,7 +37,7 @@ from orchestrator.core.tasks.families import Families
 from orchestrator.sim.faults import believers
 from orchestrator.sim.world import World
 from orchestrator.vocabulary import Nanos
-from orchestrator.wire.facts import AnyFact, Checkpointed, Ended, Failed, Tombstone
+from orchestrator.wire.facts import AnyFact, Checkpointed, Ended, Failed, Joined, Tombstone
 from orchestrator.wire.messages import Error, Result
 from tests.core import test_rules_matter
 from tests.workers.core import test_rules, test_saying
@@ -47,6 +47,8 @@ from workers.core.work import Work
 
 SEEDS = 200
 """Within so many worlds each must be noticed."""
+UNFIT = ("AttributeError", "NameError", "TypeError")
+"""A world that ends so has met a mutant that does not fit any more where it is put: that says nothing of the rule."""
 
 Mutant = tuple[ModuleType | type, str, Callable[..., Any] | property]
 
@@ -57,7 +59,7 @@ def _settle_at_once(desk: Desk, handle: Any) -> None:
 
 
 _gate, _outcome, _ended, _step = Desk.gate, Custody.outcome, Custody.ended, Coordinator.step
-_asked, _put_back = wills.asked, leadership._put_back
+_asked, _put_back, _all = wills.asked, leadership._put_back, memory._all
 
 
 def _failures_settled_at_once(desk: Desk, handle: Any) -> None:
@@ -108,10 +110,13 @@ def _due(desk: Desk, record: Record) -> None:
 
 
 def _holders_last(desk: Desk, reminding: Reminding) -> Iterator[AnyFact]:
-    memories = sorted(desk.past.memories, key=lambda one: one.extent, reverse=True)
-    for one in memories:
-        yield from memory._missing(one.books, desk.custody, reminding)
-    yield from memory._who_may_hold(memories, desk.custody)
+    holders = []
+    for fact in _all(desk, reminding):
+        if isinstance(fact, Joined):
+            holders.append(fact)
+        else:
+            yield fact
+    yield from holders
 
 
 def _as_they_came(old: Custody) -> Iterator[Record]:
@@ -131,7 +136,7 @@ MUTANTS: dict[str, Mutant] = {
     "R2 any sync is answered": (agent, "answers_sync", lambda asked_epoch, highest_epoch: asked_epoch > 0),
     "R3 nobody is waited for": (core, "r3_may_go", lambda record, claim, unanswered, fenced: True),
     "R3 nobody is waited for, of all": (core, "r3_all_may_go", lambda unanswered: True),
-    "R2 a reign below the one that is remembered": (leadership, "_floor", lambda desk: desk.floor),
+    "R2 a reign below the one that is remembered": (leadership, "_floor", lambda desk, now: desk.floor),
     "R3 what comes up late was asked about": (core, "r3_came_late", lambda leading: False),
     "R4 live attempts do not matter": (core, "r4_assignable", lambda record: True),
     "R4 drained does not matter": (core, "r4_not_held", lambda attempt, sent, drained, held: attempt not in held),
@@ -207,6 +212,7 @@ HELD: dict[str, str] = {
     "R7 nothing is owed": "tests/core r7_owed_results",
     "R8 evidence overrides the agent": "tests/core r8_lost_is_no_proof",
     "R9 any echo renews": "tests/workers/core test_only_the_leader_that_is_obeyed_renews_the_window",
+    "R10 what is read was written now": "tests/core r10_not_fresh",
     "R12 always room": "tests/core r12_room",
     "R12 nothing is carried forward": "tests/core carry_forward",
     "R12 it does not matter where the ledger begins": "tests/core ledger_cut_short",
@@ -299,7 +305,7 @@ def caught(name: str, known: int | None = None, *, content_with_story: bool = Tr
             looked += 1
             with turned_off(MUTANTS[name]):
                 broken = world(one).run().broken
-            broken = broken if broken and whole(one) else ""
+            broken = broken if broken and not broken.startswith(UNFIT) and whole(one) else ""
         if broken:
             return Catch(name, one, broken, looked, process_time() - began_s)
     return Catch(name, None, "", looked, process_time() - began_s)

@@ -55,7 +55,11 @@ def token_held(desk: Desk, now: Nanos, event: TokenHeld) -> None:
         if not desk.past.token_held or memory.due(desk, now):
             claim(desk, now)
         elif memory.lacking(desk):
-            desk.note("waits_for_memory", wait_s=((memory.due_ns(desk) or now) - now) / 1e9)
+            _wait_for_memory(desk, now)
+
+
+def _wait_for_memory(desk: Desk, now: Nanos) -> None:
+    desk.note("waits_for_memory", wait_s=((memory.due_ns(desk) or now) - now) / 1e9)
 
 
 def claim(desk: Desk, now: Nanos) -> None:
@@ -83,13 +87,16 @@ def _floor(desk: Desk, now: Nanos) -> int:
 
 def claimed(desk: Desk, now: Nanos, fact: Claim, offset: int) -> None:
     """A claim was read: ours begins our reign, a later one ends it."""
+    unaware = fact.nonce == desk.nonce and memory.claimed_unaware(desk, now)
     reign = desk.custody.claim(fact, offset)
+    desk.past.anew = desk.past.anew and unaware  # else somebody leads
     if desk.phase == "away":
         return
     desk.past.since_ns = (desk.past.since_ns or now) if fact.nonce == desk.nonce else 0
     if fact.nonce == desk.nonce:
-        if memory.claimed_unaware(desk, now):
-            resign(desk, "a ledger that was lost is not written again yet, and others may remember it", 0)
+        if unaware:  # who is next in line has read our claim, and would not wait: the token stays here
+            desk.phase, desk.flight, desk.past.token_held = "following", None, True
+            _wait_for_memory(desk, now)
         elif memory.pending(desk) or desk.custody.unfinished is not None:
             memory.begin(desk, reign)
         else:

@@ -97,8 +97,7 @@ def due_ns(desk: Desk) -> Nanos | None:
 def lacking(desk: Desk) -> bool:
     """Whether we know nothing of what the ledger lacks: it was deleted, and nobody has claimed since; or somebody began to write it
     again, and it was not finished."""
-    books = desk.custody
-    return not desk.past.memories and (books.unfinished is not None or (desk.past.anew and books.reign is None))
+    return not desk.past.memories and (desk.custody.unfinished is not None or desk.past.anew)
 
 
 def claimed_unaware(desk: Desk, now: Nanos) -> bool:

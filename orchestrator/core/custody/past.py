@@ -55,7 +55,7 @@ class Past:
     met: bool = False
     """In this session the ledger was known again, or is read from where we know nothing."""
     anew: bool = False
-    """The ledger began with the word of somebody who found that it was deleted."""
+    """The ledger began with the word of somebody who found that it was deleted, and nobody has led since."""
     unsure: bool = False
     """A living task came up that stood before our claim, and that agents were not asked about: ask again before anything moves."""
     since_ns: Nanos = 0
