@@ -110,7 +110,7 @@ class Accounts:
                         self.tasks.setdefault(task.id, task)
                         self.born.setdefault(task.id, self.number)
                         self._lives(offset, task)
-                    if (fault := self._torn(tasks)) is not None:
+                    if (fault := _torn(self, tasks)) is not None:
                         return fault
                 case Carried(task=task):
                     if (fault := self._carried(offset, entry, fact)) is not None:
@@ -209,19 +209,11 @@ class Accounts:
         if fact.task not in self.accepted and not fact.print:
             self.bare.add(fact.task)
 
-    def _torn(self, tasks: list[Task]) -> str | None:
-        """A graph is accepted whole: with every child its parents."""
-        for task in tasks:
-            for edge in task.after:
-                if edge.task not in self.tasks and edge.task not in self.ends:
-                    return f"{task.id} is accepted without its parent {edge.task}"
-        return None
-
     def _against_parents(self, fact: Ended) -> str | None:
         """A child ends because of its parents only as one of its edges has it, and is not done against any (R13)."""
         edges = self.accepted[fact.task][1].after if fact.task in self.accepted else ()
         missed = {edge.on_failure for edge in edges if edge.task in self.ended and self.ended[edge.task].fact.outcome != "done"}
-        asked = missed | self._asked_by_lost(fact.task)
+        asked = missed | _asked_by_lost(self, fact.task)
         if fact.outcome == "skipped" and "skip" not in asked:
             return f"{fact.task} is skipped, and no parent of it asks for that"
         if fact.outcome == "failed" and _of_parents(fact) and "fail" not in asked:
@@ -231,12 +223,6 @@ class Accounts:
         if fact.outcome == "done" and not all(edge.task in self.ends for edge in edges):
             return f"{fact.task} is done before its parents have ended"
         return None
-
-    def _asked_by_lost(self, name: str) -> set[str]:
-        """What parents ask for whose ends are lost: who had read them, and does not know that, may say what follows."""
-        edges = self.tasks[name].after if name in self.tasks else ()
-        lost = [edge for edge in edges if edge.task in self.ends and (edge.task in self.gone.ends or edge.task in self.gone.again)]
-        return {edge.on_failure for edge in lost if self.ends[edge.task].outcome != "done"}
 
     def _odd_end(self, fact: Ended) -> str | None:
         name = fact.task
@@ -256,19 +242,11 @@ class Accounts:
             if deadline_ns is None or fact.at_ns < deadline_ns:
                 return f"{name} ended as expired before its deadline"
         if fact.error is not None and fact.error.kind == "parent_forgotten":
-            lost = self._parent_lost(name)
+            lost = _parent_lost(self, name)
             return None if lost else f"{name} ended because what a parent returned was forgotten, while it lived (R13)"
         if fact.outcome == "failed" and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
             return f"{name} ended as failed, and had tries left (R8)"
         return None
-
-    def _parent_lost(self, name: str) -> bool:
-        """Whether what the ledger said of a parent of this task is lost; or of itself: until it came again, by a submission or by
-        who remembered it, nobody knew that it needs what its parent returned."""
-        gone, came = self.gone, self.accepted[name][0] if name in self.accepted else 1 << 60
-        bare = {task for task in self.bare if self.ended_before(task, came)}
-        family = [edge.task for edge in self.tasks[name].after] if name in self.tasks else []
-        return name in gone.again or any(gone.concerns(task) or task in bare for task in family)
 
     def has_saved(self, task: str, attempt: Attempt, nth: int, offset: int) -> bool:
         """Whether that checkpoint, or one that replaces it, stands below this offset."""
@@ -354,3 +332,28 @@ class Accounts:
 
 def _of_parents(fact: Ended) -> bool:
     return fact.error is not None and fact.error.kind == "parent_failed"
+
+
+def _torn(books: Accounts, tasks: list[Task]) -> str | None:
+    """A graph is accepted whole: with every child its parents."""
+    for task in tasks:
+        for edge in task.after:
+            if edge.task not in books.tasks and edge.task not in books.ends:
+                return f"{task.id} is accepted without its parent {edge.task}"
+    return None
+
+
+def _asked_by_lost(books: Accounts, name: str) -> set[str]:
+    """What parents ask for whose ends are lost: who had read them, and does not know that, may say what follows."""
+    edges = books.tasks[name].after if name in books.tasks else ()
+    lost = [edge for edge in edges if edge.task in books.ends and (edge.task in books.gone.ends or edge.task in books.gone.again)]
+    return {edge.on_failure for edge in lost if books.ends[edge.task].outcome != "done"}
+
+
+def _parent_lost(books: Accounts, name: str) -> bool:
+    """Whether what the ledger said of a parent of this task is lost; or of itself: until it came again, by a submission or by
+    who remembered it, nobody knew that it needs what its parent returned."""
+    gone, came = books.gone, books.accepted[name][0] if name in books.accepted else 1 << 60
+    bare = {task for task in books.bare if books.ended_before(task, came)}
+    family = [edge.task for edge in books.tasks[name].after] if name in books.tasks else []
+    return name in gone.again or any(gone.concerns(task) or task in bare for task in family)

@@ -253,8 +253,7 @@ class Laws:
         if not books.ended_before(first, node.read_to):
             self.broken(f"{node.name} told {result.task} the result of {first} before its end was committed (R1)")
         if not as_the_first(result, books.ended[first].fact):
-            ended = books.ended[first].fact.outcome
-            self.broken(f"{node.name} told {result.outcome} of {result.task}, whose first {first} ended as {ended} (R16)")
+            self.broken(f"{node.name} told {result.outcome} of {result.task}, unlike its first {first} (R16)")
 
     def books(self, node: CoordinatorProcess) -> None:
         """Who has read the whole ledger knows exactly what lives (R15)."""
@@ -354,8 +353,7 @@ class Laws:
             self.broken(f"{producer} was told {first.outcome} of {result.task}, and now {result.outcome} (P2)")
 
     def _recomputed(self, result: Result) -> bool:
-        """Whether a task that was answered from the cache, and so not accepted, may be told otherwise all the same: a late copy of
-        its submission, which may come at any time, came when the cache had lost what it gave to the first. It runs itself, or is
-        given what another that runs under the key has returned."""
+        """Whether a task that was answered from the cache, and so not accepted, may be told otherwise: a late copy of it
+        came when the cache had lost that. It runs itself, or is given what another that runs under the key has returned."""
         run = self.accounts.tasks.get(result.first or result.task)
         return result.task in self._shared and run is not None and run.cache_ns is not None
