@@ -167,7 +167,8 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     instance.follow("answered")
     instance.orders.sync = False  # asked again in this very step: its answer would not count what else is in the same orders
     _drained(desk, now, instance, said.drained)
-    formers = [old for name in said.before if (old := desk.registry.instances.get(name)) is not None and _same(old, instance)]
+    known = desk.registry.instances
+    formers = [old for name in said.before if (old := known.get(name)) is not None and liveness.same(old, instance)]
     handed = [record for former in formers for record in _hand_over(desk, former, said.attempts)]
     for one in said.attempts:
         if one.attempt not in instance.holdings:
@@ -186,12 +187,6 @@ def held(desk: Desk, now: Nanos, event: Arrived) -> None:
     dependencies.heed(desk, instance.service)
     dependencies.tell(desk, instance)
     desk.note("ready", instance=instance.name, service=instance.service, incarnation=instance.incarnation, holds=len(said.attempts))
-
-
-def _same(former: Instance, heir: Instance) -> bool:
-    """Whether the one may be the other under a former name: what an agent says of others is not heeded."""
-    alike = (former.service, former.name) == (heir.service, heir.name) and former.user in ("", heir.user)
-    return alike and former is not heir
 
 
 def _hand_over(desk: Desk, former: Instance, said: list[messages.Holding]) -> list[Record]:

@@ -18,7 +18,7 @@ from orchestrator.core.events import Arrived, BrokerBlocked, QueueDeleted, Retur
 from orchestrator.core.registry import credence, dependencies
 from orchestrator.core.registry.registry import Instance
 from orchestrator.core.tasks.settling import lose, stop, vacate
-from orchestrator.vocabulary import Nanos
+from orchestrator.vocabulary import NS_PER_S, Nanos
 from orchestrator.wire.facts import Parted
 from orchestrator.wire.messages import Leave
 
@@ -97,11 +97,23 @@ def return_over(desk: Desk, now: Nanos, incarnation: str) -> None:
     instance = desk.registry.instances.get(incarnation)
     if instance is None or instance.state != "missing" or now < instance.return_ns:
         return
-    if desk.blocked:  # nobody who came back could say so
-        instance.return_ns = now + desk.config.lease_ns
+    if desk.blocked or _knocks(desk, instance):  # nobody who came back could say so; or somebody has, and is not taken in yet
+        instance.return_ns = now + (desk.config.lease_ns if desk.blocked else NS_PER_S)
         desk.timers.at(instance.return_ns, "return", incarnation)
     else:
         gone(desk, now, instance, "its queue is gone, and it has not come back")
+
+
+def _knocks(desk: Desk, former: Instance) -> bool:
+    """Whether somebody of its name is here, and has not said yet what came of what the former one held: a ledger that is slow to be
+    read back keeps it waiting."""
+    return any(same(former, one) and one.state in ("joining", "syncing") for one in desk.registry.instances.values())
+
+
+def same(former: Instance, heir: Instance) -> bool:
+    """Whether the one may be the other under a former name: what an agent says of others is not heeded."""
+    alike = (former.service, former.name) == (heir.service, heir.name) and former.user in ("", heir.user)
+    return alike and former is not heir
 
 
 def came_back(desk: Desk, now: Nanos, former: Instance, heir: Instance) -> None:
