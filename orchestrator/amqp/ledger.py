@@ -55,6 +55,7 @@ LAGS_S = 2.0
 """A replica that has not grown for so long does not lag: the stream ends there. (Whoever remembers a lost ledger must say so before
 the others' patience is over, some 5 s.)"""
 LAGS_MAX_S = 60.0
+"""Nor is one waited for longer, though it grows: who reads so late is of no use as a standby, and begins anew."""
 
 
 @dataclass(frozen=True, slots=True)

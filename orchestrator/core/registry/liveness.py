@@ -107,7 +107,7 @@ def return_over(desk: Desk, now: Nanos, incarnation: str) -> None:
 def _knocks(desk: Desk, former: Instance) -> bool:
     """Whether somebody of its name is here, and has not said yet what came of what the former one held: a ledger that is slow to be
     read back keeps it waiting."""
-    return any(same(former, one) and one.state in ("joining", "syncing") for one in desk.registry.instances.values())
+    return any(same(former, one) and one.state in ("joining", "syncing") for one in desk.registry.namesakes(former))
 
 
 def same(former: Instance, heir: Instance) -> bool:

@@ -7,6 +7,7 @@ when a beat was *sent* and the lease from when it was *heard* (R9).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -294,6 +295,7 @@ class Registry:
         self.pools: dict[Service, Pool] = {}
         self._editions = 0
         self.dependents: dict[Service, dict[Incarnation, Instance]] = {}
+        self._named: dict[tuple[Service, str], dict[Incarnation, Instance]] = {}
         """Who says that it needs the service."""
 
     def describe(self, instance: Instance, said: Announce) -> None:
@@ -319,17 +321,26 @@ class Registry:
 
     def add(self, instance: Instance) -> Instance:
         self.instances[instance.incarnation] = instance
+        self._named.setdefault((instance.service, instance.name), {})[instance.incarnation] = instance
         self.pool(instance.service).enter(instance)
         return instance
 
     def remove(self, instance: Instance) -> None:
         self.instances.pop(instance.incarnation, None)
+        if (named := self._named.get((instance.service, instance.name))) is not None:
+            named.pop(instance.incarnation, None)
+            if not named:
+                del self._named[instance.service, instance.name]
         self._depend_no_more(instance)
         pool = self.pool(instance.service)
         pool.leave(instance)
         if not instance.proven and pool.deserted:
             self._editions = max(self._editions, pool.editions)
             del self.pools[instance.service]  # a service that only strangers spoke of
+
+    def namesakes(self, instance: Instance) -> Iterable[Instance]:
+        """It, and others of its service that go by its name: its agent under other names of incarnations."""
+        return self._named.get((instance.service, instance.name), {}).values()
 
     def touch(self, instance: Instance) -> None:
         self.pool(instance.service).touch(instance)
