@@ -17,7 +17,7 @@ from orchestrator.core import rules
 from orchestrator.core.answers import operators
 from orchestrator.core.commands import Broadcast, Command, Flow, Settle
 from orchestrator.core.config import Config
-from orchestrator.core.custody import beginnings, leadership, memory, reading, tidying
+from orchestrator.core.custody import beginnings, leadership, memory, reading, tidying, wills
 from orchestrator.core.custody.past import Memory
 from orchestrator.core.desk import Desk, Flight
 from orchestrator.core.events import (
@@ -172,6 +172,7 @@ class Coordinator:
         intake.admit(desk, now)
         desk.backlog.note_moves(desk.stir)
         desk.renewing = desk.backlog.refresh(RENEWED_MAX, desk.stir)
+        desk.backlog.note_freed(desk.stir)
         if desk.limits_read:
             limiting.heed(desk, now)
         if desk.leading:
@@ -185,6 +186,7 @@ class Coordinator:
         if now >= desk.forget_ns:
             desk.forget_ns = now + NS_PER_S
             desk.custody.forget(now, desk.config.dedup_ns, desk.config.remembered_max)
+            wills.forget(desk.custody, now)
             tidying.tidy(desk)
             if desk.leading:
                 answering.post_again(desk, now)
@@ -246,10 +248,12 @@ class Coordinator:
             desk.note("intake", open=wanted, live=len(desk.custody.live))
 
     def _place(self, now: Nanos) -> None:
-        """Until nothing more can be placed: limits that have room again wake lanes, and services with news are looked at."""
+        """Until nothing more can be placed: limits that have room again wake lanes, a place that is kept no more is offered, and
+        services with news are looked at."""
         desk = self.desk
         while True:
             desk.sharing.wake(desk, now)
+            desk.backlog.note_freed(desk.stir)
             if not desk.stirred:
                 return
             service = next(iter(desk.stirred))

@@ -303,12 +303,6 @@ class Desk:
         pool = self.registry.pools.get(record.service)
         return pool is not None and not rules.r3_may_go(record, self.claim, pool.unanswered, pool.fenced)
 
-    def withdraw(self, record: Record) -> None:
-        """It waits no more, and was not placed; what was kept for it others may have."""
-        if record.reserved is not None:
-            self.stir(record.service)
-        self.backlog.remove(record)
-
     def order(self, instance: Instance) -> Orderbook:
         """Its order book, which goes out at the end of this step."""
         self.touched[instance.incarnation] = instance

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator.core import events as e
 from orchestrator.core import invariants
 from orchestrator.core.coordinator import Coordinator
+from orchestrator.core.custody import wills
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire.facts import Accepted, AnyFact, Asked, Carried, Ended, Entry, Failed, Tombstone
 from orchestrator.wire.messages import Error, Task
@@ -34,6 +37,24 @@ def test_a_cancel_before_the_tombstone() -> None:
     """What was to be cancelled is over: the will is not kept, or it would be carried forward for ever."""
     desk = reader(Asked("cancel", NOW, "t1"), Tombstone("t1", "done", NOW)).desk
     assert not desk.custody.wills
+
+
+def test_a_cancel_hours_before_its_task() -> None:
+    """The submission lay in the broker, behind a closed intake: it is not wanted any more when it comes. Nobody waits for days."""
+    machine, hour = reader(Asked("cancel", NOW, "t1"), Asked("cancel", NOW, "t2")), 3600 * NS_PER_S
+    for moment, name in ((NOW + 23 * hour, "t1"), (NOW + 25 * hour, "t2")):
+        machine.step(moment, [])
+        accepted = Accepted([Task(name, "thumbs.resize")], moment)
+        machine.step(moment, [e.Read(machine.desk.custody.next_offset, 100, Entry("somebody", 200, facts=[accepted]))])
+    assert {name: record.cancelled for name, record in machine.desk.custody.live.items()} == {"t1": True, "t2": False}
+
+
+def test_more_cancels_of_nothing_than_can_be_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are forgotten, and never one whose task is there."""
+    monkeypatch.setattr(wills, "REMEMBERED_MAX", 2)
+    machine = reader(*(Asked("cancel", NOW, f"t{n}") for n in range(5)))
+    machine.step(NOW + NS_PER_S, [])
+    assert list(machine.desk.custody.wills) == ["t3", "t4"]
 
 
 def test_a_late_end_before_the_tombstone() -> None:

@@ -16,6 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    12_000_693: "a task that came eleven minutes after its cancel was not cancelled: the will had been forgotten after ten",
     7_000_579: "who was let back to a place, and held back by a limit then, was offered that place alone when it let him go on",
     5_101_083: "an attempt stopped while a lie had another one alive: what it had saved was not waited for when that was denied",
     5_101_094: "a class of which a limit held back all was left out still, and nobody could tell it what came free",
@@ -48,6 +49,7 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    12_001_760: "a head left the queue to follow another: who was kept out of the place that it had was not looked at again",
     7_001_693: "a law that was wrong: how a task ended last was lost, and who remembered it said how it had ended before",
     7_100_095: "a law that was wrong: a child came again from memory behind its parent's end, whose result nobody had kept for it",
     7_000_536: "a law that was wrong: a failure that a ledger made anew got late, before its task came again, counts for nobody",

@@ -335,10 +335,8 @@ class Custody:
             del self.owed[task]
 
     def forget(self, now: Nanos, window_ns: Nanos, most: int) -> None:
-        """Ids that ended before the dedup window (sooner, if there are more than ``most``); wills about tasks that never came."""
+        """Ids that ended before the dedup window (sooner, if there are more than ``most``)."""
         self.graveyard.forget(now, window_ns, most)
-        for task in [task for task, (will, _) in self.wills.items() if now - will.at_ns > window_ns and task not in self.live]:
-            del self.wills[task]
 
 
 def _workflow(record: Record | None) -> str | None:

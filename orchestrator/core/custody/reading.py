@@ -189,7 +189,7 @@ def _bury(desk: Desk, record: Record, fact: Ended) -> None:
         for book in (desk.verdicts, desk.missed, desk.doubtful, desk.saving):
             book.pop(record.id, None)
     if record.place is not None:
-        desk.withdraw(record)
+        desk.backlog.remove(record)
     live, record.live = record.live, NOWHERE
     for attempt, incarnation in live.items():
         instance = desk.registry.instances.get(incarnation)

@@ -1,14 +1,19 @@
 """Wills in the books: what operators and producers want, as far as the ledger has it.
 
 Law: a will is a fact like others, and ledger order alone settles which of two counts. What it asks of a task that is not known
-yet is remembered until the task comes, or the dedup window has passed.
+yet is remembered until the task comes: a submission may lie in the broker for hours, and who does not want it any more says so once.
+A day later nobody waits for it, and of more than can be real the oldest are forgotten.
 """
 
 from __future__ import annotations
 
 from orchestrator.core.custody.custody import Custody
 from orchestrator.core.custody.records import Record
+from orchestrator.vocabulary import NS_PER_S, Nanos
 from orchestrator.wire.facts import Asked
+
+REMEMBERED_NS = 24 * 3600 * NS_PER_S
+REMEMBERED_MAX = 10_000
 
 
 def asked(custody: Custody, fact: Asked, offset: int) -> Record | None:
@@ -37,6 +42,15 @@ def asked(custody: Custody, fact: Asked, offset: int) -> Record | None:
     elif fact.what == "redirect":
         record.answer_to(fact.value)
     return record
+
+
+def forget(custody: Custody, now: Nanos) -> None:
+    """Those about tasks that never came."""
+    waiting = [task for task in custody.wills if task not in custody.live]
+    surplus = len(waiting) - REMEMBERED_MAX
+    for place, task in enumerate(waiting):
+        if place < surplus or now - custody.wills[task][0].at_ns > REMEMBERED_NS:
+            del custody.wills[task]
 
 
 def _limited(custody: Custody, fact: Asked, offset: int) -> None:

@@ -378,7 +378,7 @@ def _adopt(desk: Desk, now: Nanos, instance: Instance, said: messages.Holding) -
     if state == "running":
         _guard(desk, now, instance, attempt, holding, record)
     record.given(attempt, instance.incarnation)
-    desk.withdraw(record)
+    desk.backlog.remove(record)
     desk.doubtful.pop(task, None)
     desk.saving.pop(task, None)  # what it waits for is waited for still, should this come to nothing
     record.follow("adopt")

@@ -42,6 +42,8 @@ class Backlog:
         """What a handler says its tasks ask when they say nothing themselves."""
         self.limits = Limits()
         """What tells apart the tasks of a class."""
+        self.unkept: dict[Service, None] = {}
+        """Services of which a reservation has ended since somebody asked."""
         self._demands: dict[str, Demand] = {}
         self._stale: dict[Lane, None] = {}
         """Lanes whose tasks are to be placed anew."""
@@ -116,6 +118,13 @@ class Backlog:
                 self._stale |= dict.fromkeys(lanes)
         estimates.moved.clear()
         estimates.rescaled.clear()
+
+    def note_freed(self, stir: Callable[[Service], None]) -> None:
+        """Reservations may have ended, for whatever reason: ``stir`` hears where nobody has been offered the place yet."""
+        for service in self.unkept:
+            if (queue := self.queues.get(service)) is not None and queue.freed:
+                stir(service)
+        self.unkept.clear()
 
     def _like_type(self, kind: Hashable, type_: TaskType) -> bool:
         """Whether, for want of better knowledge, what is expected of the type is expected of this kind."""

@@ -89,8 +89,6 @@ def _first(desk: Desk, now: Nanos, queue: Queue, pool: Pool) -> tuple[DemandClas
         short = desk.sharing.short(lane.shares, now) if lane.shares else None
         if short is None:
             return group, head
-        if head.record.reserved is not None:
-            desk.stir(queue.service)  # who was kept out there may have it, and this look is over
         desk.sharing.hold(desk, queue, lane, short, now)
         if (after := group.head()) is not None:
             heappush(heads, (after, number, group))

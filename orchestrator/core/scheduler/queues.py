@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 class Judge(Protocol):
     """What is to be known of a task that waits."""
 
+    unkept: dict[Service, None]
+    """Services of which a reservation has ended: somebody has to look who may have the place."""
+
     @property
     def limits(self) -> Limits: ...
 
@@ -208,6 +211,7 @@ class Queue:
         del self.reservations[reservation.record.id]
         reservation.record.reserved = reservation.instance.reserved = None
         self.freed[reservation.instance.incarnation] = reservation.instance
+        self.judge.unkept[self.service] = None
         for group in [group for group in self._blocked if group.kept_out is not None]:
             self.released.add(group)
             self.unblock(group)

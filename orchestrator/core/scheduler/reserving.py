@@ -157,8 +157,6 @@ def keep_for(desk: Desk, now: Nanos, queue: Queue, group: DemandClass, instance:
     for other in [one for one in queue.reservations.values() if one.instance is instance or one.record is head.record]:
         queue.unreserve(other)
     _make_room_for(queue, [group])
-    if queue.freed:
-        desk.stir(queue.service)  # who was kept out there may have it, and this look is over
     queue.reserve(Reservation(head, group.demand, instance, now, now, awaited={victim: None}, victim=victim))
 
 
