@@ -1,7 +1,7 @@
 """Wills in the books: what operators and producers want, as far as the ledger has it.
 
 Law: a will is a fact like others, and ledger order alone settles which of two counts. What it asks of a task that is not known
-yet is remembered until the task comes: a submission may lie in the broker for hours, and who does not want it any more says so once.
+yet is remembered until the task comes: a submission may lie in the broker for hours, and who wants it no more says it once.
 A day later nobody waits for it, and of more than can be real the oldest are forgotten.
 """
 
