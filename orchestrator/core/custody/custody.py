@@ -34,6 +34,9 @@ from orchestrator.wire.facts import (
 )
 from orchestrator.wire.messages import Error, Result
 
+FORGOTTEN = "forgotten"
+"""The kind of error that stands for a result which is not kept any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reign:
@@ -212,7 +215,7 @@ class Custody:
         if grave is None:
             return None
         message = f"the task ended as {grave.outcome}; its result is no longer kept"
-        return grave.result or Result(task, grave.outcome, ended_ns=grave.at_ns, error=Error("forgotten", message))
+        return grave.result or Result(task, grave.outcome, ended_ns=grave.at_ns, error=Error(FORGOTTEN, message))
 
     def owe(self, task: TaskId, reply_to: str, offset: int) -> Owed | None:
         """Someone asks (again) how a task ended, in the fact at ``offset``: owed anew, to where it is asked for now."""
@@ -337,6 +340,11 @@ class Custody:
     def forget(self, now: Nanos, window_ns: Nanos, most: int) -> None:
         """Ids that ended before the dedup window (sooner, if there are more than ``most``)."""
         self.graveyard.forget(now, window_ns, most)
+
+
+def forgotten(result: Result) -> bool:
+    """Whether it says no more than that the task has ended: how, nobody knows any more."""
+    return result.error is not None and result.error.kind == FORGOTTEN
 
 
 def _workflow(record: Record | None) -> str | None:

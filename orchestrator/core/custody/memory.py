@@ -22,7 +22,7 @@ from itertools import filterfalse
 from msgspec.structs import replace
 
 from orchestrator.core import rules
-from orchestrator.core.custody.custody import Custody, Reign
+from orchestrator.core.custody.custody import Custody, Reign, forgotten
 from orchestrator.core.custody.graveyard import LEAST_WINDOW_NS
 from orchestrator.core.custody.past import Memory, Reminding
 from orchestrator.core.custody.records import QUEUES_MAX, Grave, Owed, Record
@@ -267,7 +267,7 @@ def _waiting(task: TaskId, memories: list[Custody]) -> list[str]:
 def _ended(task: TaskId, grave: Grave, old: Custody, queues: list[str]) -> Iterator[AnyFact]:
     """How it ended. Whose producer may not have heard it yet is told as an end, so that it is owed again (R7)."""
     owed: Owed | None = old.owed.get(task)
-    said = owed.result if owed is not None else grave.result
+    said = owed.result if owed is not None and not forgotten(owed.result) else grave.result
     hold, heirs = old.keys.said(task), task in old.graveyard.pinned
     if said is None:
         yield Tombstone(task, grave.outcome, grave.at_ns, grave.print, hold=hold)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from orchestrator.core.custody.custody import FORGOTTEN
 from orchestrator.core.custody.records import Grave, Record
 from orchestrator.core.desk import Desk
 from orchestrator.core.tasks import claims
@@ -119,7 +120,7 @@ def _result(first: TaskId, grave: Grave) -> Result:
     """What the first one left."""
     if grave.result is None:
         message = f"task {first!r}, which came first with the same key, ended as {grave.outcome}; its result is no longer kept"
-        return Result(first, grave.outcome, error=Error("forgotten", message))
+        return Result(first, grave.outcome, error=Error(FORGOTTEN, message))
     error = grave.result.error
     if error is not None or grave.outcome != "done":
         said = f"{error.kind}: {error.message}" if error is not None else "as was asked"
