@@ -49,7 +49,7 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
-    13_001_448: "whose result a memory no longer had was written, when the next ledger was lost too, as one that ended with nothing",
+    13_001_448: "whose result a memory no longer had was written, when the next ledger was lost too, as one that gave nothing",
     12_001_760: "a head left the queue to follow another: who was kept out of the place that it had was not looked at again",
     7_001_693: "a law that was wrong: how a task ended last was lost, and who remembered it said how it had ended before",
     7_100_095: "a law that was wrong: a child came again from memory behind its parent's end, whose result nobody had kept for it",
