@@ -92,9 +92,9 @@ class Gone:
         was lost, and it does not, they are to write.)"""
         return sorted({task for task, one in self._all() if one.extent <= extent and one.knows(by)})
 
-    def restored(self, extent: Extent) -> None:
-        """All that whoever knows so much of a ledger knows is written again."""
-        self.queues = {name: one for name, one in self.queues.items() if one.extent > extent}
+    def restored(self, by: str, extent: Extent) -> None:
+        """All that this coordinator knows of a ledger, up to there, is written again."""
+        self.queues = {name: one for name, one in self.queues.items() if one.extent > extent or not one.knows(by)}
 
     def concerns(self, task: str) -> bool:
         """Whether something that was said of this task is lost, or was until it came otherwise."""
@@ -223,5 +223,5 @@ class Writing:
             return f"{said.by} reigns as {self.epoch} and remembers {said.known_epoch} (R2)"
         if missing := gone.missing(said.by, (said.known_epoch, said.up_to)):
             return f"{said.by} says it has written all up to {said.up_to}, and of {missing[:5]} the ledger says nothing (R15)"
-        gone.restored((said.known_epoch, said.up_to))
+        gone.restored(said.by, (said.known_epoch, said.up_to))
         return None
