@@ -172,7 +172,7 @@ class Coordinator:
         intake.admit(desk, now)
         desk.backlog.note_moves(desk.stir)
         desk.renewing = desk.backlog.refresh(RENEWED_MAX, desk.stir)
-        desk.backlog.note_freed(desk.stir)
+        desk.backlog.note_awake(desk.stir)
         if desk.limits_read:
             limiting.heed(desk, now)
         if desk.leading:
@@ -248,12 +248,12 @@ class Coordinator:
             desk.note("intake", open=wanted, live=len(desk.custody.live))
 
     def _place(self, now: Nanos) -> None:
-        """Until nothing more can be placed: limits that have room again wake lanes, a place that is kept no more is offered, and
-        services with news are looked at."""
+        """Until nothing more can be placed: limits that have room again wake lanes, and services are looked at of which
+        there is news."""
         desk = self.desk
         while True:
             desk.sharing.wake(desk, now)
-            desk.backlog.note_freed(desk.stir)
+            desk.backlog.note_awake(desk.stir)
             if not desk.stirred:
                 return
             service = next(iter(desk.stirred))

@@ -42,8 +42,8 @@ class Backlog:
         """What a handler says its tasks ask when they say nothing themselves."""
         self.limits = Limits()
         """What tells apart the tasks of a class."""
-        self.unkept: dict[Service, None] = {}
-        """Services of which a reservation has ended since somebody asked."""
+        self.awake: dict[Service, None] = {}
+        """Services of which somebody who was left out may try, or a place is kept no more."""
         self._demands: dict[str, Demand] = {}
         self._stale: dict[Lane, None] = {}
         """Lanes whose tasks are to be placed anew."""
@@ -119,12 +119,12 @@ class Backlog:
         estimates.moved.clear()
         estimates.rescaled.clear()
 
-    def note_freed(self, stir: Callable[[Service], None]) -> None:
-        """Reservations may have ended, for whatever reason: ``stir`` hears where nobody has been offered the place yet."""
-        for service in self.unkept:
-            if (queue := self.queues.get(service)) is not None and queue.freed:
+    def note_awake(self, stir: Callable[[Service], None]) -> None:
+        """``stir`` hears where a reservation has ended, or a head has come to go before others, and nobody has looked since."""
+        for service in self.awake:
+            if (queue := self.queues.get(service)) is not None and (queue.freed or queue.best() is not None):
                 stir(service)
-        self.unkept.clear()
+        self.awake.clear()
 
     def _like_type(self, kind: Hashable, type_: TaskType) -> bool:
         """Whether, for want of better knowledge, what is expected of the type is expected of this kind."""

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Judge(Protocol):
     """What is to be known of a task that waits."""
 
-    unkept: dict[Service, None]
-    """Services of which a reservation has ended: somebody has to look who may have the place."""
+    awake: dict[Service, None]
+    """Services of which somebody who was left out may try, or a place is kept no more: they have to be looked at."""
 
     @property
     def limits(self) -> Limits: ...
@@ -211,7 +211,7 @@ class Queue:
         del self.reservations[reservation.record.id]
         reservation.record.reserved = reservation.instance.reserved = None
         self.freed[reservation.instance.incarnation] = reservation.instance
-        self.judge.unkept[self.service] = None
+        self.judge.awake[self.service] = None
         for group in [group for group in self._blocked if group.kept_out is not None]:
             self.released.add(group)
             self.unblock(group)
@@ -246,6 +246,7 @@ class Queue:
             head = group.head()
             if head is None or (group.kept_out is not None and head < group.kept_out):
                 self.unblock(group)
+                self.judge.awake[self.service] = None
         elif not group.aside:
             self._heads.offer(group)
 
