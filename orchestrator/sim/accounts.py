@@ -244,7 +244,8 @@ class Accounts:
         if fact.error is not None and fact.error.kind == "parent_forgotten":
             lost = _parent_lost(self, name)
             return None if lost else f"{name} ended because what a parent returned was forgotten, while it lived (R13)"
-        if fact.outcome == "failed" and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
+        late = name not in self.accepted and self.gone.concerns(name)  # an end of the ledger that is lost
+        if fact.outcome == "failed" and not late and not _of_parents(fact) and self._tried(name, 1 << 60, 3) is None:
             return f"{name} ended as failed, and had tries left (R8)"
         return None
 

@@ -1,8 +1,8 @@
 """A producer, who keeps the protocol: accepted is what was confirmed, and whatever was lost on the way is said again.
 
 Law: same id, same content, newest reply queue; a workflow in one message, whole or without what is answered. It asks again when
-a confirm or its connection was lost, and then only: a result that never comes on a connection that lives is a broken promise, not
-a reason to ask again.
+a confirm or its connection was lost; by the minute, as real ones do, only where a ledger was lost: else a result that never comes
+on a connection that lives is a broken promise, not a reason to ask again.
 """
 
 from __future__ import annotations

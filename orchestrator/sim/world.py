@@ -37,6 +37,7 @@ WRITTEN_MAX = 64_000_000
 GIVE_UP_NS = 20 * NS_PER_S
 """So long a producer waits for what nobody can run, at most and in the end."""
 ASK_AGAIN_NS = 2 * NS_PER_S
+ROUND_NS = 60 * NS_PER_S
 """So long after a task is lost its producer is told, and submits it again."""
 SETTLE_AFTER_NS = 5 * NS_PER_S
 """Longer than the power ever takes of the ledger (``chaos``)."""
@@ -122,6 +123,8 @@ class World:
             self._rests()
         self.chaos.heal()
         self.laws.ledgers.healed()
+        if self.laws.ledgers.cuts:
+            self.timeline.after(ROUND_NS, self._round)
         progress, since_ns = self._progress(), self.timeline.now_ns
         while not self.quiet():
             until_ns = self.timeline.now_ns + NS_PER_S // 2
@@ -134,6 +137,14 @@ class World:
         for node in self.coordinators:
             self.laws.books(node)
         self.laws.at_rest()
+
+    def _round(self) -> None:
+        """Who has had no answer for a minute asks again. Here only where a ledger was lost, and with it perhaps who waits for what:
+        else a result that does not come is a broken promise, and no reason to ask."""
+        self.laws.ledgers.tell_lost()
+        for producer in self.producers:
+            producer.ask_again(list(producer.unanswered))
+        self.timeline.after(ROUND_NS, self._round)
 
     def _rests(self) -> None:
         if self.timeline.count > EVENTS_MAX or self.broker.stream.written > WRITTEN_MAX:
