@@ -53,10 +53,11 @@ class Truth:
         return None
 
     def asked(self, node: CoordinatorProcess, tasks: list[Task]) -> None:
-        """A coordinator is asked for these."""
+        """A coordinator is asked for these; of one that it is asked for again it judged when it came first."""
         for task in tasks:
             if task.id in self.unfit:
-                self._could_know[node.name, task.id] = _known(node, task)
+                known, name = _known(node, task), (node.name, task.id)
+                self._could_know[name] = known & self._could_know.get(name, known)
 
     def takes(self, node: CoordinatorProcess, entry: Entry) -> str | None:
         """It writes this; gives which task it takes though it knows who cannot run it, and nobody who can (P5)."""
