@@ -122,8 +122,8 @@ class Laws:
             self.broken(fault)
 
     def _ended_idle(self, task: str, offset: int, epoch: int) -> None:
-        """Who hears that a task which must never overlap was cancelled, or has expired, may rely on that nothing of it runs. (Not of
-        what a deposed leader knows nothing of, nor where an end that was lost is written again: others did not know it.)"""
+        """Who hears that a task which must never overlap was cancelled, or has expired, may rely on that nothing of it runs. (Not
+        of what a deposed leader knows nothing of, nor where an end that was lost is written again: others did not know it.)"""
         if self.accounts.ended[task].offset != offset or self.accounts.died[task] < self.accounts.number:
             return
         for attempt, (agent, incarnation) in self._running.get(task, {}).items():
