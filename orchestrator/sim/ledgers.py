@@ -145,5 +145,5 @@ class Ledgers:
     def could_know(self, task: str, younger: Attempt, holder: str) -> bool:
         """Whether the leader that assigned the younger attempt could know that this incarnation may hold the task: if what the
         ledger said of either was lost, and nobody has written it again, it could not."""
-        joined = self._joined_as_read.get(younger)
-        return joined is None or (holder in joined and task not in self.now.gone.again)
+        joined, gone = self._joined_as_read.get(younger), self.now.gone
+        return joined is None or (holder in joined and task not in gone.again and task not in gone.tasks)

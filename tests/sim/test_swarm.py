@@ -16,6 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
+    15_001_705: "who had been paused itself, and had not resigned yet, took the report that was meant for a later leader for forged",
     14_000_839: "placing charged a tenant when all had been looked at: who went before others by that waited for the next event",
     12_000_693: "a task that came eleven minutes after its cancel was not cancelled: the will had been forgotten after ten",
     7_000_579: "who was let back to a place, and held back by a limit then, was offered that place alone when it let him go on",
@@ -50,6 +51,7 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    15_001_091: "a law that was wrong: what runs of a lost ledger counts under no limit until it is written again what it is",
     14_003_075: "a law that was wrong: a cancelled end was lost, its task was begun anew, and who remembered the end wrote it then",
     13_001_448: "whose result a memory no longer had was written, when the next ledger was lost too, as one that gave nothing",
     12_001_760: "a head left the queue to follow another: who was kept out of the place that it had was not looked at again",

@@ -123,9 +123,12 @@ def postpone(desk: Desk, event: Arrived) -> None:
 
 def give_up_early(desk: Desk, now: Nanos) -> list[Arrived]:
     """For those that have waited longest no later leader has shown itself, and no sender. Gives such as can be taken all the same:
-    what they speak of is their sender's heir's by now, or is over, and their sender came no farther than this report.
+    what they speak of is their sender's heir's by now, or is over, and their sender came no farther than this report. (Who was
+    paused itself, and has read nothing for so long, is about to resign, and knows nothing of later leaders.)
     """
-    found = []
+    found: list[Arrived] = []
+    if now - desk.read_ns >= desk.config.close_ns:
+        return found
     while desk.leading and desk.early and now - desk.early[0][0] >= desk.config.close_ns:
         _, event = desk.early.popleft()
         said = event.message
