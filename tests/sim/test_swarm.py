@@ -16,7 +16,7 @@ from orchestrator.sim.world import World
 ROOT = Path(__file__).parents[2]
 
 FOUND = {
-    15_001_705: "who had been paused itself, and had not resigned yet, took the report that was meant for a later leader for forged",
+    15_001_705: "who had been paused itself, and had not resigned yet, took a report that was meant for a later leader for forged",
     14_000_839: "placing charged a tenant when all had been looked at: who went before others by that waited for the next event",
     12_000_693: "a task that came eleven minutes after its cancel was not cancelled: the will had been forgotten after ten",
     7_000_579: "who was let back to a place, and held back by a limit then, was offered that place alone when it let him go on",
