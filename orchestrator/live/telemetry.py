@@ -109,6 +109,7 @@ CATALOGUE: Mapping[str, Line] = {
     "policy_broken": Line(ERROR, "a policy of another distribution cannot be used; what works is there"),
     # the shell's own
     "session": Line(INFO, "connected to the broker"),
+    "session_lasts": Line(INFO, "connected to the broker, and for a minute now: what was wrong is over"),
     "session_ended": Line(WARNING, "the session with the broker ended; connecting again"),
     "unreachable": Line(WARNING, "the broker cannot be reached; trying again"),
     "shards": Line(INFO, "the rule by which tasks find their shard is published; who connects from now on goes by it"),

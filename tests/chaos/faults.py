@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 
 from tests.chaos.clocks import Clock
@@ -314,5 +315,5 @@ async def restart(town: Town, actors: Sequence[Actor]) -> None:
         actor.send(signal.SIGTERM)
         await actor.ended()
         await actor.start()
-        word = "joined" if actor.kind == "worker" else "standing_by"
-        await town.until(lambda actor=actor, word=word: actor.last(word), f"{actor.name} is not back")
+        back = partial(actor.last, "joined") if actor.kind == "worker" else actor.follows
+        await town.until(back, f"{actor.name} is not back")

@@ -124,7 +124,7 @@ async def logs_full(scene: Scene) -> None:
     assert victim.alive
     assert coordinator.alive
     await other.start()
-    await town.until(lambda: other.last("standing_by"), f"{other.name} does not follow")
+    await town.until(other.follows, f"{other.name} does not follow")
     for one in (victim, coordinator):
         one.send(signal.SIGTERM)
         assert await one.ended() == 0, f"{one.name} did not end well"

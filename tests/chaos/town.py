@@ -111,6 +111,10 @@ class Actor:
         mine = (word for word in reversed(self.said) if word["life"] == self.lives)
         return next((word["heard_ns"] for word in mine if word["what"] == what), 0)
 
+    def follows(self) -> int:
+        """When a coordinator last said that it has read the ledger. (After many short sessions it only says that one lasts.)"""
+        return max(map(self.last, ("standing_by", "leading", "session_lasts")))
+
 
 @dataclass(slots=True)
 class Load:
@@ -275,7 +279,7 @@ class Town:
         """Until somebody leads, everybody lives, and every worker has work or may have it."""
         await self.until(lambda: self.leader.last("leading"), "nobody leads")
         for one in self.coordinators:
-            await self.until(lambda one=one: one.last("standing_by"), f"{one.name} does not follow")
+            await self.until(one.follows, f"{one.name} does not follow")
         for one in self.workers:
             await self.until(lambda one=one: one.last("joined"), f"{one.name} gets no work")
 

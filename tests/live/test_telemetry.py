@@ -142,6 +142,6 @@ def test_a_coordinator_that_comes_and_goes_for_hours_does_not_fill_a_log(monkeyp
     assert [line.get("tries") for line in lines if line["what"] == "session_ended"] == [None, 7, 19, 43, 91, 181, 271]
     assert len(lines) < 80
     assert [(line["what"], line.get("session"), line.get("tries")) for line in lines[-2:]] == [
-        ("session", 360, 360),
+        ("session_lasts", 360, 360),
         ("replaying", None, None),
     ]
