@@ -40,20 +40,20 @@ class Tidings:
             troubles.well(loop.time())
             self._lasts = loop.call_later(WELL_S, self._well, event, troubles.silent)
             if not troubles.silent:
-                self._say("session", event, loop.time())
+                self._telemetry.say("session", self._opened(event, loop.time()))
         else:
             said: dict[str, Any] = {"why": str(event)}
             if troubles.admits(loop.time(), event.trouble, said):
                 self._telemetry.say("unreachable" if isinstance(event, OpenFailed) else "session_ended", said)
         self._telemetry.silent = REPEATED if troubles.silent else frozenset()
 
-    def _say(self, what: str, event: SessionOpened, now_s: float) -> None:
-        self._telemetry.say(what, {"server": event.server_version, "session": event.session} | self._troubles.told(now_s))
+    def _opened(self, event: SessionOpened, now_s: float) -> dict[str, Any]:
+        return {"server": event.server_version, "session": event.session} | self._troubles.told(now_s)
 
     def _well(self, event: SessionOpened, unsaid: bool) -> None:
         """It lasts: what was wrong is over. Of one that was said to begin that goes without saying."""
         self._lasts = None
         if unsaid:
-            self._say("session_lasts", event, asyncio.get_running_loop().time())
+            self._telemetry.say("session_lasts", self._opened(event, asyncio.get_running_loop().time()))
         self._troubles.over()
         self._telemetry.silent = frozenset()
