@@ -134,7 +134,8 @@ async def crumbs(town: Town, seconds: float) -> None:
 
 
 async def full_disk(town: Town, seconds: float) -> dict[str, object]:
-    """Not a byte can be written where the broker's data lies. If it dies of that it is started again once there is room.
+    """Not a byte can be written where the broker's data lies. If it dies of that it is started again once there is room; also if
+    only its machine is left, and the broker in it has stopped: an operator's `rabbitmqctl status` tells that.
 
     Gives how much room there was before, and what became of the broker.
     """
@@ -143,10 +144,15 @@ async def full_disk(town: Town, seconds: float) -> dict[str, object]:
     room = disk.fill()
     await asyncio.sleep(seconds)
     disk.free()
-    died = not town.nodes.lives(0)
-    if died:
+    became = "lived"
+    if not town.nodes.lives(0):
+        became = "died"
+    elif await town.nodes.eval("rabbit:is_running().") != "true":
+        became = "stopped"
+        await town.nodes.kill(0)
+    if became != "lived":
         await town.nodes.start(0)
-    return {"room_mb": room >> 20, "broker": "died" if died else "lived"}
+    return {"room_mb": room >> 20, "broker": became}
 
 
 async def start_unheard(actor: Actor) -> None:
