@@ -141,6 +141,10 @@ CATALOGUE: Mapping[str, Line] = {
     "stopping": Line(INFO, "stopping; the next coordinator goes on from the ledger"),
 }
 
+ENDS = {"resigned": "leading", "session_lost": "leading"}
+"""Words by which something is over, and those by which it begins: nobody who reads a log shall take two for leaders."""
+BEGINNINGS = frozenset(ENDS.values())
+
 
 class Telemetry:
     """Turns decisions into log lines."""
@@ -150,7 +154,9 @@ class Telemetry:
         self._loud = {word: line for word, line in CATALOGUE.items() if line.level >= level}
         self._throttle = Throttle()
         self.silent: frozenset[str] = frozenset()
-        """Words that are not to be said at present: they would say again what is known."""
+        """Words that are not to be said at present: they would say again what is known. That something is over is said all the
+        same, if it was said that it had begun."""
+        self._begun: set[str] = set()
 
     @property
     def unheard(self) -> frozenset[str]:
@@ -160,9 +166,12 @@ class Telemetry:
     def say(self, what: str, fields: Mapping[str, Any]) -> None:
         """One line, if anybody listens."""
         line = self._loud.get(what)
-        if line is None or what in self.silent:
+        begun = ENDS.get(what, what)
+        if line is None or (what in self.silent and begun not in self._begun):
             assert what in CATALOGUE, f"{what!r} is not in the catalogue"
             return
+        if begun in BEGINNINGS:
+            (self._begun.add if begun == what else self._begun.discard)(begun)
         shown = {key: value for key, value in fields.items() if value is not None}
         if line.level == DEBUG or self._throttle.admits(time.monotonic(), what, shown):
             self._logger.log(line.level, line.text, what=what, **shown)

@@ -267,7 +267,7 @@ class Town:
     @property
     def leaders(self) -> list[Actor]:
         """All who live and have not said since that they do not lead any more."""
-        over = "session", "resigned"  # that a session ended is not said each time; that the next one began is
+        over = "session_lost", "resigned"
         return [one for one in self.coordinators if one.alive and one.last("leading") > max(map(one.last, over))]
 
     @property

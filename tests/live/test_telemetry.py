@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sys
@@ -145,3 +146,15 @@ def test_a_coordinator_that_comes_and_goes_for_hours_does_not_fill_a_log(monkeyp
         ("session_lasts", 360, 360),
         ("replaying", None, None),
     ]
+
+
+def test_that_somebody_leads_no_more_is_said_whenever_it_was_said_that_he_led() -> None:
+    """Among many short sessions, when the rest is not said: two coordinators that take turns would both seem to lead."""
+    log = io.StringIO()
+    with contextlib.redirect_stderr(log):
+        telemetry = configure("json", "info")
+        telemetry.silent = frozenset({"resigned", "session_lost", "claiming"})
+        for what in ("claiming", "resigned", "leading", "resigned", "session_lost", "leading", "session_lost", "resigned"):
+            telemetry.say(what, {})
+    said = [json.loads(line)["what"] for line in log.getvalue().splitlines()]
+    assert said == ["leading", "resigned", "leading", "session_lost"]
