@@ -282,6 +282,12 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
             f"{what} was refused for now: no replica of it runs on that node of the broker yet ({text}). Nothing was changed. "
             "It is tried again; should that repeat, see `rabbitmqctl list_queues name leader online` and the broker's log."
         )
+    if code == 404 and "is down or inaccessible" in text:
+        return Missing(
+            name,
+            f"{what} failed: the broker knows it, and the node where it lives is down, or has not found it again since it started "
+            f"({text}). Nothing was sent, made or deleted. Start that node, or restart it, and see what its log says of it.",
+        )
     if code == 404:
         return Missing(
             name,

@@ -176,3 +176,12 @@ async def test_one_leader_token_is_enough_however_many_are_planted(link: Link) -
     for _ in range(5):
         await link.publish(INTERNAL, "leader", b"token")
     assert (await link.stat("orchestrator.leader")).messages == 1
+
+
+def test_a_queue_whose_node_is_down_does_not_pass_for_one_that_was_never_made() -> None:
+    """Whoever reads it is not sent to start a coordinator, of which one is talking."""
+    said = "NOT_FOUND - home node 'a@b' of durable queue 'orchestrator.ledger' in vhost '/' is down or inaccessible"
+    told = broker_refused(404, said, "Declaring the queue orchestrator.ledger", "orchestrator.ledger")
+    assert isinstance(told, Missing)
+    assert "the node where it lives is down" in str(told)
+    assert "Start a coordinator" not in str(told)
