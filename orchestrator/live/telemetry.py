@@ -141,7 +141,7 @@ CATALOGUE: Mapping[str, Line] = {
     "stopping": Line(INFO, "stopping; the next coordinator goes on from the ledger"),
 }
 
-ENDS = {"resigned": "leading", "session_lost": "leading"}
+ENDS = {"resigned": "leading", "session_lost": "leading", "session_ended": "leading"}
 """Words by which something is over, and those by which it begins: nobody who reads a log shall take two for leaders."""
 BEGINNINGS = frozenset(ENDS.values())
 
@@ -156,7 +156,8 @@ class Telemetry:
         self.silent: frozenset[str] = frozenset()
         """Words that are not to be said at present: they would say again what is known. That something is over is said all the
         same, if it was said that it had begun."""
-        self._begun: set[str] = set()
+        self.begun: set[str] = set()
+        """What was said to have begun, and not that it is over."""
 
     @property
     def unheard(self) -> frozenset[str]:
@@ -167,11 +168,11 @@ class Telemetry:
         """One line, if anybody listens."""
         line = self._loud.get(what)
         begun = ENDS.get(what, what)
-        if line is None or (what in self.silent and begun not in self._begun):
+        if line is None or (what in self.silent and begun not in self.begun):
             assert what in CATALOGUE, f"{what!r} is not in the catalogue"
             return
         if begun in BEGINNINGS:
-            (self._begun.add if begun == what else self._begun.discard)(begun)
+            (self.begun.add if begun == what else self.begun.discard)(begun)
         shown = {key: value for key, value in fields.items() if value is not None}
         if line.level == DEBUG or self._throttle.admits(time.monotonic(), what, shown):
             self._logger.log(line.level, line.text, what=what, **shown)

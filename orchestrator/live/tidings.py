@@ -43,8 +43,12 @@ class Tidings:
                 self._telemetry.say("session", self._opened(event, loop.time()))
         else:
             said: dict[str, Any] = {"why": str(event)}
-            if troubles.admits(loop.time(), event.trouble, said):
-                self._telemetry.say("unreachable" if isinstance(event, OpenFailed) else "session_ended", said)
+            news = troubles.admits(loop.time(), event.trouble, said)
+            if isinstance(event, OpenFailed):
+                if news:
+                    self._telemetry.say("unreachable", said)
+            elif news or "leading" in self._telemetry.begun:
+                self._telemetry.say("session_ended", said)
         self._telemetry.silent = REPEATED if troubles.silent else frozenset()
 
     def _opened(self, event: SessionOpened, now_s: float) -> dict[str, Any]:

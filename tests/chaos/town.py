@@ -267,7 +267,7 @@ class Town:
     @property
     def leaders(self) -> list[Actor]:
         """All who live and have not said since that they do not lead any more."""
-        over = "session_lost", "resigned"
+        over = "session_ended", "session_lost", "resigned"
         return [one for one in self.coordinators if one.alive and one.last("leading") > max(map(one.last, over))]
 
     @property

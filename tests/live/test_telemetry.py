@@ -158,3 +158,24 @@ def test_that_somebody_leads_no_more_is_said_whenever_it_was_said_that_he_led() 
             telemetry.say(what, {})
     said = [json.loads(line)["what"] for line in log.getvalue().splitlines()]
     assert said == ["leading", "resigned", "leading", "session_lost"]
+
+
+def test_that_the_session_of_one_who_leads_has_ended_is_said_whatever_has_been_said_of_that_trouble() -> None:
+    """Of three that end by the same within seconds the second is the one that led."""
+    log = io.StringIO()
+    loop = Jumping()
+
+    async def ends() -> None:
+        telemetry = configure("json", "info")
+        tidings = Tidings(telemetry)
+        for session in range(3):
+            tidings.tell(SessionOpened(session, "3.13"))
+            if session == 1:
+                telemetry.say("leading", {})
+            tidings.tell(SessionEnded(session, Broken(BrokenBy.CLOSED, "coordinator", f"reset {session}"), 1.0))
+
+    with contextlib.redirect_stderr(log):
+        loop.run_until_complete(ends())
+    loop.close()
+    whys = [line["why"] for line in map(json.loads, log.getvalue().splitlines()) if line["what"] == "session_ended"]
+    assert ["reset 0" in whys[0], "reset 1" in whys[1], len(whys)] == [True, True, 2]
