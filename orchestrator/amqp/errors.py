@@ -239,7 +239,8 @@ _LEDGER_SETTINGS = {
 }
 """What a coordinator calls them."""
 
-
+ASTRAY = "is down or inaccessible"
+"""How a broker begins to say of a queue that it knows, and does not find."""
 _NO_REPLICA = re.compile("does not have a (running )?replica on the local node")
 
 
@@ -282,11 +283,12 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
             f"{what} was refused for now: no replica of it runs on that node of the broker yet ({text}). Nothing was changed. "
             "It is tried again; should that repeat, see `rabbitmqctl list_queues name leader online` and the broker's log."
         )
-    if code == 404 and "is down or inaccessible" in text:
+    if code == 404 and ASTRAY in text:
         return Missing(
             name,
             f"{what} failed: the broker knows it, and the node where it lives is down, or has not found it again since it started "
-            f"({text}). Nothing was sent, made or deleted. Start that node, or restart it, and see what its log says of it.",
+            f"({text}). Nothing was sent, made or deleted. Start that node. If it runs and this does not end, it takes a "
+            "command to have it look again: see A ledger that its broker does not find, in the README.",
         )
     if code == 404:
         return Missing(
