@@ -216,6 +216,8 @@ def cannot_connect(address: str, error: BaseException, close_code: int, close_te
     if close_code:
         return CannotConnect(Fault.PROTOCOL, address, f"{close_code} {close_text}")
     detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, StopAsyncIteration):  # what the library's reader ends with
+        return CannotConnect(Fault.PROTOCOL, address, "the connection was closed before the broker had let us in")
     if isinstance(error, TimeoutError):
         return CannotConnect(Fault.TIMEOUT, address, detail)
     if isinstance(error, ssl.SSLError):

@@ -17,6 +17,7 @@ from orchestrator.amqp.errors import (
     Fault,
     LinkLost,
     PublishTimeout,
+    cannot_connect,
 )
 from orchestrator.amqp.publishers import Publishers
 from orchestrator.amqp.topology import (
@@ -220,6 +221,32 @@ async def test_a_port_that_is_not_a_brokers_is_left_in_time() -> None:
                 await Link.open(f"amqp://guest:guest@127.0.0.1:{port}/", name="test", timeout_s=0.3)
             assert caught.value.fault is fault
             assert "HTTP" in str(caught.value) or fault is Fault.TIMEOUT
+
+
+async def test_a_connection_that_is_cut_in_the_greeting_is_told_in_words() -> None:
+    """At whichever byte of the broker's first sentence; what a library calls it helps nobody."""
+    start = b"\x01\x00\x00\x00\x00\x00\x2a"
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(start[: next(lengths)])
+        writer.close()
+
+    lengths = iter(range(len(start) + 1))
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        for _ in range(len(start) + 1):
+            with pytest.raises(CannotConnect) as caught:
+                await Link.open(f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/", name="test", timeout_s=5)
+            assert caught.value.fault is Fault.PROTOCOL
+            assert "closed" in str(caught.value), caught.value
+
+
+def test_a_reader_that_ended_is_told_as_what_it_was() -> None:
+    """aiormq lets its generator's end through when a connection closes between two steps of the greeting."""
+    told = cannot_connect("amqp://user@host/", StopAsyncIteration(), 0, "")
+    assert told.fault is Fault.PROTOCOL
+    assert "StopAsyncIteration" not in str(told)
+    assert "the connection was closed" in str(told)
 
 
 @pytest.mark.parametrize("password", ["12/34", "pa/ss", "12?34", "12#34"])
