@@ -289,8 +289,8 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
         return Missing(
             name,
             f"{what} failed: the broker knows it, and the node where it lives is down, or has not found it again since it started "
-            f"({text}). Nothing was sent, made or deleted. Start that node. If it runs and this does not end, it takes a "
-            "command to have it look again: see A ledger that its broker does not find, in the README.",
+            f"({text}). Nothing was sent, made or deleted. Start that node. If it runs and this does not end, it has "
+            "to be told to read its streams in again: see A ledger that its broker does not find, in the README.",
         )
     if code == 404:
         return Missing(

@@ -54,10 +54,14 @@ class SmallDisk:
         assert self._keeper is not None
         return ["nsenter", "--preserve-credentials", "--user", "--mount", "--target", str(self._keeper.pid)]
 
+    def inside(self, path: Path) -> Path:
+        """How we reach what has this path for those who entered."""
+        assert self._keeper is not None
+        return Path(f"/proc/{self._keeper.pid}/root") / path.relative_to("/")
+
     @property
     def _filler(self) -> Path:
-        assert self._keeper is not None
-        return Path(f"/proc/{self._keeper.pid}/root") / self._where.relative_to("/") / "filler"
+        return self.inside(self._where / "filler")
 
     def fill(self) -> int:
         """Until nothing more can be written; gives the bytes that there was room for."""

@@ -12,6 +12,7 @@ import secrets
 import shlex
 import signal
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -201,6 +202,12 @@ class Nodes:
     async def kill(self, node: int) -> None:
         """SIGKILL."""
         await self._nodes[node].kill()
+
+    def move_aside(self, node: int, name: str) -> None:
+        """Something among the data of a node that does not run is where it will not find it."""
+        mine = self._folder / f"node{node}" / "data" / self.name(node)
+        here = self.disk.inside(mine) if self.disk is not None and node == 0 else mine
+        (here / name).rename(here / f"{name}.{time.monotonic_ns()}")
 
     async def stop(self, node: int) -> None:
         """An orderly stop."""
