@@ -99,6 +99,9 @@ def keys_true(desk: Desk) -> None:
     for record in custody.live.values():
         if named(record.task):
             assert record.id in keys.by_task or record.id in keys.leaders, f"{record.id} neither holds its key nor follows"
+    for name, task in keys.bereft.items():
+        assert task in keys.followers, f"nobody follows {task}, which held {name}"
+        assert task not in keys.by_task, f"{task} holds {name} still"
     weight = sum(hold.bytes for hold in keys.by_task.values())
     assert weight == keys.result_bytes, f"{weight} bytes of results are held, {keys.result_bytes} are counted"
 

@@ -110,6 +110,22 @@ def test_the_second_is_read_before_the_first() -> None:
     assert desk.verdicts["t2"].first == "t1"
 
 
+def test_the_second_is_over_before_the_first_is_read() -> None:
+    """The same, and the second is cancelled by then: the third does not end so, for it follows the first, which lives. Who comes
+    under the key when it is free is followed by nobody who was there before."""
+    first, second, third = (Task(name, "thumbs.resize", key="one") for name in ("t1", "t2", "t3"))
+    cancelled = Accepted([second, third], NOW), Ended("t2", "cancelled", NOW)
+    desk = reader(*cancelled).desk
+    assert desk.verdicts["t3"].first == "t2"
+    desk = reader(*cancelled, Carried(first, 3, 0, NOW)).desk
+    assert desk.custody.keys.leaders == {"t3": "t1"}
+    assert not desk.verdicts
+    assert desk.custody.live["t3"].state == "blocked"
+    desk = reader(*cancelled, Accepted([Task("t4", "thumbs.resize", key="one")], NOW)).desk
+    assert desk.custody.keys.leaders == {"t3": "t2"}
+    assert desk.verdicts["t3"].first == "t2"
+
+
 def test_whom_nobody_knows_is_followed_by_nobody() -> None:
     """The ledger was emptied and the record of the first one is gone for ever: a leader has its follower run."""
     second = Task("t2", "thumbs.resize", key="one")

@@ -1,7 +1,8 @@
 """Who gets a key when a task is read that wants it (R16).
 
 Law: the first in ledger order, whatever is read first: who begins to read in the middle may meet the second before the first one's
-record comes by, written again. Then the second has held the key in that reader's books for a while, and gives it up.
+record comes by, written again. Then the second has held the key in that reader's books for a while, and gives it up; or it is over
+by then, cancelled, and those that seemed to follow it follow the first.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def take(books: Custody, record: Record, keep_ns: Nanos) -> None:
     hold = keys.enter(record.task, record.at_ns, keep_ns, held is not None and books.has_result(held.task))
     if hold is not None:
         books.graveyard.pin(hold.task)
+    elif keys.bereft:
+        _adopt(books, record)
 
 
 def take_late(books: Custody, task: Task, keep_ns: Nanos) -> None:
@@ -71,6 +74,18 @@ def again(books: Custody, record: Record) -> Carried:
         return replace(fact, first=first)
     hold = books.keys.by_task.get(record.id)
     return fact if hold is None else replace(fact, keep_ns=hold.keep_ns)
+
+
+def _adopt(books: Custody, record: Record) -> None:
+    """Who came later, and followed one that is over and holds the key no more, follows this one, which was there before."""
+    gone = books.keys.bereft.get(name_of(record.task))
+    for name in list(books.keys.followers.get(gone, ())) if gone is not None else ():
+        later = books.live.get(name)
+        if later is None or (later.accepted, later.index) < (record.accepted, record.index):
+            continue
+        if (alone := books.keys.leave(name)) is not None:
+            books.graveyard.unpin(alone)
+        books.usurpers += books.keys.follow(name, record.id)
 
 
 def _usurped(books: Custody, task: TaskId, first: TaskId) -> None:

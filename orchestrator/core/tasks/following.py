@@ -51,6 +51,8 @@ def yield_keys(desk: Desk, now: Nanos) -> None:
         record = desk.custody.live.get(name)
         if record is None:
             continue
+        if (verdict := desk.verdicts.get(name)) is not None and verdict.first not in (None, desk.custody.keys.leaders[name]):
+            del desk.verdicts[name]
         entered(desk, now, record)
         if record.live:
             stop_live(desk, record, OTHER_FIRST)

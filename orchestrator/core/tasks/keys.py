@@ -70,6 +70,8 @@ class Keys:
         self.leaders: dict[TaskId, TaskId] = {}
         """Of live tasks that follow another one: which."""
         self.followers: dict[TaskId, dict[TaskId, None]] = {}
+        self.bereft: dict[Name, TaskId] = {}
+        """Of keys that nobody holds any more though others followed who did, and live still: whom."""
         self.kept: dict[TaskId, int] = {}
         """Whose results stay at hand though those of other tasks of their age are not kept any more, with their bytes."""
         self.kept_bytes = 0
@@ -79,6 +81,8 @@ class Keys:
         """Results that were kept for their keys, and need not be any more."""
         self.freed: list[TaskId] = []
         """Tasks that hold their key no more."""
+        self._names: dict[TaskId, Name] = {}
+        """Of these: their keys."""
         self._ends: list[tuple[Nanos, TaskId]] = []
         """A heap of when keys hold no more."""
         self._bytes_max = bytes_max
@@ -109,6 +113,7 @@ class Keys:
         if hold is not None:
             self.free(hold)
         all_of_them = [task, *self.followers.pop(task, ())]
+        self._forget_bereft(task)
         for one in all_of_them:
             self.leaders[one] = first
             self.followers.setdefault(first, {})[one] = None
@@ -124,6 +129,7 @@ class Keys:
         if others:
             return None
         del self.followers[first]
+        self._forget_bereft(first)
         return first
 
     def over(self, task: TaskId, done_ns: Nanos | None) -> None:
@@ -166,6 +172,9 @@ class Keys:
             self.freed.append(hold.task)
         if self.held.get(hold.name) is hold:
             del self.held[hold.name]
+        if hold.task in self.followers:
+            self._forget_bereft(self.bereft.get(hold.name, hold.task))
+            self.bereft[hold.name], self._names[hold.task] = hold.task, hold.name
         if hold.task in self.kept:
             self.kept_bytes -= self.kept.pop(hold.task)
             self.dropped.append(hold.task)
@@ -184,6 +193,10 @@ class Keys:
             oldest = next(iter(self.kept))
             self.kept_bytes -= self.kept.pop(oldest)
             self.dropped.append(oldest)
+
+    def _forget_bereft(self, task: TaskId) -> None:
+        if (name := self._names.pop(task, None)) is not None:
+            del self.bereft[name]
 
     def _hold(self, hold: Held) -> None:
         if (before := self.held.get(hold.name)) is not None:
