@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from orchestrator.live.embedded import EmbeddedBroker
 
-__all__ = ["BROKER_FIXTURES", "VhostPool", "amqp_url", "broker", "own_broker", "root_vhost_url", "vhosts"]
+__all__ = ["BROKER_FIXTURES", "VhostPool", "amqp_url", "broker", "lead_astray", "own_broker", "root_vhost_url", "vhosts"]
 
 BROKER_FIXTURES = frozenset({"amqp_url", "broker", "own_broker", "root_vhost_url", "vhosts"})
 
@@ -46,6 +46,12 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embe
     """The node that all tests share."""
     async with EmbeddedBroker(tmp_path_factory.mktemp("broker")) as node:
         yield node
+
+
+async def lead_astray(node: EmbeddedBroker, vhost: str, queue: str) -> None:
+    """The broker does not find this queue any more: it knows that there is one, and not where, as some crashes leave it."""
+    name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)'
+    await node.ctl("eval", f"ok = mnesia:dirty_delete(rabbit_queue, {name}).")
 
 
 class VhostPool:

@@ -170,9 +170,9 @@ class Missing(BrokerRefused):
 
 
 class NotYet(BrokerRefused):
-    """A stream is there, and none of its replicas runs on the node that was asked: nodes are gone or starting (3.10 says so when
-    two of three were killed), or it is being made this moment (4.0 says so to the second of two who declare it at once). Asking
-    again later is the cure."""
+    """A queue or stream is there, and cannot be had on the node that was asked: nodes are gone or start (3.10 says so when two of
+    three were killed), the broker does not find it, or it is being made this moment (4.0 says so to the second of two who declare
+    it at once). It is not lost: who took it for that would write it again. Asking again later is the cure."""
 
 
 class QueueLocked(BrokerRefused):
@@ -286,8 +286,7 @@ def broker_refused(code: int, text: str, what: str, name: str) -> BrokerRefused:
             "It is tried again; should that repeat, see `rabbitmqctl list_queues name leader online` and the broker's log."
         )
     if code == 404 and ASTRAY in text:
-        return Missing(
-            name,
+        return NotYet(
             f"{what} failed: the broker knows it, and the node where it lives is down, or has not found it again since it started "
             f"({text}). Nothing was sent, made or deleted. Start that node. If it runs and this does not end, it has "
             "to be told to read its streams in again: see A ledger that its broker does not find, in the README.",

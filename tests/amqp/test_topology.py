@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.amqp import Link, Published, topology
-from orchestrator.amqp.errors import Missing, TopologyMismatch, broker_refused
+from orchestrator.amqp.errors import Missing, NotYet, TopologyMismatch, broker_refused
 from orchestrator.amqp.topology import (
     AGENTS,
     CONTROL,
@@ -26,7 +26,9 @@ from orchestrator.amqp.topology import (
     registry_queue,
     results_inbox,
 )
+from orchestrator.live.embedded import EmbeddedBroker
 from tests.amqp.conftest import BASE, Basket, Opener
+from tests.brokers import lead_astray
 
 
 def every_queue(replicated: bool) -> list[topology.Queue]:
@@ -178,10 +180,13 @@ async def test_one_leader_token_is_enough_however_many_are_planted(link: Link) -
     assert (await link.stat("orchestrator.leader")).messages == 1
 
 
-def test_a_queue_whose_node_is_down_does_not_pass_for_one_that_was_never_made() -> None:
-    """Whoever reads it is not sent to start a coordinator, of which one is talking."""
-    said = "NOT_FOUND - home node 'a@b' of durable queue 'orchestrator.ledger' in vhost '/' is down or inaccessible"
-    told = broker_refused(404, said, "Declaring the queue orchestrator.ledger", "orchestrator.ledger")
-    assert isinstance(told, Missing)
-    assert "the node where it lives is down" in str(told)
-    assert "Start a coordinator" not in str(told)
+async def test_a_queue_that_the_broker_does_not_find_does_not_pass_for_one_that_was_never_made(
+    link: Link, broker: EmbeddedBroker
+) -> None:
+    """It is not written again, and nobody is sent to start a coordinator."""
+    await lead_astray(broker, link.vhost, LEDGER)
+    with pytest.raises(NotYet, match="the node where it lives is down"):
+        await link.check(Topology(queues=(topology.Queue(LEDGER),)))
+    with pytest.raises(NotYet) as caught:
+        await link.declare(BASE)
+    assert "Start a coordinator" not in str(caught.value)

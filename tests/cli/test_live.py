@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from orchestrator.amqp import Link, topology
+from orchestrator.live.embedded import EmbeddedBroker
+from tests.brokers import lead_astray
 from tests.cli.conftest import Start, Type
 
 pytestmark = pytest.mark.broker
@@ -206,6 +211,21 @@ def test_the_doctor_names_what_is_missing_before_any_coordinator_ran(amqp_url: s
     failed = {one["check"]: one for one in told.json["checks"] if one["state"] == "fail"}
     assert set(failed) == {"queues", "coordinator"}
     assert "orchestrator coordinator" in failed["queues"]["do"]
+
+
+async def test_the_doctor_knows_a_ledger_that_the_broker_does_not_find_from_one_that_never_was(
+    amqp_url: str, broker: EmbeddedBroker, typed: Type
+) -> None:
+    """Whoever is called at night is not sent to start a coordinator, but told what stands in the README."""
+    link = await Link.open(amqp_url, name="test")
+    await link.declare(topology.base(ledger_max_bytes=2_000_000, ledger_segment_bytes=500_000))
+    await link.close()
+    await lead_astray(broker, link.vhost, topology.LEDGER)
+    told = await asyncio.to_thread(typed, "doctor", "--json", "--broker", amqp_url)
+    (queues,) = [one for one in told.json["checks"] if one["check"] == "queues"]
+    assert queues["state"] == "fail"
+    assert "no coordinator has run" not in queues["found"] + queues["do"]
+    assert "A ledger that its broker does not find" in queues["found"] + queues["do"]
 
 
 def test_submit_and_wait_prints_the_result_and_the_life_of_the_task(ask: Type, start: Start) -> None:
