@@ -30,8 +30,8 @@ class Words:
         """By coordinator and task: in which reign it heard that which attempt had stopped, after which checkpoint, and when."""
         self._reported: dict[Attempt, Report] = {}
         """Attempts that agents reported as done."""
-        self._believed: dict[tuple[str, int, Attempt], str] = {}
-        """Reports of failures of attempts that were alive for that coordinator (and life), and their tasks."""
+        self._believed: dict[tuple[str, int, int, Attempt], str] = {}
+        """Reports of failures of attempts that were alive for that coordinator (and life, and reign), and their tasks."""
         self._wills: dict[tuple[str, str], Control] = {}
 
     def reports(self, node: CoordinatorProcess, message: Reports) -> None:
@@ -41,7 +41,7 @@ class Words:
             if one.outcome == "done":
                 self._reported[one.attempt] = one
             elif (record := live.get(one.task)) is not None and one.attempt in record.live:
-                self._believed[node.name, node.lives, one.attempt] = one.task
+                self._believed[node.name, node.lives, node.machine.desk.epoch, one.attempt] = one.task
 
     def will(self, node: CoordinatorProcess, control: Control) -> None:
         """A coordinator is asked for something."""
@@ -98,7 +98,7 @@ class Words:
 
     def _loses(self, node: CoordinatorProcess, books: Accounts, attempt: Attempt) -> bool:
         """Whether nothing that it has read says that this attempt, which it believed in, is over."""
-        task = self._believed.get((node.name, node.lives, attempt))
+        task = self._believed.get((node.name, node.lives, node.machine.desk.epoch, attempt))
         if task is None or books.ended_before(task, node.read_to) or not books.accepted_before(task, node.read_to):
             return False
         known = books.failed.get(task, {}).get(attempt)

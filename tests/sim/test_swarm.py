@@ -51,6 +51,7 @@ FOUND = {
 """Seeds that once broke a law, and what they found. In their weather no ledger was ever lost."""
 
 LOST = {
+    19_000_796: "a law that was wrong: who leads anew, and gave an instance up meanwhile, counts no failure it tells of (R8)",
     18_001_323: "who read from the middle met the second of a key, cancelled, before the first: the third ended as the second did",
     15_001_091: "a law that was wrong: what runs of a lost ledger counts under no limit until it is written again what it is",
     14_003_075: "a law that was wrong: a cancelled end was lost, its task was begun anew, and who remembered the end wrote it then",
