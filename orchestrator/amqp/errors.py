@@ -242,7 +242,7 @@ _LEDGER_SETTINGS = {
 """What a coordinator calls them."""
 
 ASTRAY = "is down or inaccessible"
-"""How a broker begins to say of a queue that it knows, and does not find."""
+"""What a broker says of a queue that it knows, and does not find."""
 _NO_REPLICA = re.compile("does not have a (running )?replica on the local node")
 
 

@@ -121,16 +121,18 @@ async def full_disk(scene: Scene) -> None:
     scene.figures |= await faults.full_disk(scene.town, 4 if scene.short else 15)
     scene.taken_back()
     scene.figures["read in again"] = 0
-    operator = asyncio.ensure_future(_finds_the_ledger(scene))
+    at_work = asyncio.Lock()
+    operator = asyncio.ensure_future(_finds_the_ledger(scene, at_work))
     try:
         await scene.works_again()
     finally:
-        operator.cancel()
+        async with at_work:  # he does not leave a broker that he has stopped
+            operator.cancel()
         await asyncio.gather(operator, return_exceptions=True)
 
 
-async def _finds_the_ledger(scene: Scene) -> None:
-    """As an operator who reads what coordinators say."""
+async def _finds_the_ledger(scene: Scene, at_work: asyncio.Lock) -> None:
+    """As an operator who reads what coordinators say. What he fails at shows: nothing works again."""
     since_ns = scene.over_ns
 
     def astray() -> bool:
@@ -140,10 +142,11 @@ async def _finds_the_ledger(scene: Scene) -> None:
     nodes = scene.town.nodes
     while True:
         await scene.town.until(astray, "nobody misses the ledger")
-        await nodes.kill(0)
-        nodes.move_aside(0, STREAMS)
-        await nodes.start(0)
-        await nodes.eval(READ_IN)
+        async with at_work:
+            await nodes.kill(0)
+            nodes.move_aside(0, STREAMS)
+            await nodes.start(0)
+            await nodes.eval(READ_IN)
         since_ns = time.monotonic_ns()
         scene.figures["read in again"] += 1
 

@@ -82,7 +82,7 @@ class Keys:
         self.freed: list[TaskId] = []
         """Tasks that hold their key no more."""
         self._names: dict[TaskId, Name] = {}
-        """Of these: their keys."""
+        """The keys in ``bereft``, by whom others followed."""
         self._ends: list[tuple[Nanos, TaskId]] = []
         """A heap of when keys hold no more."""
         self._bytes_max = bytes_max
