@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import combinations
 
 from orchestrator.amqp import Link, errors, topology
+from orchestrator.live.embedded import streams
 from tests.chaos import faults
 from tests.chaos.nodes import found
 from tests.chaos.play import LEASE_S, Scene
@@ -20,13 +21,6 @@ LEADERS = 25
 TOKENS_WITHIN_S = 10.0
 HEALS_WITHIN_S = 30.0
 """So long an operator watches before he does something himself."""
-READ_IN = """\
-[rabbit_stream_coordinator:new_stream(Q, node()) || Q <- mnesia:dirty_match_object(rabbit_durable_queue, \
-amqqueue:pattern_match_on_type(rabbit_stream_queue))]."""
-"""The README's words for an operator whose broker does not find its ledger again, once ``STREAMS`` is out of its way. That log says
-what is under way with each stream. Who died of a full disk may take for ever for under way what he had begun (3.10:
-``fail_active_actions`` passes over ``updating_mnesia``), or has lost an entry in the middle and stops there, each time."""
-STREAMS = "coordination"
 
 
 async def broker_restarted(scene: Scene) -> None:
@@ -144,9 +138,9 @@ async def _finds_the_ledger(scene: Scene, at_work: asyncio.Lock) -> None:
         await scene.town.until(astray, "nobody misses the ledger")
         async with at_work:
             await nodes.kill(0)
-            nodes.move_aside(0, STREAMS)
+            nodes.move_aside(0, streams.COORDINATION)
             await nodes.start(0)
-            await nodes.eval(READ_IN)
+            await nodes.eval(streams.READ_IN)
         since_ns = time.monotonic_ns()
         scene.figures["read in again"] += 1
 

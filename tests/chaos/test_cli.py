@@ -5,7 +5,7 @@ from __future__ import annotations
 from typer.testing import CliRunner
 
 from orchestrator.amqp.errors import ASTRAY, broker_refused
-from tests.chaos.brokers import READ_IN, STREAMS
+from orchestrator.live.embedded.streams import COORDINATION, READ_IN
 from tests.chaos.cli import app
 from tests.chaos.town import ROOT
 
@@ -21,7 +21,7 @@ def test_a_name_that_nothing_has_is_a_fault() -> None:
 def test_what_the_operator_of_a_full_disk_does_stands_in_the_readme() -> None:
     """He is told of that section by the coordinators."""
     readme = (ROOT / "README.md").read_text()
-    assert f"/{STREAMS} " in readme
+    assert f"/{COORDINATION} " in readme
     assert READ_IN in readme
     assert "### A ledger that its broker does not find" in readme
     assert "A ledger that its broker does not find" in str(broker_refused(404, ASTRAY, "Declaring it", "orchestrator.ledger"))

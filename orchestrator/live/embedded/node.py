@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import quote
 
-from . import container, distribution
+from . import container, distribution, streams
 from .distribution import NotHere
 from .errors import BrokerNotObtainable, BrokerNotStarted, EmbeddedBrokerError
 from .handshake import Answer, knock
@@ -40,23 +40,7 @@ _PORT_TRIES = 3
 _DISK_IS_NEARLY_FULL_MB = 500
 _CTL_TIMEOUT_S = 180.0  # 0.4 s on an idle machine; as above
 
-# A queue whose process is of an earlier life of the node answers "not found, home node is down" (`catch`: asking after
-# such a process is an error in itself). Quorum queues are named, not numbered, and are back before the door opens. Half a
-# minute: a stream was not back after five seconds on a machine under full load; one that is lost never comes.
-_EVERY_QUEUE_LIVES = """
-Lives = fun(Q) -> case amqqueue:get_pid(Q) of
-                      Pid when is_pid(Pid) -> (catch is_process_alive(Pid)) =:= true;
-                      _ -> true
-                  end
-        end,
-Wait = fun(_, 0) -> false;
-          (Again, N) -> case lists:all(Lives, rabbit_amqqueue:list()) of
-                            true -> true;
-                            false -> timer:sleep(20), Again(Again, N - 1)
-                        end
-       end,
-Wait(Wait, 1500).
-"""
+_QUEUES_ARE_BACK_WITHIN_S = 15.0  # a stream was not back after five seconds on a machine under full load
 
 
 class Node(Protocol):
@@ -198,7 +182,7 @@ class EmbeddedBroker:
         back without the queue, or with a stream or quorum queue that never opens again, and what was confirmed in it
         is gone (measured on 3.10.8 and 4.0.5, one node; after one second no more).
         """
-        await self.ctl("eval", "catch mnesia:sync_log(), [dets:sync(Table) || Table <- dets:all()], ok.")
+        await self.ctl("eval", streams.FLUSH)
 
     async def ended(self) -> None:
         """Wait until the node ends, for whatever reason."""
@@ -241,17 +225,21 @@ class EmbeddedBroker:
         return self._identity
 
     async def _launch(self, node: Node) -> None:
-        """Launch on free ports and wait until it serves. A port may be taken between our look and the node's."""
+        """Launch and wait until it serves, with every queue that it keeps."""
+        await self._serve(node)
+        if self._lived_before and not await self._queues_are_back():
+            await self._read_streams_in(node)
+        self._lived_before = True
+        self._progress(f"the broker serves on {self.address}")
+
+    async def _serve(self, node: Node) -> None:
+        """Launch on free ports and wait until it lets us in. A port may be taken between our look and the node's."""
         for attempt in range(1, _PORT_TRIES + 1):
             self._move_from_taken_ports(node)
             self._progress(f"starting {node.origin}")
             node.launch()
             answer = await self._until_it_serves(node)
             if answer is Answer.WELCOME:
-                if self._lived_before:
-                    await self._until_queues_are_back()
-                self._lived_before = True
-                self._progress(f"the broker serves on {self.address}")
                 return
             await self._stop(node)  # first: its own port mapper would count as somebody who took a port
             if answer is Answer.REFUSED or not node.ports_were_taken() or attempt == _PORT_TRIES:
@@ -285,14 +273,28 @@ class EmbeddedBroker:
                 break
         return Answer.NOBODY
 
-    async def _until_queues_are_back(self) -> None:
+    async def _queues_are_back(self) -> bool:
         """After a restart, wait for the streams: they come back later than the broker itself, half a second on an idle machine."""
+        return await self._told(streams.all_are_back(_QUEUES_ARE_BACK_WITHIN_S)) == "true"
+
+    async def _read_streams_in(self, node: Node) -> None:
+        """The node does not find a stream that it keeps: have it find all of them without its log of what is under way."""
+        if await self._told(streams.SET_ASIDE) == "ok":
+            self._progress("the broker does not find its streams again; it reads them in once more")
+            await node.kill()
+            await self._stop(node)
+            await self._serve(node)
+            await self._told(streams.READ_IN)
+            if await self._queues_are_back():
+                return
+        self._progress("some queues of the broker have not come back yet; what needs them has to try again")
+
+    async def _told(self, expression: str) -> str:
+        """What the node makes of this; a RabbitMQ that has renamed what we ask it by complains, and serves all the same."""
         try:
-            verdict = await self.ctl("eval", _EVERY_QUEUE_LIVES)
-        except EmbeddedBrokerError as error:  # a RabbitMQ that has renamed what we ask it by serves all the same
-            verdict = str(error)
-        if verdict.strip() != "true":
-            self._progress("some queues of the broker have not come back yet; what needs them has to try again")
+            return (await self.ctl("eval", expression)).strip()
+        except EmbeddedBrokerError as error:
+            return str(error)
 
     async def _stop(self, node: Node) -> None:
         """Ask, wait, force, tidy up; forced at once when we ourselves are told to hurry (cancelled)."""
