@@ -7,7 +7,7 @@ one ``parse`` process is killed while it is in the middle of tasks.
 report had not left its process yet, would rightly run again, and nobody could tell it from a fault. So the moment is chosen so that
 the process holds unfinished work and nothing finished but unreported: it is stopped (SIGSTOP), looked at, what it has reported is
 waited for, and it is either killed or let go on until the next result. From then on "run twice" must be zero, and is not forgiven.
-And somebody must be there to take over: another ``parse`` process that has done something already.
+And somebody must be there to take over: nothing is submitted before all instances are in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from orchestrator.client import Client
+from orchestrator.client import Client, NoCoordinator
 from orchestrator.demo.bill import Bill, bill_of
 from orchestrator.demo.files import SourceFile, source_files
 from orchestrator.demo.services import WITNESS
@@ -35,6 +35,8 @@ PARSERS = {f"parse-{number}": "parse" for number in (1, 2, 3)}
 INSTANCES = {**PARSERS, "index-1": "index", "summarise-1": "summarise"}
 STANDS_S = 0.2
 """So long a process stands still before it is killed or goes on: much less than its lease."""
+LOOK_S = 0.05
+"""Between two looks at who has announced itself."""
 PATIENCE_S = 150.0
 """After this whatever has no result counts as lost."""
 
@@ -91,10 +93,12 @@ class Job:
 
     async def whole(self) -> Bill:
         """Everything, and the bill for it."""
-        began = time.monotonic()
         facts: dict[str, Any] = {}
+        began = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE_S):
+                await self._all_are_in()
+                began = time.monotonic()
                 async with asyncio.TaskGroup() as group:
                     for number, file in enumerate(self._files, 1):
                         group.create_task(self._read(number, file))
@@ -106,6 +110,17 @@ class Job:
         return bill_of(
             self._submitted, self._results, seen, self._kills, files=len(self._files), elapsed_s=elapsed_s, facts=facts
         )  # fmt: skip
+
+    async def _all_are_in(self) -> None:
+        """The coordinator knows each of our instances: on a busy machine the first could be done before the last has started."""
+        while not INSTANCES.keys() <= await self._known():  # noqa: ASYNC110  nothing announces it
+            await asyncio.sleep(LOOK_S)
+
+    async def _known(self) -> set[str]:
+        with suppress(NoCoordinator):
+            services = await self._client.ask("services", timeout_s=PATIENCE_S)
+            return {one["instance"] for service in services for one in service["instances"]}
+        return set()
 
     async def _read(self, number: int, file: SourceFile) -> None:
         """One file, through both services."""
@@ -136,8 +151,7 @@ class Job:
             _halt(pid)
             try:
                 holds, completed = work_of(self._witness.lines(), pid)
-                others = {result.instance for result in self._results.values()} & PARSERS.keys() - {name}
-                if holds and others and await self._have_come(completed):
+                if holds and await self._have_come(completed):
                     self.killed.add(pid)
                     self._kills.append(Kill(time.time_ns(), pid, name))
                     os.kill(pid, signal.SIGKILL)
