@@ -31,6 +31,7 @@ _ADD_VHOSTS = """
      rabbit_auth_backend_internal:set_permissions(<<"{user}">>, V, <<".*">>, <<".*">>, <<".*">>, <<"bench">>)
  end || V <- [{names}]].
 """
+_DROP_VHOST = 'rabbit_vhost:delete(<<"{name}">>, <<"bench">>).'
 
 
 class PeerFailed(Exception):
@@ -127,9 +128,17 @@ class Hosts:
         listing = ", ".join(f'<<"{name}">>' for name in self._names)
         await self._node.ctl("eval", _ADD_VHOSTS.format(user=self._node.user, names=listing))
 
-    def take(self) -> str:
-        """URL of the next."""
-        return self._node.url_of(self._names.pop())
+    @asynccontextmanager
+    async def next(self) -> AsyncIterator[str]:
+        """URL of the next. Nobody pays for what was played before: it goes with all that was left in it, and what it had
+        written is on the disk when the next begins.
+        """
+        name = self._names.pop()
+        try:
+            yield self._node.url_of(name)
+        finally:
+            await self._node.ctl("eval", _DROP_VHOST.format(name=name))
+            await asyncio.to_thread(os.sync)
 
     def broker_cpu_s(self) -> float:
         """CPU time that the broker has used so far."""

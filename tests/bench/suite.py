@@ -115,7 +115,7 @@ class Suite:
     async def _play(self, name: str, workloads: list[Workload], hosts: Hosts, number: int) -> None:
         layout = workloads[0].layout
         try:
-            async with playing(name, python_of(name, self._python), hosts.take(), layout) as (played, about):
+            async with hosts.next() as url, playing(name, python_of(name, self._python), url, layout) as (played, about):
                 self.about.setdefault(name, {"promises": about["promises"], "lacks": about["lacks"]})
                 for workload in workloads:
                     order = workload.order(name, self._quick)
