@@ -9,6 +9,8 @@ from importlib.machinery import PathFinder
 
 from workers.errors import ServiceError
 
+OURS = ("orchestrator", "workers")
+
 
 def parse(spec: str) -> tuple[str, str]:
     """Its module and its name there. Raises ``ServiceError``, which says what to write instead."""
@@ -48,6 +50,12 @@ def check(spec: str) -> None:
 
 def no_module(name: str) -> ServiceError:
     """It is nowhere."""
+    top = name.partition(".")[0]
+    if top in OURS:
+        return ServiceError(
+            f"There is no module {name!r}: {top!r} is a package of the orchestrator's own, and hides yours of that name. "
+            "Give your package another name."
+        )
     return ServiceError(
         f"There is no module {name!r}. It is looked for in {os.getcwd()} and where Python's packages are. "
         "Go to the directory that contains it, or set PYTHONPATH."

@@ -48,6 +48,7 @@ def test_help_shows_an_example_and_every_option() -> None:
     [
         (["nowhere:service"], "There is no module 'nowhere'"),
         (["tests.nowhere:service"], "There is no module 'tests.nowhere'"),
+        (["workers.shop:service"], "'workers' is a package of the orchestrator's own, and hides yours"),
         (["tests.workers.live.services"], "Write MODULE:SERVICE"),
         (["shop/thumbs.py:service"], "names a file, not a module. Write shop.thumbs:service"),
         (["thumbs.py:service"], "Write thumbs:service"),

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from orchestrator.vocabulary import NS_PER_S, Attempt
 from orchestrator.wire import codec
@@ -31,6 +32,16 @@ from workers.jobs.permit import Permit
 
 _TRIES = 2
 """A process that died before it called the handler (killed while it was idle, say) is replaced once without a word."""
+_OURS = str(Path(__file__).parents[2])
+_BEGIN = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import orchestrator, workers
+del sys.path[0]
+from workers.jobs.child import main
+main()
+"""
+"""Ours are imported first, from where they are: a team's own package may be called ``workers``, and its directory comes before."""
 _READ_BYTES = 1 << 18
 _STARTED_S = 0.2
 """The start of what may be over sooner is said with its end, or then: of a first try that cannot make room nobody asks before."""
@@ -250,7 +261,7 @@ class _Process:
     def _live(self, jobs: int, stops: int, words: int) -> tuple[str, int]:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "workers.jobs.child", str(os.getpid()), str(stops)],
+                [sys.executable, "-P", "-c", _BEGIN, _OURS, str(os.getpid()), str(stops)],
                 stdin=jobs,
                 stdout=words,
                 pass_fds=[stops],

@@ -22,6 +22,17 @@ KINDS = [pytest.param("count", id="async"), pytest.param("count_in_thread", id="
 ALL_KINDS = [*KINDS, pytest.param("count_in_process", id="process")]
 
 
+async def test_a_team_may_have_packages_called_like_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it starts its agent they stand first; the process of a handler begins with ours all the same."""
+    for name in ("workers", "orchestrator"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('not what was meant')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with bench() as one:
+        assert (await one.value("about_in_process"))["task"] == "task-1"
+
+
 @pytest.mark.parametrize("handler", ALL_KINDS)
 async def test_a_handler_says_progress_saves_and_stops_when_asked(handler: str) -> None:
     """Soft: the checkpoint is said before the stop; the next attempt goes on from it and comes to its end."""
