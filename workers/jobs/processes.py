@@ -32,7 +32,7 @@ from workers.jobs.permit import Permit
 
 _TRIES = 2
 """A process that died before it called the handler (killed while it was idle, say) is replaced once without a word."""
-_OURS = str(Path(__file__).parents[2])
+_ROOT = str(Path(__file__).parents[2])
 _BEGIN = """\
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -261,7 +261,7 @@ class _Process:
     def _live(self, jobs: int, stops: int, words: int) -> tuple[str, int]:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BEGIN, _OURS, str(os.getpid()), str(stops)],
+                [sys.executable, "-P", "-c", _BEGIN, _ROOT, str(os.getpid()), str(stops)],
                 stdin=jobs,
                 stdout=words,
                 pass_fds=[stops],

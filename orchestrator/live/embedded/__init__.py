@@ -6,7 +6,7 @@ company runs, not an imitation: the same guarantees, the same failures. `Embedde
     node.py          one node: start, stop, kill, restart, its URL
     local.py         the node as a child process; container.py: the node in a container
     distribution.py  where the server comes from; apt.py: Debian packages without root
-    streams.py       that a node finds every queue and stream it keeps
+    streams.py       that a node finds every stream it keeps
     memory.py        what a data directory remembers: ports, password, who runs
     processes.py     nothing of it outlives us unnoticed
     handshake.py     how we know that it serves

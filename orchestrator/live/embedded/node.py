@@ -40,7 +40,7 @@ _PORT_TRIES = 3
 _DISK_IS_NEARLY_FULL_MB = 500
 _CTL_TIMEOUT_S = 180.0  # 0.4 s on an idle machine; as above
 
-_QUEUES_ARE_BACK_WITHIN_S = 15.0  # a stream was not back after five seconds on a machine under full load
+_STREAMS_ARE_BACK_WITHIN_S = 15.0  # one was not back after five seconds on a machine under full load
 
 
 class Node(Protocol):
@@ -89,7 +89,7 @@ class EmbeddedBroker:
         self._lock: DirectoryLock | None = None
         self._identity: Identity | None = None
         self._node: Node | None = None
-        self._lived_before = False  # then there may be queues to wait for
+        self._lived_before = False  # then there may be streams to wait for
 
     # ---- what a user sees -------------------------------------------------------------------------------------------
 
@@ -225,9 +225,9 @@ class EmbeddedBroker:
         return self._identity
 
     async def _launch(self, node: Node) -> None:
-        """Launch and wait until it serves, with every queue that it keeps."""
+        """Launch and wait until it serves, with every stream that it keeps."""
         await self._serve(node)
-        if self._lived_before and not await self._queues_are_back():
+        if self._lived_before and not await self._streams_are_back():
             await self._read_streams_in(node)
         self._lived_before = True
         self._progress(f"the broker serves on {self.address}")
@@ -273,9 +273,9 @@ class EmbeddedBroker:
                 break
         return Answer.NOBODY
 
-    async def _queues_are_back(self) -> bool:
-        """After a restart, wait for the streams: they come back later than the broker itself, half a second on an idle machine."""
-        return await self._told(streams.all_are_back(_QUEUES_ARE_BACK_WITHIN_S)) == "true"
+    async def _streams_are_back(self) -> bool:
+        """After a restart they come back later than the broker itself, half a second on an idle machine."""
+        return await self._told(streams.all_are_back(_STREAMS_ARE_BACK_WITHIN_S)) == "true"
 
     async def _read_streams_in(self, node: Node) -> None:
         """The node does not find a stream that it keeps: have it find all of them without its log of what is under way."""
@@ -285,9 +285,9 @@ class EmbeddedBroker:
             await self._stop(node)
             await self._serve(node)
             await self._told(streams.READ_IN)
-            if await self._queues_are_back():
+            if await self._streams_are_back():
                 return
-        self._progress("some queues of the broker have not come back yet; what needs them has to try again")
+        self._progress("some streams of the broker have not come back yet; what needs them has to try again")
 
     async def _told(self, expression: str) -> str:
         """What the node makes of this; a RabbitMQ that has renamed what we ask it by complains, and serves all the same."""

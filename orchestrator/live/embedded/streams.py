@@ -1,4 +1,4 @@
-"""What is asked of a node in its own language (`rabbitmqctl eval`), that every queue and stream it keeps is there again.
+"""What is asked of a node in its own language (`rabbitmqctl eval`), that every stream it keeps is there again.
 
 A broker keeps a log of what is under way with its streams: the *coordination* directory, beside the streams' data. RabbitMQ
 3.10 that ends (crash, full disk, even an orderly stop) between the start of a stream's writer and the note of it in the
@@ -31,22 +31,19 @@ READ_IN = """\
 amqqueue:pattern_match_on_type(rabbit_stream_queue))]."""
 """Begin a new log with all streams of this node, on which it was started without one."""
 
-_EVERY_QUEUE_LIVES = """
-Kept = fun() -> case erlang:function_exported(rabbit_amqqueue, list_durable, 0) of
-                    true -> rabbit_amqqueue:list_durable();
-                    false -> mnesia:dirty_match_object(rabbit_durable_queue, amqqueue:pattern_match_all())
-                end
+_EVERY_STREAM_LIVES = """
+Kept = case erlang:function_exported(rabbit_amqqueue, list_durable, 0) of
+           true -> rabbit_amqqueue:list_durable();
+           false -> mnesia:dirty_match_object(rabbit_durable_queue, amqqueue:pattern_match_all())
        end,
-Is = fun(Pid) when is_pid(Pid) -> (catch is_process_alive(Pid)) =:= true;
-        (_) -> true
-     end,
-Lives = fun(Q) -> case rabbit_amqqueue:lookup(amqqueue:get_name(Q)) of
-                      {ok, Now} -> Is(amqqueue:get_pid(Now));
-                      _ -> false
-                  end
+Streams = [amqqueue:get_name(Q) || Q <- Kept, amqqueue:get_type(Q) =:= rabbit_stream_queue],
+Lives = fun(Name) -> case rabbit_amqqueue:lookup(Name) of
+                         {ok, Q} -> (catch is_process_alive(amqqueue:get_pid(Q))) =:= true;
+                         _ -> false
+                     end
         end,
 Wait = fun(_, 0) -> false;
-          (Again, N) -> case lists:all(Lives, Kept()) of
+          (Again, N) -> case lists:all(Lives, Streams) of
                             true -> true;
                             false -> timer:sleep(20), Again(Again, N - 1)
                         end
@@ -56,9 +53,9 @@ Wait(Wait, %d).
 
 
 def all_are_back(within_s: float) -> str:
-    """Whether each durable queue has a process of this life of the node, which is waited for: `true` or `false`.
+    """Whether each stream has a process of this life of the node, which is waited for: `true` or `false`.
 
-    A stream that is not back is missing in the table of queues, or stands there with a process of an earlier life (`catch`:
-    asking after such a one is an error in itself). Quorum queues are named, not numbered, and are back before the door opens.
+    One that is not back is missing in the table of queues, or stands there with a process of an earlier life (`catch`: asking
+    after such a one is an error in itself). Queues of other types are back before the door opens.
     """
-    return _EVERY_QUEUE_LIVES % round(within_s / 0.02)
+    return _EVERY_STREAM_LIVES % round(within_s / 0.02)
